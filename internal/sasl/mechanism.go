@@ -1,0 +1,88 @@
+package sasl
+
+import (
+	"crypto/hmac"
+	"crypto/md5"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	gosasl "github.com/emersion/go-sasl"
+)
+
+// plain is PLAIN (RFC 4616): everything in one message, which is the initial response.
+type plain struct {
+	client   gosasl.Client
+	answered bool // an empty challenge was answered
+}
+
+func (p *plain) Start() ([]byte, bool, error) {
+	_, initial, err := p.client.Start()
+	return initial, true, err
+}
+
+// Next answers one empty challenge with the message of Start: the caller had no room for it, or the server overlooked
+// it. Any other challenge is none of PLAIN's.
+func (p *plain) Next(challenge []byte) ([]byte, error) {
+	if len(challenge) > 0 || p.answered {
+		return nil, unexpected(Plain, challenge)
+	}
+	p.answered = true
+	_, initial, err := p.client.Start()
+	return initial, err
+}
+
+// login is LOGIN: the server prompts for the user name and then for the password, in words of its own ("Username:",
+// "User Name\x00", nothing at all). The turn decides what is answered; the words only ever stop the exchange, so that the
+// password is not given where a user name was asked for, and so perhaps logged.
+//
+// There is no initial response: a server that overlooks it asks for the user name afterwards, and would get the
+// password as the answer.
+type login struct {
+	credentials *Credentials
+	turn        int
+}
+
+func (l *login) Start() ([]byte, bool, error) { return nil, false, nil }
+
+func (l *login) Next(challenge []byte) ([]byte, error) {
+	prompt := strings.ToLower(string(challenge))
+	asksPassword := strings.Contains(prompt, "pass")
+	asksUser := strings.Contains(prompt, "user")
+	l.turn++
+	switch {
+	case l.turn == 1 && (asksUser || !asksPassword):
+		return []byte(l.credentials.User), nil
+	case l.turn == 2 && (asksPassword || !asksUser):
+		return []byte(l.credentials.Password), nil
+	}
+	return nil, unexpected(Login, challenge)
+}
+
+// cramMD5 is CRAM-MD5 (RFC 2195): the server's challenge, keyed with the password, comes back as a digest.
+type cramMD5 struct {
+	credentials *Credentials
+	answered    bool
+}
+
+func (c *cramMD5) Start() ([]byte, bool, error) { return nil, false, nil }
+
+func (c *cramMD5) Next(challenge []byte) ([]byte, error) {
+	if len(challenge) == 0 || c.answered {
+		return nil, unexpected(CRAMMD5, challenge)
+	}
+	c.answered = true
+	mac := hmac.New(md5.New, []byte(c.credentials.Password))
+	mac.Write(challenge)
+	return []byte(c.credentials.User + " " + hex.EncodeToString(mac.Sum(nil))), nil
+}
+
+// unexpected is the error for a challenge that the mechanism has no answer to. The server's octets are quoted, and cut:
+// they reach logs.
+func unexpected(mechanism string, challenge []byte) error {
+	const enough = 64
+	if len(challenge) > enough {
+		challenge = challenge[:enough]
+	}
+	return fmt.Errorf("AUTH %s: the server's challenge %q has no answer in this mechanism", mechanism, challenge)
+}
