@@ -1,0 +1,270 @@
+package hint
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// What several hints advise.
+const (
+	useImplicitTLS = "set Config.Mode to ImplicitTLS (smtp_secure_mode: smtps)"
+	useStartTLS    = "set Config.Mode to StartTLS (smtp_secure_mode: starttls)"
+	useInsecure    = "set Config.Mode to Insecure (smtp_secure_mode: smtp)"
+	checkAddress   = "check Config.Address (smtp_host, smtp_port)"
+	checkLogin     = "check Config.User and Config.Password (smtp_user, smtp_pass)"
+	usualPorts     = "usual are 25 for smtp, 587 for starttls and 465 for smtps"
+)
+
+// rules is the table; the first row that matches gives the hint, so that the particular stand before the general. A row
+// stands for a cause: a reply with a code is read before the I/O error that may follow it.
+var rules = slices.Concat(localRules, replyRules, dialRules, tlsRules, silenceRules)
+
+// localRules are the client's own verdicts.
+var localRules = []rule{
+	{"STARTTLS not offered", cause(ErrNoStartTLS), always("the server does not offer STARTTLS on this port: try port 587, or port 465 and " +
+		useImplicitTLS + "; only if the way to the server is safe without TLS, " + useInsecure)},
+	{"AUTH only after STARTTLS", all(cause(ErrNoAuth, ErrNoMechanism, ErrPlaintextAuth), canUpgrade),
+		always("the server offers STARTTLS, and may offer more after it: " + useStartTLS)},
+	{"AUTH not offered", cause(ErrNoAuth), always("the server takes no login on this port: try its submission port, 587 with starttls or 465 with smtps, " +
+		"or leave Config.User and Config.Password empty (smtp_user, smtp_pass) if it needs none")},
+	{"no common mechanism", cause(ErrNoMechanism), noMechanism},
+	{"credentials in the clear", cause(ErrPlaintextAuth), always("credentials would travel readable: " + useStartTLS + " or " + useImplicitTLS +
+		"; only if the way to the server is safe without TLS, set Config.AllowPlaintextAuth ([postrider] allow_plaintext_auth: yes)")},
+	{"message too big, by SIZE", cause(ErrTooBig), always(tooBig)},
+	{"SMTPUTF8 missing", cause(ErrNoSMTPUTF8), always("write the domain in its ASCII form (xn--…) where only that is not ASCII; " +
+		"otherwise the server must learn SMTPUTF8 (Postfix: smtputf8_enable = yes)")},
+}
+
+const tooBig = "send a smaller message, or raise the server's limit (Postfix: message_size_limit, Exim: message_size_limit)"
+
+// replyRules are about what the server said.
+var replyRules = []rule{
+	// RFC 3207 §4 and RFC 4954 §6 both answer 530 5.7.0; the text tells them apart, and an unused STARTTLS.
+	{"530, STARTTLS first", all(code(530), either(says("starttls", "tls"), canUpgrade)), always("the server wants TLS first: " + useStartTLS)},
+	{"530, AUTH first", code(530), always("the server wants a login first: set Config.User and Config.Password (smtp_user, smtp_pass)")},
+	{"538, encryption for this mechanism", code(538), always("the server takes this login under TLS only: " + useStartTLS)},
+	{"534, mechanism too weak", code(534), always("the server wants a stronger mechanism than this one: set Config.AuthMechanisms " +
+		"([postrider] auth_mechanisms), or ask the provider for an application password")},
+	{"535 and its kin", all(at(Auth), permanent), always("the server refused the login: " + checkLogin +
+		"; many providers want the whole address as user name, and an application password instead of the account's")},
+	{"AUTH deferred", all(at(Auth), temporary, not(code(421))), always("the server cannot check logins just now: its log tells why")},
+	{"STARTTLS refused", all(at(StartTLS), either(temporary, permanent)), always("the server offers STARTTLS but cannot do it now: " +
+		"its log tells why, often a certificate or key that it cannot read")},
+	{"EHLO refused", all(at(Hello), permanent), always("the server does not like the name that EHLO gives: set Config.LocalName " +
+		"([postrider] local_name) to the fully qualified name of this machine")},
+	{"too many connections", all(code(421, 450, 451, 452, 454, 550, 554), says("too many connections", "too many concurrent", "connection limit", "connection rate")),
+		always("the server limits the connections from this machine: open fewer at once, or raise its limit (Postfix: smtpd_client_connection_count_limit)")},
+	{"plain client on a TLS port", all(at(Greeting), tlsRecord), always(implicitPort)},
+	{"greeting 421", all(at(Greeting), temporary), always("the server takes no mail at the moment: its log tells why")},
+	{"greeting 554", all(at(Greeting), permanent), always("the server does not talk to this machine: its address may be blocked there; " +
+		"a submission port (587 with starttls, 465 with smtps) and a login may be open to it")},
+	{"relay denied to ::1", all(relayDenied, fromIPv6Loopback), always("the server sees this machine as ::1, which it does not relay for: " +
+		"write 127.0.0.1 as the host in Config.Address (smtp_host), or add [::1]/128 to its networks (Postfix: mynetworks)")},
+	{"relay denied", relayDenied, always("the server does not relay for this machine: log in by Config.User and Config.Password " +
+		"(smtp_user, smtp_pass), or add this machine to its networks (Postfix: mynetworks)")},
+	{"message too big", sizeRefused, always(tooBig)},
+	{"sender refused", all(at(Mail), permanent), always("the server refuses this sender: use an address of a domain that it knows; " +
+		"with a login, it may have to be the address of that user")},
+}
+
+const implicitPort = "the server speaks TLS at once on this port: " + useImplicitTLS
+
+// dialRules are about the way to the server, before a byte is read.
+var dialRules = []rule{
+	{"no such name", all(at(Dial), dnsNotFound), hostHint("the name %s does not resolve on this machine: " + checkAddress)},
+	{"resolver fails", all(at(Dial), dnsFails), always("the name server does not answer: look at this machine's resolver, or write an IP address in Config.Address (smtp_host)")},
+	{"no such socket", all(at(Dial), onUnixSocket, cause(fs.ErrNotExist, syscall.ECONNREFUSED)), hostHint("nothing listens on the socket %s: is the MTA running, and is this its socket? " + checkAddress)},
+	{"socket not allowed", all(at(Dial), onUnixSocket, cause(fs.ErrPermission)), hostHint("this user may not open the socket %s: look at the permissions of the socket and its folders")},
+	{"refused on this machine", all(at(Dial), cause(syscall.ECONNREFUSED), toThisMachine), refusedHere},
+	{"refused", all(at(Dial), cause(syscall.ECONNREFUSED)), always("nothing listens on this port there, or a firewall refuses: " + checkAddress + "; " + usualPorts)},
+	{"unreachable", all(at(Dial), cause(syscall.EHOSTUNREACH, syscall.ENETUNREACH)), always("there is no route to the server: " + checkAddress +
+		"; a name with an IPv6 address needs IPv6 on this machine")},
+	{"timeout on connect", all(at(Dial), timedOut), always("a firewall seems to drop the connection: " + checkAddress +
+		"; many networks block port 25 outwards, where 587 with starttls is open")},
+}
+
+// tlsRules are about the handshake; what is wrong with a certificate stands in certificate.go.
+var tlsRules = []rule{
+	{"TLS to a plain port", all(at(Handshake), mode("smtps"), causeAs[tls.RecordHeaderError]), always("the server does not speak TLS at once on this port: " +
+		useStartTLS + ", or use port 465")},
+	{"no TLS after STARTTLS", all(at(Handshake), causeAs[tls.RecordHeaderError]), always("the server agreed to STARTTLS and then did not speak TLS: something between here and there may interfere")},
+	{"protocol version", all(at(Handshake), errorSays("protocol version")), always("the server speaks no TLS version that this client accepts (1.2 and up): " +
+		"mend the server; only if that cannot be, set MinVersion in Config.TLS")},
+	{"certificate expired", certificateReason(isExpired), expiredHint},
+	{"certificate for other uses", certificateReason(isOtherInvalid), always("the certificate cannot serve for this server: issue it anew for TLS servers; " + lastResort)},
+	{"self-signed", all(causeAs[unknownAuthority], selfSigned), always("the certificate is self-signed: give it as Config.CAFile ([postrider] ca_file); " + lastResort)},
+	{"unknown authority", causeAs[unknownAuthority], unknownAuthorityHint},
+	{"CN only", all(causeAs[hostnameError], hasNoNames), commonNameHint},
+	{"wrong name", causeAs[hostnameError], wrongNameHint},
+}
+
+// silenceRules are about a server that hangs up or says nothing, where nothing else told why.
+var silenceRules = []rule{
+	{"silence on port 465", all(at(Greeting), not(mode("smtps")), port("465"), either(hungUp, timedOut)), always(implicitPort)},
+	{"hung up before the greeting", all(at(Greeting), hungUp), always("the server hung up without a word: it may not accept this machine, or it speaks TLS at once on this port (smtp_secure_mode: smtps)")},
+	{"no greeting in time", all(at(Greeting), timedOut), always("the server says nothing: it may speak TLS at once on this port (smtp_secure_mode: smtps), " +
+		"or greet later than Config.Timeouts.Greeting allows ([postrider] timeout_greeting)")},
+	{"hung up in the handshake", all(at(Handshake), hungUp), always("the server hung up during the TLS handshake: its log tells why; a port without TLS does this as well")},
+	{"no answer in time", all(not(at(Dial)), timedOut), slowHint},
+}
+
+func noMechanism(f Failure) string {
+	if len(f.Mechanisms) == 0 {
+		return "the server offers AUTH without a mechanism: mend it there"
+	}
+	return "the server offers " + quoteList(f.Mechanisms) + ": allow one of them in Config.AuthMechanisms ([postrider] auth_mechanisms)"
+}
+
+// refusedHere answers the two classics: an MTA that listens on one of the two loopback addresses, and a container, whose
+// localhost is not its host's.
+func refusedHere(f Failure) string {
+	const container = "; inside a container, localhost is the container itself"
+	switch ip, _ := netip.ParseAddr(f.Host); {
+	case ip.Is6():
+		return "nothing listens on port " + f.Port + " of ::1: the MTA may listen on 127.0.0.1 alone, so write that in Config.Address (smtp_host)" + container
+	case ip.Is4():
+		return "nothing listens on port " + f.Port + " of " + f.Host + ": is the MTA running, and not on ::1 alone? " + checkAddress + container
+	default:
+		return "nothing listens on port " + f.Port + " of this machine: is the MTA running? " + checkAddress + container
+	}
+}
+
+// slowHint names the timeout that ran out.
+func slowHint(f Failure) string {
+	field := map[Step]string{
+		Handshake: "TLS", StartTLS: "TLS", Hello: "Hello", Auth: "Auth", Mail: "Mail",
+		Rcpt: "Rcpt", Data: "Data", Content: "Block", Final: "Final",
+	}[f.Step]
+	if field == "" {
+		return ""
+	}
+	return fmt.Sprintf("the server did not answer in time: its log tells why; the limit is Config.Timeouts.%s ([postrider] timeout_%s)",
+		field, strings.ToLower(field))
+}
+
+// The rest are the words that the table is written in.
+
+func always(hint string) func(Failure) string {
+	return func(Failure) string { return hint }
+}
+
+func hostHint(format string) func(Failure) string {
+	return func(f Failure) string { return fmt.Sprintf(format, quote(f.Host)) }
+}
+
+func all(conditions ...func(Failure) bool) func(Failure) bool {
+	return func(f Failure) bool {
+		return !slices.ContainsFunc(conditions, func(c func(Failure) bool) bool { return !c(f) })
+	}
+}
+
+func either(a, b func(Failure) bool) func(Failure) bool {
+	return func(f Failure) bool { return a(f) || b(f) }
+}
+
+func not(c func(Failure) bool) func(Failure) bool {
+	return func(f Failure) bool { return !c(f) }
+}
+
+func at(s Step) func(Failure) bool {
+	return func(f Failure) bool { return f.Step == s }
+}
+
+func mode(m string) func(Failure) bool {
+	return func(f Failure) bool { return f.Mode == m }
+}
+
+func port(p string) func(Failure) bool {
+	return func(f Failure) bool { return f.Port == p }
+}
+
+func code(codes ...int) func(Failure) bool {
+	return func(f Failure) bool { return slices.Contains(codes, f.Code) }
+}
+
+func temporary(f Failure) bool { return f.Code/100 == 4 }
+func permanent(f Failure) bool { return f.Code/100 == 5 }
+
+// says looks for one of the phrases, in lower case, in the server's text.
+func says(phrases ...string) func(Failure) bool {
+	return func(f Failure) bool {
+		text := strings.ToLower(f.Text)
+		return slices.ContainsFunc(phrases, func(p string) bool { return strings.Contains(text, p) })
+	}
+}
+
+func cause(targets ...error) func(Failure) bool {
+	return func(f Failure) bool {
+		return slices.ContainsFunc(targets, func(t error) bool { return errors.Is(f.Err, t) })
+	}
+}
+
+func causeAs[E error](f Failure) bool {
+	_, ok := errors.AsType[E](f.Err)
+	return ok
+}
+
+// errorSays is for what crypto/tls has no type for, which is every alert.
+func errorSays(phrase string) func(Failure) bool {
+	return func(f Failure) bool { return f.Err != nil && strings.Contains(f.Err.Error(), phrase) }
+}
+
+// canUpgrade: in the clear, and STARTTLS stands in the EHLO reply.
+func canUpgrade(f Failure) bool { return !f.Encrypted && f.OfferedStartTLS }
+
+// tlsRecord: the octets of a TLS alert or handshake record, RFC 8446 §5.1, where a greeting should be.
+func tlsRecord(f Failure) bool {
+	return strings.HasPrefix(f.Text, "\x15\x03") || strings.HasPrefix(f.Text, "\x16\x03")
+}
+
+// relayDenied has no code of its own: 550, 551, 553, 554 and 454 are in use, with 5.7.1 or nothing. All servers say the
+// word, though.
+func relayDenied(f Failure) bool {
+	return f.Step == Rcpt && (temporary(f) || permanent(f)) && says("relay")(f)
+}
+
+// fromIPv6Loopback: the wire runs over ::1, so the server sees this machine as ::1.
+func fromIPv6Loopback(f Failure) bool {
+	ap, err := netip.ParseAddrPort(f.Remote)
+	return err == nil && ap.Addr() == netip.IPv6Loopback()
+}
+
+// sizeRefused: 5.3.4 says so (RFC 3463 §3.4); 552 alone does at MAIL and after the content (RFC 1870 §6), while 552 at
+// RCPT is about the number of recipients, and 5.2.2 is a full mailbox.
+func sizeRefused(f Failure) bool {
+	return f.Enhanced == "5.3.4" || f.Code == 552 && f.Enhanced == "" && f.Step != Rcpt
+}
+
+func dnsNotFound(f Failure) bool {
+	e, ok := errors.AsType[*net.DNSError](f.Err)
+	return ok && e.IsNotFound
+}
+
+func dnsFails(f Failure) bool { return causeAs[*net.DNSError](f) }
+
+func onUnixSocket(f Failure) bool { return f.Port == "" }
+
+func toThisMachine(f Failure) bool {
+	ip, err := netip.ParseAddr(f.Host)
+	return strings.EqualFold(f.Host, "localhost") || err == nil && ip.IsLoopback()
+}
+
+// timedOut: a deadline of ours, or the kernel's patience. A caller's context that ran out counts while dialling, where
+// the dialler's own limit looks the same; elsewhere it is the caller's affair.
+func timedOut(f Failure) bool {
+	e, ok := errors.AsType[net.Error](f.Err)
+	return ok && e.Timeout() && (f.Step == Dial || !errors.Is(f.Err, context.DeadlineExceeded))
+}
+
+func hungUp(f Failure) bool {
+	return cause(io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE)(f)
+}
