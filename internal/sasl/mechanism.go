@@ -12,12 +12,13 @@ import (
 
 // plain is PLAIN (RFC 4616): everything in one message, which is the initial response.
 type plain struct {
-	client   gosasl.Client
-	answered bool // an empty challenge was answered
+	credentials func() Credentials
+	answered    bool // an empty challenge was answered
 }
 
 func (p *plain) Start() ([]byte, bool, error) {
-	_, initial, err := p.client.Start()
+	c := p.credentials()
+	_, initial, err := gosasl.NewPlainClient("", c.User, c.Password).Start()
 	return initial, true, err
 }
 
@@ -28,7 +29,7 @@ func (p *plain) Next(challenge []byte) ([]byte, error) {
 		return nil, unexpected(Plain, challenge)
 	}
 	p.answered = true
-	_, initial, err := p.client.Start()
+	initial, _, err := p.Start()
 	return initial, err
 }
 
@@ -39,7 +40,7 @@ func (p *plain) Next(challenge []byte) ([]byte, error) {
 // There is no initial response: a server that overlooks it asks for the user name afterwards, and would get the
 // password as the answer.
 type login struct {
-	credentials *Credentials
+	credentials func() Credentials
 	turn        int
 }
 
@@ -52,16 +53,16 @@ func (l *login) Next(challenge []byte) ([]byte, error) {
 	l.turn++
 	switch {
 	case l.turn == 1 && (asksUser || !asksPassword):
-		return []byte(l.credentials.User), nil
+		return []byte(l.credentials().User), nil
 	case l.turn == 2 && (asksPassword || !asksUser):
-		return []byte(l.credentials.Password), nil
+		return []byte(l.credentials().Password), nil
 	}
 	return nil, unexpected(Login, challenge)
 }
 
 // cramMD5 is CRAM-MD5 (RFC 2195): the server's challenge, keyed with the password, comes back as a digest.
 type cramMD5 struct {
-	credentials *Credentials
+	credentials func() Credentials
 	answered    bool
 }
 
@@ -72,9 +73,10 @@ func (c *cramMD5) Next(challenge []byte) ([]byte, error) {
 		return nil, unexpected(CRAMMD5, challenge)
 	}
 	c.answered = true
-	mac := hmac.New(md5.New, []byte(c.credentials.Password))
+	cred := c.credentials()
+	mac := hmac.New(md5.New, []byte(cred.Password))
 	mac.Write(challenge)
-	return []byte(c.credentials.User + " " + hex.EncodeToString(mac.Sum(nil))), nil
+	return []byte(cred.User + " " + hex.EncodeToString(mac.Sum(nil))), nil
 }
 
 // unexpected is the error for a challenge that the mechanism has no answer to. The server's octets are quoted, and cut:

@@ -8,11 +8,8 @@ package sasl
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
-
-	gosasl "github.com/emersion/go-sasl"
 )
 
 // The mechanisms that New knows, by their registered names.
@@ -32,9 +29,6 @@ type Credentials struct {
 func (c Credentials) Format(s fmt.State, _ rune) {
 	fmt.Fprintf(s, "%q (password hidden)", c.User)
 }
-
-// LogValue is Format for log/slog.
-func (c Credentials) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
 
 // Exchange is one authentication: Start once, then Next for every challenge, until the server gives its verdict or
 // either returns an error, after which the caller cancels with a "*" line (RFC 4954 §4). It is used for one attempt
@@ -57,15 +51,16 @@ func New(mechanism string, c Credentials) (Exchange, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("AUTH %s: %w", name, err)
 	}
-	// The exchanges hold the credentials behind a pointer: a %+v of whatever holds an Exchange then prints an address,
-	// where fmt would reach through unexported fields and past the Format method.
+	// The exchanges hold the credentials behind a function, because fmt reaches through unexported fields and pointers,
+	// past the Format method, when it prints whatever holds an Exchange.
+	hidden := func() Credentials { return c }
 	switch name {
 	case Plain:
-		return &plain{client: gosasl.NewPlainClient("", c.User, c.Password)}, nil
+		return &plain{credentials: hidden}, nil
 	case Login:
-		return &login{credentials: &c}, nil
+		return &login{credentials: hidden}, nil
 	default:
-		return &cramMD5{credentials: &c}, nil
+		return &cramMD5{credentials: hidden}, nil
 	}
 }
 

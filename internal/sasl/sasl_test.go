@@ -1,0 +1,201 @@
+package sasl
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	gosasl "github.com/emersion/go-sasl"
+)
+
+const secret = "wörd of h0nour"
+
+// step is one 334 line and what must be answered; an answer of refuse is an error instead.
+type step struct{ challenge, answer string }
+
+const refuse = "\xff refuse"
+
+func TestExchanges(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		mechanism  string
+		user, pass string
+		initial    string // "" for none
+		steps      []step
+	}{
+		// The credentials of the Mailman test MTA: AHRlc3R1c2VyAHRlc3RwYXNz in base64.
+		{"PLAIN", "PLAIN", "testuser", "testpass", "\x00testuser\x00testpass", nil},
+		{"PLAIN, RFC 4616 §4", "PLAIN", "tim", "tanstaaftanstaaf", "\x00tim\x00tanstaaftanstaaf", nil},
+		{"PLAIN, not ASCII", "plain", "renée", secret, "\x00ren\xc3\xa9e\x00w\xc3\xb6rd of h0nour", nil},
+		{"PLAIN, initial response left out", "PLAIN", "tim", "tom", "\x00tim\x00tom", []step{{"", "\x00tim\x00tom"}, {"", refuse}}},
+		{"PLAIN, challenged", "PLAIN", "tim", "tom", "\x00tim\x00tom", []step{{"who?", refuse}}},
+
+		{"LOGIN", "LOGIN", "tim", secret, "", []step{{"Username:", "tim"}, {"Password:", secret}, {"Password:", refuse}}},
+		{"LOGIN, draft-murchison", "LOGIN", "tim", "tom", "", []step{{"User Name\x00", "tim"}, {"Password\x00", "tom"}}},
+		{"LOGIN, without words", "LOGIN", "tim", "tom", "", []step{{"", "tim"}, {"", "tom"}}},
+		{"LOGIN, in another language", "LOGIN", "tim", "tom", "", []step{{"Benutzer:", "tim"}, {"Kennwort:", "tom"}}},
+		{"LOGIN, both words", "LOGIN", "tim", "tom", "", []step{{"Username and password:", "tim"}, {"Password of user tim:", "tom"}}},
+		{"LOGIN, password first", "LOGIN", "tim", "tom", "", []step{{"PASSWORD:", refuse}}},
+		{"LOGIN, user name twice", "LOGIN", "tim", "tom", "", []step{{"Username:", "tim"}, {"username:", refuse}}},
+
+		{"CRAM-MD5, RFC 2195 §2", "CRAM-MD5", "tim", "tanstaaftanstaaf", "", []step{
+			{"<1896.697170952@postoffice.reston.mci.net>", "tim b913a602c7eda7a495b4e6e7334d3890"}, {"again", refuse}}},
+		{"CRAM-MD5, no challenge", "cram-md5", "tim", "tom", "", []step{{"", refuse}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			x, err := New(tt.mechanism, Credentials{tt.user, tt.pass})
+			if err != nil {
+				t.Fatal(err)
+			}
+			initial, has, err := x.Start()
+			if string(initial) != tt.initial || has != (tt.initial != "") || err != nil {
+				t.Fatalf("Start() = %q, %t, %v; want %q", initial, has, err, tt.initial)
+			}
+			for _, s := range tt.steps {
+				got, err := x.Next([]byte(s.challenge))
+				if err != nil && strings.Contains(err.Error(), tt.pass) {
+					t.Errorf("the error holds the password: %v", err)
+				}
+				if (err != nil) != (s.answer == refuse) || err == nil && string(got) != s.answer {
+					t.Errorf("Next(%q) = %q, %v; want %q", s.challenge, got, err, s.answer)
+				}
+				if err != nil && got != nil {
+					t.Errorf("Next(%q) answers %q and fails", s.challenge, got)
+				}
+			}
+		})
+	}
+}
+
+func TestPlainOfTheMailmanTestMTA(t *testing.T) {
+	x, err := New(Plain, Credentials{"testuser", "testpass"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	initial, _, _ := x.Start()
+	if got := base64.StdEncoding.EncodeToString(initial); got != "AHRlc3R1c2VyAHRlc3RwYXNz" {
+		t.Errorf("AUTH PLAIN %s", got)
+	}
+}
+
+// An independent server understands what PLAIN says, with and without the initial response.
+func TestPlainAgainstServer(t *testing.T) {
+	for _, leaveOut := range []bool{false, true} {
+		var user, pass string
+		server := gosasl.NewPlainServer(func(_, u, p string) error { user, pass = u, p; return nil })
+		x, _ := New(Plain, Credentials{"renée", secret})
+		response, _, _ := x.Start()
+		if leaveOut {
+			challenge, _, _ := server.Next(nil)
+			response, _ = x.Next(challenge)
+		}
+		if _, done, err := server.Next(response); !done || err != nil || user != "renée" || pass != secret {
+			t.Errorf("left out %t: server saw %q, %q, done %t, %v", leaveOut, user, pass, done, err)
+		}
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		mechanism string
+		c         Credentials
+		want      string
+	}{
+		{"GSSAPI", Credentials{"tim", secret}, `"GSSAPI" is not known (known: CRAM-MD5, LOGIN, PLAIN)`},
+		{"", Credentials{"tim", secret}, "is not known"},
+		{"PLAIN", Credentials{"", secret}, "user name is empty"},
+		{"LOGIN", Credentials{"tim", ""}, "password is empty"},
+		{"PLAIN", Credentials{"tim\x00tom", secret}, "user name contains a NUL"},
+		{"CRAM-MD5", Credentials{"tim", secret + "\x00"}, "password contains a NUL"},
+	} {
+		x, err := New(tt.mechanism, tt.c)
+		if x != nil || err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("New(%q, %v) = %v, %v; want an error with %q", tt.mechanism, tt.c, x, err, tt.want)
+		}
+		if err != nil && strings.Contains(err.Error(), secret) {
+			t.Errorf("the error holds the password: %v", err)
+		}
+	}
+}
+
+// Whatever prints credentials or what holds them, the password is not in it.
+func TestPasswordIsNotPrinted(t *testing.T) {
+	c := Credentials{"tim", secret}
+	holders := []any{c, &c, struct{ C Credentials }{c}}
+	for _, mechanism := range Known() {
+		x, err := New(mechanism, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		holders = append(holders, x, struct{ x Exchange }{x})
+	}
+	var out bytes.Buffer
+	for _, h := range holders {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			fmt.Fprintf(&out, verb+"\n", h)
+		}
+		slog.New(slog.NewTextHandler(&out, nil)).Info("m", "h", h)
+		slog.New(slog.NewJSONHandler(&out, nil)).Info("m", "h", h)
+		_ = json.NewEncoder(&out).Encode(h)
+	}
+	for _, form := range []string{secret, fmt.Sprintf("%q", secret)[1:9], fmt.Sprintf("%x", secret), fmt.Sprintf("%d", []byte(secret))} {
+		for line := range strings.Lines(out.String()) {
+			if strings.Contains(line, form) {
+				t.Errorf("the password is printed: %s", line)
+			}
+		}
+	}
+}
+
+func TestChoose(t *testing.T) {
+	for _, tt := range []struct {
+		offered, preferred []string
+		want               string
+	}{
+		{[]string{"LOGIN", "PLAIN"}, []string{"PLAIN", "LOGIN"}, "PLAIN"},
+		{[]string{"plain", "Cram-Md5"}, []string{"cram-md5", "PLAIN"}, "CRAM-MD5"},
+		{[]string{"GSSAPI", "LOGIN"}, []string{"GSSAPI", "LOGIN"}, "LOGIN"}, // preferred and offered, but not known
+		{[]string{"XOAUTH2"}, []string{"PLAIN"}, ""},
+		{[]string{"PLAIN"}, []string{"CRAM-MD5"}, ""}, // a preference is a limit too
+		{nil, []string{"PLAIN"}, ""},
+		{[]string{"PLAIN"}, nil, ""},
+	} {
+		got, ok := Choose(tt.offered, tt.preferred)
+		if got != tt.want || ok != (tt.want != "") {
+			t.Errorf("Choose(%v, %v) = %q, %t; want %q", tt.offered, tt.preferred, got, ok, tt.want)
+		}
+	}
+}
+
+func TestDefault(t *testing.T) {
+	for encrypted, first := range map[bool]string{true: Plain, false: CRAMMD5} {
+		order := Default(encrypted)
+		if order[0] != first || order[len(order)-1] != Login {
+			t.Errorf("Default(%t) = %v; want %s first, LOGIN last", encrypted, order, first)
+		}
+		if !slices.Equal(slices.Sorted(slices.Values(order)), Known()) {
+			t.Errorf("Default(%t) = %v; want all of %v", encrypted, order, Known())
+		}
+		order[0] = "changed by a caller"
+		if Default(encrypted)[0] != first {
+			t.Error("callers share the default order")
+		}
+	}
+}
+
+func TestServerWordsAreCutAndQuoted(t *testing.T) {
+	x, _ := New(CRAMMD5, Credentials{"tim", secret})
+	long := []byte("\x1b[2J\r\n" + strings.Repeat("x", 10_000))
+	if _, err := x.Next(long); err != nil {
+		t.Fatal(err)
+	}
+	_, err := x.Next(long)
+	if err == nil || len(err.Error()) > 200 || strings.ContainsAny(err.Error(), "\x1b\r\n") {
+		t.Errorf("error %v", err)
+	}
+}
