@@ -107,6 +107,9 @@ func checkHost(host string) error {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return nil
 	}
+	if strings.Trim(host, "0123456789") == "" {
+		return fmt.Errorf("address %q is only a number: write host:%s for a port", host, host)
+	}
 	for _, r := range host {
 		switch {
 		case r >= 0x80:

@@ -63,8 +63,6 @@ func LocalName(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookupTime)
-	defer cancel()
 	return localName(ctx, hostname, net.DefaultResolver.LookupCNAME)
 }
 
@@ -72,6 +70,8 @@ func LocalName(ctx context.Context) string {
 func localName(ctx context.Context, hostname string, canonical func(context.Context, string) (string, error)) string {
 	name := strings.TrimSuffix(hostname, ".")
 	if !strings.Contains(name, ".") && isDomain(name) {
+		ctx, cancel := context.WithTimeout(ctx, lookupTime)
+		defer cancel()
 		found, err := canonical(ctx, name)
 		if err != nil {
 			return ""
