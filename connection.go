@@ -1,0 +1,264 @@
+package postrider
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/postrider/postrider/internal/dial"
+	"github.com/postrider/postrider/internal/sasl"
+	smtp "github.com/postrider/postrider/internal/wire"
+)
+
+// Connection is a lasting handle on one MTA. It opens a wire when the first
+// message is sent, keeps it open for the next ones, authenticates every new wire,
+// and changes wires when that is due: after [Config.MaxTransactions], when a wire
+// was idle for too long, and when the server hung up. There is at most one wire at
+// a time. A Connection may be used by any number of goroutines; their messages go
+// out in the order of the calls.
+//
+// A Connection that has sent something holds two goroutines until its wire ends
+// ([Config.IdleTimeout]), or until [Connection.Quit] or [Connection.Close].
+type Connection struct {
+	cfg      Config // without the password, which no dump of a Connection shall show
+	timeouts Timeouts
+	address  dial.Address
+	tls      *tls.Config
+	login    func() sasl.Credentials // nil: no AUTH
+	watched  bool                    // somebody wants to see replies
+
+	wake chan struct{} // there is something new for the engine; capacity 1
+
+	mu         sync.Mutex
+	queue      queue[*delivery] // Sends that wait for their turn, and Quits
+	riding     bool             // the engine's goroutine runs
+	rideEnded  chan struct{}    // closed when it stops
+	wire       *wire
+	wires      int // opened or tried so far
+	cancelOpen context.CancelFunc
+	closed     bool
+	settled    []settlement // for unlock to tell
+	stats      Stats
+
+	refusedLogin *Error // the server's answer to our credentials
+	refusedUntil time.Time
+}
+
+// NewConnection checks a configuration and gives a Connection for it. It opens
+// nothing; the only thing it reads is [Config.CAFile].
+func NewConnection(cfg Config) (*Connection, error) {
+	c := &Connection{cfg: cfg, timeouts: cfg.Timeouts.withDefaults(), wake: make(chan struct{}, 1)}
+	c.watched = c.debugging() || cfg.Trace != nil && (cfg.Trace.Command != nil || cfg.Trace.Reply != nil)
+	if err := c.prepare(); err != nil {
+		return nil, &Error{Stage: StageLocal, Command: "configuration", Err: err}
+	}
+	return c, nil
+}
+
+func (c *Connection) prepare() (err error) {
+	cfg := &c.cfg
+	if cfg.Mode < Insecure || cfg.Mode > StartTLS {
+		return fmt.Errorf("Mode is %v: use Insecure, ImplicitTLS or StartTLS", cfg.Mode)
+	}
+	port := "25"
+	if cfg.Mode == ImplicitTLS {
+		port = "465" // RFC 8314 §3.3
+	}
+	if c.address, err = dial.ParseAddress(cfg.Address, port); err != nil {
+		return fmt.Errorf("Address: %w", err)
+	}
+	if err := smtp.CheckHelloName(cfg.LocalName); err != nil {
+		return fmt.Errorf("LocalName: %w", err)
+	}
+	if cfg.Mode != Insecure {
+		host := c.address.Host
+		if c.address.Network == "unix" {
+			host = "localhost"
+		}
+		c.tls, err = dial.TLS{
+			Base: cfg.TLS, Host: host, ServerName: cfg.ServerName, CAFile: cfg.CAFile,
+			NoVerifyCert: cfg.NoVerifyCert, NoVerifyHostname: cfg.NoVerifyHostname,
+		}.Config()
+		if err != nil {
+			return err
+		}
+	}
+	return c.prepareLogin()
+}
+
+// prepareLogin checks names and credentials now, so that a mistake does not wait
+// for the first message.
+func (c *Connection) prepareLogin() error {
+	cfg := &c.cfg
+	for _, m := range cfg.AuthMechanisms {
+		if _, ok := sasl.Choose([]string{m}, []string{m}); !ok {
+			return fmt.Errorf("AuthMechanisms: %q is not known; known are %s", m, strings.Join(sasl.Known(), ", "))
+		}
+	}
+	if cfg.User == "" || cfg.Password.IsZero() {
+		return nil
+	}
+	credentials := sasl.Credentials{User: cfg.User, Password: cfg.Password.Reveal()}
+	if _, err := sasl.New(sasl.Known()[0], credentials); err != nil {
+		return fmt.Errorf("User and Password: %w", err)
+	}
+	c.login = func() sasl.Credentials { return credentials }
+	cfg.Password = Secret{}
+	return nil
+}
+
+// Send hands m to the MTA and says what became of each recipient. See [Sender]
+// for what Result and error promise; the error is an [*Error].
+//
+// The context bounds everything, the conversation included. When it is done, Send
+// returns at once with what is known: recipients are Unknown if the message's last
+// octets may have reached the server, else Untried. It waits only for a Read of
+// the content that is underway.
+//
+// A message is sent a second time, on a new wire, only if the server cannot have
+// accepted it on the first (see docs/flow.md); this happens when a wire that has
+// served before was closed by the server. A wire that fails at its first
+// transaction is not tried again: the error says why.
+func (c *Connection) Send(ctx context.Context, m *Message) (*Result, error) {
+	d, err := newDelivery(ctx, m, c.cfg.Redirect)
+	defer func() { d.body.discard() }()
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		d.leave(&Error{Stage: StageLocal, Command: "message", Err: err})
+		return c.finished(d)
+	}
+	if len(d.pending) == 0 {
+		return c.finished(d)
+	}
+	if err := c.enqueue(d); err != nil {
+		d.leave(err)
+		return c.finished(d)
+	}
+	select {
+	case <-d.done:
+	case <-ctx.Done():
+		c.cancel(d)
+	}
+	return c.finished(d)
+}
+
+// finished counts the outcomes and gives the result.
+func (c *Connection) finished(d *delivery) (*Result, error) {
+	c.mu.Lock()
+	for i := range d.outcomes {
+		switch d.outcomes[i].State {
+		case Accepted:
+			c.stats.Accepted++
+		case Deferred:
+			c.stats.Deferred++
+		case Refused:
+			c.stats.Refused++
+		case Untried:
+			c.stats.Untried++
+		case Unknown:
+			c.stats.Unknown++
+		}
+	}
+	c.mu.Unlock()
+	return d.result(c.address.String())
+}
+
+// SendMail is the short form of Send: refused has the recipients that are Refused
+// or Deferred, by the caller's address, each with the server's reply. Every
+// recipient was accepted exactly when err is nil and refused is empty. A reply
+// with code 0 is a verdict of our own, such as a bad address.
+func (c *Connection) SendMail(ctx context.Context, from string, to []string, content []byte) (refused map[string]Reply, err error) {
+	return sendMail(ctx, c, &Message{From: from, To: to, Content: Bytes(content)})
+}
+
+func sendMail(ctx context.Context, s Sender, m *Message) (map[string]Reply, error) {
+	r, err := s.Send(ctx, m)
+	refused := map[string]Reply{}
+	for _, o := range r.Outcomes {
+		if o.State != Refused && o.State != Deferred {
+			continue
+		}
+		if o.Reply.Code == 0 && o.Err != nil {
+			o.Reply.Text = o.Err.Error()
+		}
+		refused[o.Recipient] = o.Reply
+	}
+	return refused, err
+}
+
+// Quit lets the messages that were given to Send before it finish, says QUIT, and
+// closes the wire. If ctx is done before that, what is left is broken off and the
+// context's error returned. Without a wire there is nothing to do. A refused or
+// unanswered QUIT is no error. The next Send opens a new wire.
+func (c *Connection) Quit(ctx context.Context) error {
+	c.mu.Lock()
+	if !c.riding {
+		c.mu.Unlock()
+		return nil
+	}
+	d := &delivery{ctx: ctx, quit: true, done: make(chan struct{})}
+	c.queue.push(d)
+	c.mu.Unlock()
+	c.nudge()
+	select {
+	case <-d.done:
+		return nil
+	case <-ctx.Done():
+	}
+	err := context.Cause(ctx)
+	c.breakOff(&Error{Stage: StageLocal, Command: "QUIT", Address: c.address.String(), Err: err}, d)
+	<-d.done
+	return err
+}
+
+// Close ends the connection for good: what is underway is broken off, and every
+// later Send answers [ErrClosed]. An idle wire is left with a QUIT whose reply is
+// not waited for. Use Quit before it to let messages finish.
+func (c *Connection) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	ended := c.rideEnded
+	c.mu.Unlock()
+	c.breakOff(c.closedError(), nil)
+	if ended != nil {
+		<-ended
+	}
+	return nil
+}
+
+// Stats gives a snapshot of the connection's counters.
+func (c *Connection) Stats() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.stats
+	for i := range c.queue.len() {
+		if !(*c.queue.at(i)).quit {
+			s.Queued++
+		}
+	}
+	if c.wire != nil {
+		s.Open, s.InFlight = true, len(c.wire.inFlight)
+	}
+	return s
+}
+
+// String names the connection's server; it shows no configuration.
+func (c *Connection) String() string {
+	return fmt.Sprintf("postrider.Connection(%s, %s)", c.address, c.cfg.Mode)
+}
+
+// leave makes err the reason of everybody whose outcome is open.
+func (d *delivery) leave(err *Error) {
+	d.pending = d.pending[:0]
+	for i := range d.outcomes {
+		if d.outcomes[i].State == Untried {
+			d.pending = append(d.pending, i)
+		}
+	}
+	d.fail(err)
+}

@@ -1,0 +1,206 @@
+package postrider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/net/idna"
+
+	smtp "github.com/postrider/postrider/internal/wire"
+)
+
+// delivery is one Send underway: what is still owed of a message, and what has
+// become of the rest. Everything but the first block is guarded by Connection.mu.
+type delivery struct {
+	ctx   context.Context
+	msg   *Message
+	body  *body
+	rcpts []recipient
+	from  path
+
+	pending      []int // indexes of recipients that wait for a transaction
+	outcomes     []Outcome
+	transactions []Transaction
+	inFlight     int    // transactions begun and not ended
+	resent       bool   // a transaction met a wire's failure and is being repeated
+	abandoned    bool   // its Send has returned before the end: the context was done
+	finished     bool   // its Send may return
+	quit         bool   // no Send at all, but the place of a Quit in the queue
+	err          *Error // the first thing that left a recipient Untried or Unknown
+	done         chan struct{}
+}
+
+// path is an address as it goes out.
+type path struct {
+	address string // as given
+	ascii   string // with the domain as A-labels; "" if the local part needs SMTPUTF8
+}
+
+type recipient struct {
+	path
+	domain string // lower case, for RCPTDOMAINMAX
+}
+
+// newDelivery checks a message and reads the beginning of its content. An error
+// is one of the whole message; a recipient that is wrong in itself is settled.
+func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)) (*delivery, error) {
+	d := &delivery{ctx: ctx, msg: m, outcomes: untried(m), done: make(chan struct{})}
+	if len(m.To) == 0 {
+		return d, errors.New("the message has no recipient")
+	}
+	if err := smtp.CheckDSN(m.DSN.Return, m.DSN.EnvelopeID, m.DSN.Notify); err != nil {
+		return d, err
+	}
+	if m.From != "" {
+		if err := smtp.CheckAddress(m.From); err != nil {
+			return d, fmt.Errorf("sender %q: %w", m.From, err)
+		}
+	}
+	d.from = newPath(m.From)
+	if err := d.address(redirect); err != nil {
+		return d, err
+	}
+	if len(d.pending) == 0 {
+		return d, nil // nothing to open the content for
+	}
+	var err error
+	d.body, err = loadBody(m.Content)
+	return d, err
+}
+
+// untried is the beginning of every Result.
+func untried(m *Message) []Outcome {
+	o := make([]Outcome, len(m.To))
+	for i, to := range m.To {
+		o[i] = Outcome{Recipient: to, State: Untried, Stage: StageLocal}
+	}
+	return o
+}
+
+// address fills in who the RCPT commands name: the recipients, or as many times
+// the address of development mode.
+func (d *delivery) address(redirect func() (string, bool)) error {
+	d.rcpts = make([]recipient, len(d.msg.To))
+	if redirect != nil {
+		if to, on := redirect(); on {
+			if err := smtp.CheckAddress(to); err != nil {
+				return fmt.Errorf("development mode is on and its recipient %q is no address: %w", to, err)
+			}
+			for i := range d.rcpts {
+				d.rcpts[i] = newRecipient(to)
+				d.pending = append(d.pending, i)
+			}
+			return nil
+		}
+	}
+	for i, to := range d.msg.To {
+		if err := smtp.CheckAddress(to); err != nil {
+			d.outcomes[i].State, d.outcomes[i].Err = Refused, err
+			continue
+		}
+		d.rcpts[i] = newRecipient(to)
+		d.pending = append(d.pending, i)
+	}
+	return nil
+}
+
+func newRecipient(a string) recipient {
+	_, domain := smtp.SplitAddress(a)
+	return recipient{newPath(a), strings.ToLower(domain)}
+}
+
+// newPath prepares the form for servers without SMTPUTF8: a domain can be put in
+// A-labels, a local part cannot (RFC 6531 §3.2).
+func newPath(a string) path {
+	if smtp.ASCII(a) {
+		return path{a, a}
+	}
+	local, domain := smtp.SplitAddress(a)
+	labels, err := idna.Lookup.ToASCII(domain)
+	if err != nil || !smtp.ASCII(local) {
+		return path{address: a}
+	}
+	return path{a, local + "@" + labels}
+}
+
+// needsUTF8 reports that the address itself demands SMTPUTF8.
+func (p path) needsUTF8() bool { return p.ascii == "" && p.address != "" }
+
+// form is the address for a transaction with or without SMTPUTF8.
+func (p path) form(utf8 bool) string {
+	if utf8 {
+		return p.address
+	}
+	return p.ascii
+}
+
+// settled reports that nothing more will become of any recipient.
+func (d *delivery) settled() bool { return d.inFlight == 0 && len(d.pending) == 0 }
+
+// fail leaves the pending recipients Untried because of err.
+func (d *delivery) fail(err *Error) {
+	for _, i := range d.pending {
+		d.outcomes[i] = Outcome{Recipient: d.msg.To[i], State: Untried, Stage: err.Stage, Reply: err.Reply, Err: err}
+	}
+	if len(d.pending) > 0 {
+		d.note(err)
+	}
+	d.pending = nil
+}
+
+// refuse settles pending recipients by a verdict of our own.
+func (d *delivery) refuse(which func(i int) bool, err error) {
+	kept := d.pending[:0]
+	for _, i := range d.pending {
+		if which(i) {
+			d.outcomes[i] = Outcome{Recipient: d.msg.To[i], State: Refused, Stage: StageLocal, Err: err}
+		} else {
+			kept = append(kept, i)
+		}
+	}
+	d.pending = kept
+}
+
+// note keeps the first error.
+func (d *delivery) note(err *Error) {
+	if d.err == nil {
+		d.err = err
+	}
+}
+
+// result is the end of a Send: err is nil exactly when at least one recipient is
+// Accepted and none is Untried or Unknown.
+func (d *delivery) result(address string) (*Result, error) {
+	r := &Result{Message: d.msg, Outcomes: d.outcomes, Transactions: d.transactions}
+	if r.Count(Untried)+r.Count(Unknown) > 0 {
+		if d.err == nil { // cannot be; but nil would say that all is well
+			d.err = &Error{Stage: StageLocal, Err: errors.New("internal error: a recipient was left without a reason")}
+		}
+		return r, d.err
+	}
+	if r.Count(Accepted) > 0 {
+		return r, nil
+	}
+	return r, refusalError(r.Outcomes, address)
+}
+
+// refusalError says that nobody was accepted, with the reason of the one that
+// leaves most hope: a deferred recipient before a refused one.
+func refusalError(outcomes []Outcome, address string) *Error {
+	o := outcomes[0]
+	for _, other := range outcomes[1:] {
+		if o.State == Refused && other.State == Deferred {
+			o = other
+		}
+	}
+	e := &Error{Stage: o.Stage, Command: stageCommands[o.Stage], Reply: o.Reply, Err: o.Err}
+	if o.Stage != StageLocal {
+		e.Address = address
+		e.Hint = hintFor(e, nil)
+	}
+	return e
+}
+
+var stageCommands = map[Stage]string{StageLocal: "message", StageMail: "MAIL", StageRcpt: "RCPT", StageContent: "content"}

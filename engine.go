@@ -1,0 +1,446 @@
+package postrider
+
+import (
+	"context"
+	"time"
+)
+
+// The engine is one goroutine per connection, which runs while there is a wire or
+// work. It takes deliveries from the queue, forms transactions of them, and writes
+// those on the wire; the wire's reader settles them as the replies come.
+
+// settlement is a transaction that has ended, for those who want to hear of it.
+type settlement struct {
+	told     Transaction
+	outcomes []Outcome
+	done     *delivery // nil: its Send still waits for more
+}
+
+// enqueue gives a delivery to the engine.
+func (c *Connection) enqueue(d *delivery) *Error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return c.closedError()
+	}
+	if c.refusedLogin != nil {
+		if time.Now().Before(c.refusedUntil) {
+			return c.refusedLogin
+		}
+		c.refusedLogin = nil
+	}
+	c.queue.push(d)
+	if !c.riding {
+		c.riding = true
+		c.rideEnded = make(chan struct{})
+		go c.ride(c.rideEnded)
+	}
+	c.nudge()
+	return nil
+}
+
+func (c *Connection) closedError() *Error {
+	return &Error{Stage: StageLocal, Command: "send", Address: c.address.String(), Err: ErrClosed}
+}
+
+// nudge tells the engine that there is something new.
+func (c *Connection) nudge() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// unlock ends a critical section and tells what was settled in it: first the
+// hooks, then the Send that waits.
+func (c *Connection) unlock() {
+	settled := c.settled
+	c.settled = nil
+	c.mu.Unlock()
+	for _, s := range settled {
+		if s.outcomes != nil {
+			c.observeTransaction(s.told, s.outcomes)
+		}
+		if s.done != nil {
+			close(s.done.done)
+		}
+	}
+}
+
+// ride is the engine.
+func (c *Connection) ride(ended chan struct{}) {
+	defer close(ended)
+	for c.moreWork() {
+		w, err := c.openForQueue()
+		if err != nil {
+			c.failQueue(err)
+			continue
+		}
+		c.carry(w)
+	}
+}
+
+// moreWork answers the Quits at the head of the queue; without anything behind
+// them the engine stops.
+func (c *Connection) moreWork() bool {
+	c.mu.Lock()
+	defer c.unlock()
+	for c.queue.len() > 0 {
+		d := c.queue.front()
+		if !d.quit && !c.closed {
+			return true
+		}
+		if !d.quit {
+			d.fail(c.closedError())
+		}
+		c.finishLocked(c.queue.pop())
+	}
+	c.riding = false
+	return false
+}
+
+// openForQueue opens a wire on behalf of whoever is in the queue; it is given up
+// when nobody is left there.
+func (c *Connection) openForQueue() (*wire, *Error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c.mu.Lock()
+	c.cancelOpen = cancel
+	c.wires++
+	id := c.wires
+	c.stats.Dials++
+	c.mu.Unlock()
+
+	w, err := c.open(ctx, id)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cancelOpen = nil
+	if err != nil {
+		c.stats.DialFailures++
+		return nil, err
+	}
+	c.wire = w
+	return w, nil
+}
+
+// failQueue tells everybody who waits that there is no wire.
+func (c *Connection) failQueue(err *Error) {
+	c.mu.Lock()
+	defer c.unlock()
+	if c.refusedLoginLocked(err) {
+		c.refusedLogin, c.refusedUntil = err, time.Now().Add(c.authRetryAfter())
+	}
+	for c.queue.len() > 0 {
+		d := c.queue.pop()
+		if !d.quit {
+			d.fail(err)
+		}
+		c.finishLocked(d)
+	}
+}
+
+// carry puts transactions on a wire until it is spent, lost or no longer needed.
+func (c *Connection) carry(w *wire) {
+	go w.read()
+	idle := time.NewTimer(time.Hour)
+	defer idle.Stop()
+	for {
+		tx, more := c.next(w, idle)
+		if !more {
+			break
+		}
+		w.perform(tx)
+	}
+	c.leaveWire(w)
+}
+
+// next waits for the next transaction of this wire; more is false when there will
+// be none. Before it waits, it flushes.
+func (c *Connection) next(w *wire, idle *time.Timer) (tx *transaction, more bool) {
+	for {
+		c.mu.Lock()
+		tx, more = c.nextLocked(w)
+		waiting := len(w.inFlight) == 0
+		c.unlock()
+		if tx != nil || !more {
+			return tx, more
+		}
+		w.flush()
+		var expired <-chan time.Time
+		if limit := c.idleTimeout(); waiting && limit > 0 {
+			idle.Reset(limit)
+			expired = idle.C
+		}
+		select {
+		case <-c.wake:
+		case <-w.progress:
+		case <-expired:
+			return nil, false
+		}
+	}
+}
+
+func (c *Connection) nextLocked(w *wire) (tx *transaction, more bool) {
+	if w.err != nil || c.closed || w.doneLocked() {
+		return nil, false
+	}
+	if len(w.inFlight) >= window {
+		return nil, true
+	}
+	for c.queue.len() > 0 {
+		d := c.queue.front()
+		if d.quit {
+			return nil, false
+		}
+		tx := w.planLocked(d)
+		if len(d.pending) == 0 {
+			c.queue.pop()
+		}
+		if tx != nil {
+			c.beginLocked(tx)
+			return tx, true
+		}
+		if len(d.pending) > 0 {
+			return nil, false // its recipients wait for the next wire
+		}
+		if d.settled() {
+			c.finishLocked(d)
+		}
+	}
+	return nil, true
+}
+
+// window is how many transactions may be on the wire at a time.
+const window = 1
+
+func (c *Connection) beginLocked(tx *transaction) {
+	w := tx.wire
+	w.mails++
+	w.inFlight = append(w.inFlight, tx)
+	tx.d.inFlight++
+	c.stats.Transactions++
+}
+
+// settleLocked enters what became of a transaction into its delivery, and puts
+// recipients that are to be tried again back to the head of the queue.
+func (c *Connection) settleLocked(tx *transaction) {
+	d := tx.d
+	tx.ended = true
+	d.inFlight--
+	if tx.final.Code != 0 {
+		d.resent = false
+	}
+	waiting := len(d.pending) > 0
+	resend := c.resendLocked(tx)
+	told := Transaction{Wire: tx.wire.id, Recipients: len(tx.rcpts), Reply: tx.lastReply()}
+	outcomes := make([]Outcome, len(tx.rcpts))
+	for k, i := range tx.rcpts {
+		o, again := tx.outcome(k, tx.begun())
+		outcomes[k] = o
+		if d.abandoned {
+			continue // its Send has returned what was known then
+		}
+		d.outcomes[i] = o
+		switch {
+		case again || o.State == Untried && resend:
+			d.pending = append(d.pending, i)
+		case o.State == Untried || o.State == Unknown:
+			d.note(o.Err.(*Error))
+		}
+	}
+	c.settled = append(c.settled, settlement{told: told, outcomes: outcomes})
+	if d.abandoned {
+		return
+	}
+	d.transactions = append(d.transactions, told)
+	if len(d.pending) > 0 && !waiting {
+		c.queue.unpop(d)
+		c.nudge()
+	}
+	if d.settled() {
+		c.finishLocked(d)
+	}
+}
+
+// resendLocked decides whether the undecided recipients of a transaction are sent
+// to again on another wire. That must be safe (mayResend), the wire must have
+// failed by the server's doing, and it must have served before: so a server that
+// fails every first transaction is not asked for ever.
+func (c *Connection) resendLocked(tx *transaction) bool {
+	w := tx.wire
+	if c.closed || tx.d.abandoned || tx.broken != nil && tx.broken != w.err || !tx.mayResend() {
+		return false
+	}
+	if !tx.wireUsedUp {
+		if w.err == nil || w.ours || w.completed == 0 {
+			return false
+		}
+	}
+	if tx.culprit || tx.wireUsedUp {
+		// Its own command met the failure: once only.
+		if tx.d.resent {
+			return false
+		}
+		tx.d.resent = true
+	}
+	c.stats.Resends++
+	return true
+}
+
+// finishLocked lets a Send, or a Quit, return.
+func (c *Connection) finishLocked(d *delivery) {
+	if d.finished {
+		return
+	}
+	d.finished = true
+	c.settled = append(c.settled, settlement{done: d})
+}
+
+// leaveWire ends a wire: politely with QUIT if it still works.
+func (c *Connection) leaveWire(w *wire) {
+	var reason *Error // stays nil when we are the ones who end it
+	if w.await(func() bool { return c.closed || len(w.inFlight) == 0 }) {
+		w.quit()
+		w.conn.Close()
+	} else {
+		c.mu.Lock()
+		reason = w.err
+		if len(w.inFlight) == 0 {
+			w.raw.Close() // no replies to linger for
+		}
+		c.mu.Unlock()
+	}
+	<-w.ended
+	w.raw.Close()
+	c.abandonWire(w, reason)
+}
+
+// quit says QUIT and waits for its reply, unless the connection is being closed.
+func (w *wire) quit() {
+	w.queueCommand(expectation{verb: verbQuit}, []byte("QUIT\r\n"))
+	w.await(func() bool { return w.c.closed || w.expected.len() == 0 })
+}
+
+// abandonWire settles what a lost wire left, once its reader has stopped and no
+// more replies can come.
+func (c *Connection) abandonWire(w *wire, reason *Error) {
+	c.mu.Lock()
+	c.wire = nil
+	left := w.inFlight
+	w.inFlight = nil
+	for i, tx := range left {
+		if tx.broken == nil {
+			tx.broken = w.err
+		}
+		tx.turnedAway = w.farewell != nil && w.hungUp
+		tx.culprit = i == 0 && (w.farewell == nil || w.farewell.tx == nil || w.farewell.tx == tx)
+	}
+	for i := len(left) - 1; i >= 0; i-- { // each goes to the head of the queue
+		c.settleLocked(left[i])
+	}
+	fruitless := reason != nil && !w.ours && w.completed == 0
+	mails := w.mails
+	c.unlock()
+	if fruitless {
+		c.failQueue(reason)
+	}
+	c.observeClosed(w, mails, reason)
+}
+
+// cancel ends a Send whose context is done. What the server may have got is
+// Unknown, the rest Untried. If nobody else rides the wire, it is ended too: a new
+// one is better than one whose server owes us a reply.
+func (c *Connection) cancel(d *delivery) {
+	c.mu.Lock()
+	if d.finished {
+		c.unlock()
+		return
+	}
+	err := &Error{Stage: StageLocal, Command: "send", Address: c.address.String(), Err: context.Cause(d.ctx)}
+	c.queue.remove(func(q *delivery) bool { return q == d })
+	d.fail(err)
+	wait := false
+	if w := c.wire; w != nil && d.inFlight > 0 {
+		wait = c.cancelOnWireLocked(w, d, err)
+	}
+	if c.cancelOpen != nil && c.idleLocked() {
+		c.cancelOpen()
+	}
+	if !wait {
+		d.abandoned, d.finished = true, true
+	}
+	c.unlock()
+	if wait {
+		<-d.done
+	}
+}
+
+// cancelOnWireLocked gives the recipients of transactions underway their outcomes
+// as far as they are known now. It reports whether the engine is reading the
+// caller's content, so that its end must be waited for.
+func (c *Connection) cancelOnWireLocked(w *wire, d *delivery, err *Error) (wait bool) {
+	neighbours := false
+	for _, tx := range w.inFlight {
+		if tx.d != d {
+			neighbours = true
+			continue
+		}
+		wait = wait || tx.streaming
+		tx.broken = err
+		for k, i := range tx.rcpts {
+			// Once the terminator is put into the flight, it may be gone at any time.
+			d.outcomes[i], _ = tx.outcome(k, tx.terminator != farAway)
+			if s := d.outcomes[i].State; s == Untried || s == Unknown {
+				d.note(err)
+			}
+		}
+	}
+	if !neighbours || wait {
+		w.ours = true
+		w.killLocked(err)
+	}
+	return wait
+}
+
+// idleLocked reports that nobody waits in the queue.
+func (c *Connection) idleLocked() bool {
+	for i := range c.queue.len() {
+		if !(*c.queue.at(i)).quit {
+			return false
+		}
+	}
+	return true
+}
+
+// breakOff ends the wire and fails what waits in the queue, up to the Quit that
+// wants it; nil is Close, which wants all.
+func (c *Connection) breakOff(err *Error, until *delivery) {
+	c.mu.Lock()
+	var rest []*delivery
+	for c.queue.len() > 0 {
+		d := c.queue.pop()
+		if d == until {
+			rest = append(rest, d)
+			break
+		}
+		if !d.quit {
+			d.fail(err)
+		}
+		if d.inFlight == 0 {
+			c.finishLocked(d)
+		}
+	}
+	for i := len(rest) - 1; i >= 0; i-- {
+		c.queue.unpop(rest[i])
+	}
+	if c.cancelOpen != nil {
+		c.cancelOpen()
+	}
+	if w := c.wire; w != nil && len(w.inFlight) > 0 {
+		w.ours = true
+		w.killLocked(err)
+	}
+	c.unlock()
+	c.nudge()
+}

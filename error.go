@@ -1,0 +1,66 @@
+package postrider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	smtp "github.com/postrider/postrider/internal/wire"
+)
+
+// ErrClosed is what a Connection answers after Close.
+var ErrClosed = errors.New("postrider: the connection is closed")
+
+// Error says what stopped a message: at which stage, with which server and
+// reply, and what to do about it. Refusals of single recipients are not errors;
+// they stand in the Result's outcomes.
+type Error struct {
+	Stage   Stage
+	Command string // what was being done: "dial", "greeting", "EHLO", "STARTTLS", "TLS handshake", "AUTH", "MAIL", "RCPT", "DATA", "content" ...
+	Address string // the server; "" for a local verdict
+	Reply   Reply  // the server's refusal, if there was one
+	Hint    string // what to set or to mend, if that is known
+	Err     error  // the cause, if it was not a reply
+}
+
+// Error is one line for an operator.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("postrider: ")
+	if e.Address != "" {
+		b.WriteString(e.Address + ": ")
+	}
+	if e.Command != "" {
+		b.WriteString(e.Command + ": ")
+	}
+	switch {
+	case e.Reply.Code != 0 && e.Err != nil:
+		fmt.Fprintf(&b, "%s (%s)", e.Reply, smtp.Printable(e.Err.Error()))
+	case e.Reply.Code != 0:
+		b.WriteString(e.Reply.String())
+	case e.Err != nil:
+		b.WriteString(smtp.Printable(e.Err.Error()))
+	}
+	if e.Hint != "" {
+		b.WriteString("; " + e.Hint)
+	}
+	return b.String()
+}
+
+// Unwrap gives the cause, so that errors.Is finds context and network errors.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Temporary reports whether the same message may succeed later without anybody
+// changing it or the configuration: after a 4yz reply, and after a network
+// failure. A certificate that does not verify, a refused password, a message or
+// address that is wrong in itself are not temporary.
+func (e *Error) Temporary() bool {
+	switch {
+	case e.Reply.Code != 0:
+		return e.Reply.Temporary()
+	case e.Stage == StageLocal:
+		return errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled)
+	}
+	return !isSetting(e.Err)
+}

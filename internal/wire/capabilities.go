@@ -1,0 +1,93 @@
+package wire
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Capabilities are the extensions that the newest EHLO reply named. The zero
+// value is a server that knows none.
+type Capabilities struct {
+	Pipelining, Chunking, EightBitMIME, SMTPUTF8, DSN, StartTLS bool
+
+	Size    int64    // the largest message in octets; 0: none stated (RFC 1870 §4)
+	HasSize bool     // SIZE was offered, with a limit or without
+	Auth    []string // mechanisms in upper case, in the server's order
+
+	// RFC 9422; 0: no limit stated.
+	MailMax, RcptMax, RcptDomainMax int
+}
+
+// ParseCapabilities reads an EHLO reply's text. Its first line is the server's
+// name and greeting. What it does not know it passes over.
+func ParseCapabilities(text string) Capabilities {
+	var c Capabilities
+	lines := strings.Split(text, "\n")
+	for _, line := range lines[1:] {
+		words := strings.Fields(line)
+		if len(words) > 0 {
+			c.add(strings.ToUpper(words[0]), words[1:])
+		}
+	}
+	return c
+}
+
+func (c *Capabilities) add(keyword string, params []string) {
+	switch keyword {
+	case "PIPELINING":
+		c.Pipelining = true
+	case "CHUNKING":
+		c.Chunking = true
+	case "8BITMIME":
+		c.EightBitMIME = true
+	case "SMTPUTF8":
+		c.SMTPUTF8 = true
+	case "DSN":
+		c.DSN = true
+	case "STARTTLS":
+		c.StartTLS = true
+	case "SIZE":
+		c.HasSize = true
+		if len(params) > 0 {
+			if n, err := strconv.ParseInt(params[0], 10, 64); err == nil && n > 0 {
+				c.Size = n
+			}
+		}
+	case "AUTH":
+		c.addAuth(params)
+	case "LIMITS":
+		c.addLimits(params)
+	default: // "AUTH=LOGIN" is how servers wrote it before RFC 2554
+		if old, ok := strings.CutPrefix(keyword, "AUTH="); ok {
+			c.addAuth(append([]string{old}, params...))
+		}
+	}
+}
+
+// addAuth merges several AUTH lines.
+func (c *Capabilities) addAuth(mechanisms []string) {
+	for _, m := range mechanisms {
+		if m = strings.ToUpper(m); m != "" && !slices.Contains(c.Auth, m) {
+			c.Auth = append(c.Auth, m)
+		}
+	}
+}
+
+// addLimits reads LIMITS as RFC 9422 §4 wants it: a list with bad syntax is
+// ignored whole, a bad value with its name, and unknown names.
+func (c *Capabilities) addLimits(params []string) {
+	limits := map[string]*int{"MAILMAX": &c.MailMax, "RCPTMAX": &c.RcptMax, "RCPTDOMAINMAX": &c.RcptDomainMax}
+	for _, p := range params {
+		if name, value, ok := strings.Cut(p, "="); !ok || name == "" || value == "" {
+			return
+		}
+	}
+	for _, p := range params {
+		name, value, _ := strings.Cut(p, "=")
+		n, err := strconv.Atoi(value)
+		if f := limits[strings.ToUpper(name)]; f != nil && err == nil && n > 0 && len(value) <= 6 && value[0] != '0' && value[0] != '+' {
+			*f = n
+		}
+	}
+}

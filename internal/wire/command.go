@@ -1,0 +1,123 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// MailParams are the parameters of MAIL. The zero value has none.
+type MailParams struct {
+	Size       int64 // RFC 1870; 0: not declared
+	EightBit   bool  // BODY=8BITMIME, RFC 6152
+	UTF8       bool  // SMTPUTF8, RFC 6531
+	Return     string
+	EnvelopeID string
+}
+
+// RcptParams are the DSN parameters of RCPT (RFC 3461 §4). The zero value has none.
+type RcptParams struct {
+	Notify   string
+	Original string // the address that ORCPT is made of
+	UTF8     bool   // the transaction has SMTPUTF8
+}
+
+// AppendMail appends a MAIL command; from must have passed CheckAddress or be "".
+func AppendMail(dst []byte, from string, p MailParams) []byte {
+	dst = append(dst, "MAIL FROM:<"...)
+	dst = append(dst, from...)
+	dst = append(dst, '>')
+	if p.Size > 0 {
+		dst = append(dst, " SIZE="...)
+		dst = strconv.AppendInt(dst, p.Size, 10)
+	}
+	if p.EightBit {
+		dst = append(dst, " BODY=8BITMIME"...)
+	}
+	if p.UTF8 {
+		dst = append(dst, " SMTPUTF8"...)
+	}
+	if p.Return != "" {
+		dst = append(append(dst, " RET="...), strings.ToUpper(p.Return)...)
+	}
+	if p.EnvelopeID != "" {
+		dst = appendXtext(append(dst, " ENVID="...), p.EnvelopeID)
+	}
+	return append(dst, "\r\n"...)
+}
+
+// AppendRcpt appends a RCPT command; to must have passed CheckAddress.
+func AppendRcpt(dst []byte, to string, p RcptParams) []byte {
+	dst = append(dst, "RCPT TO:<"...)
+	dst = append(dst, to...)
+	dst = append(dst, '>')
+	if p.Notify != "" {
+		dst = append(append(dst, " NOTIFY="...), strings.ToUpper(p.Notify)...)
+	}
+	switch {
+	case p.Original == "":
+	case ASCII(p.Original):
+		dst = appendXtext(append(dst, " ORCPT=rfc822;"...), p.Original)
+	case p.UTF8:
+		dst = appendUnitext(append(dst, " ORCPT=utf-8;"...), p.Original)
+	}
+	return append(dst, "\r\n"...)
+}
+
+// appendXtext writes xtext: what is not printable, "+" and "=" as "+" and two
+// digits (RFC 3461 §4).
+func appendXtext(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c > '~' || c == '+' || c == '=' {
+			dst = fmt.Appendf(dst, "+%02X", c)
+		} else {
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+// appendUnitext writes an internationalised address as itself, with what the
+// command's syntax needs as \x{…} (RFC 6533 §3).
+func appendUnitext(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c == 0x7f || c == '+' || c == '=' || c == '\\' {
+			dst = fmt.Appendf(dst, `\x{%02X}`, c)
+		} else {
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+// CheckDSN reports what is wrong with the values of RET, ENVID and NOTIFY
+// (RFC 3461 §4), each of which may be "".
+func CheckDSN(ret, envid, notify string) error {
+	if u := strings.ToUpper(ret); u != "" && u != "FULL" && u != "HDRS" {
+		return fmt.Errorf("DSN.Return is %q: write FULL or HDRS", ret)
+	}
+	if len(envid) > 100 || strings.ContainsFunc(envid, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return errors.New("DSN.EnvelopeID must be at most 100 printable ASCII characters")
+	}
+	if notify == "" || strings.EqualFold(notify, "NEVER") {
+		return nil
+	}
+	words := strings.Split(strings.ToUpper(notify), ",")
+	slices.Sort(words)
+	for i, w := range words {
+		if !slices.Contains([]string{"SUCCESS", "FAILURE", "DELAY"}, w) || i > 0 && w == words[i-1] {
+			return fmt.Errorf("DSN.Notify is %q: write NEVER, or some of SUCCESS,FAILURE,DELAY", notify)
+		}
+	}
+	return nil
+}
+
+// CheckHelloName reports why a name cannot follow EHLO.
+func CheckHelloName(name string) error {
+	if strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return fmt.Errorf("the EHLO name %q has a space, a control or a non-ASCII character", name)
+	}
+	return nil
+}

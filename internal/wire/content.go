@@ -1,0 +1,113 @@
+package wire
+
+import "bytes"
+
+// Canonical reports whether b, standing at the beginning of a line, is already
+// as it has to be on the wire: every line ended by CRLF and no other CR or LF.
+// An empty b is.
+func Canonical(b []byte) bool {
+	if len(b) == 0 {
+		return true
+	}
+	if !bytes.HasSuffix(b, []byte("\r\n")) {
+		return false
+	}
+	lines := 0
+	for rest := b; ; lines++ {
+		i := bytes.IndexByte(rest, '\n')
+		if i < 0 {
+			break
+		}
+		if i == 0 || rest[i-1] != '\r' {
+			return false
+		}
+		rest = rest[i+1:]
+	}
+	// Every LF has its CR; as many CRs as LFs means that none stands alone.
+	return bytes.Count(b, []byte{'\r'}) == lines
+}
+
+// Repairer makes content canonical: CR, LF and CRLF each end a line and become
+// CRLF (RFC 5321 §2.3.8 forbids the bare ones, and servers that take them for
+// line ends have been tricked with them), and the last line gets its end.
+// The zero Repairer is at the beginning of a content.
+type Repairer struct {
+	afterCR bool // a CR was just turned to CRLF: its LF, if it comes, is done
+	midLine bool
+}
+
+// Append appends the repaired src to dst. src may be cut anywhere.
+func (r *Repairer) Append(dst, src []byte) []byte {
+	for len(src) > 0 {
+		if r.afterCR && src[0] == '\n' {
+			src = src[1:]
+			r.afterCR = false
+			continue
+		}
+		r.afterCR = false
+		line, end := src, -1
+		if i := bytes.IndexByte(src, '\n'); i >= 0 {
+			line, end = src[:i], i
+		}
+		if i := bytes.IndexByte(line, '\r'); i >= 0 {
+			line, end = src[:i], i
+		}
+		dst = append(dst, line...)
+		if end < 0 {
+			r.midLine = true
+			return dst
+		}
+		dst = append(dst, '\r', '\n')
+		r.midLine, r.afterCR = false, src[end] == '\r'
+		src = src[end+1:]
+	}
+	return dst
+}
+
+// Finish appends the end of a last line that has none.
+func (r *Repairer) Finish(dst []byte) []byte {
+	if r.midLine {
+		dst = append(dst, '\r', '\n')
+	}
+	*r = Repairer{}
+	return dst
+}
+
+// Terminator ends the content of DATA, behind a CRLF (RFC 5321 §4.1.1.4).
+const Terminator = ".\r\n"
+
+// Stuffer makes canonical content transparent for DATA: a line that begins with
+// a dot gets another one (RFC 5321 §4.5.2). The zero Stuffer is at the beginning
+// of a content.
+type Stuffer struct{ midLine bool }
+
+// Append appends the stuffed src to dst. src may be cut anywhere.
+func (s *Stuffer) Append(dst, src []byte) []byte {
+	if len(src) == 0 {
+		return dst
+	}
+	if !s.midLine && src[0] == '.' {
+		dst = append(dst, '.')
+	}
+	s.midLine = src[len(src)-1] != '\n'
+	for {
+		i := bytes.Index(src, []byte("\n."))
+		if i < 0 {
+			return append(dst, src...)
+		}
+		dst = append(append(dst, src[:i+2]...), '.')
+		src = src[i+2:]
+	}
+}
+
+// HeaderASCII reports whether the header at the beginning of a content is ASCII
+// throughout, as far as it is in b.
+func HeaderASCII(b []byte) bool {
+	if bytes.HasPrefix(b, []byte("\r\n")) {
+		return true // no header at all
+	}
+	if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
+		b = b[:i]
+	}
+	return ASCII(b)
+}

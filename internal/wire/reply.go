@@ -1,0 +1,219 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds of what a server may say in one reply. RFC 5321 §4.5.3.1.5 allows 512
+// octets a line; servers are met that say more, so there is room.
+const (
+	MaxReplyLine = 4096
+	MaxReply     = 64 * 1024
+)
+
+// Reply is one reply: a code, and the text of its lines joined by "\n".
+type Reply struct {
+	Code int
+	Text string
+}
+
+// Enhanced is the enhanced status code at the head of the text (RFC 2034 §4),
+// zero where there is none or where its class contradicts the reply code.
+func (r Reply) Enhanced() [3]int {
+	head, _, _ := strings.Cut(r.Text, " ")
+	head, _, _ = strings.Cut(head, "\n")
+	parts := strings.Split(head, ".")
+	if len(parts) != 3 {
+		return [3]int{}
+	}
+	var e [3]int
+	for i, p := range parts {
+		if p == "" || len(p) > 3 || strings.Trim(p, "0123456789") != "" {
+			return [3]int{}
+		}
+		e[i], _ = strconv.Atoi(p)
+	}
+	if e[0] != r.Code/100 {
+		return [3]int{}
+	}
+	return e
+}
+
+// ErrSyntax is the root of every error about bytes that are not SMTP.
+var ErrSyntax = errors.New("not an SMTP reply")
+
+// ReplyReader reads replies from r. It reads ahead no further than its buffer.
+type ReplyReader struct {
+	r          io.Reader
+	buf        []byte
+	start, end int
+	last       Reply // the previous one: servers repeat themselves, and an equal text need not be allocated again
+}
+
+// NewReplyReader gives a reader with nothing buffered.
+func NewReplyReader(r io.Reader) *ReplyReader {
+	return &ReplyReader{r: r, buf: make([]byte, MaxReplyLine)}
+}
+
+// Buffered is how many octets were read from the network and not yet consumed.
+func (r *ReplyReader) Buffered() int { return r.end - r.start }
+
+// Ready reports whether a whole reply, or the proof that it is none, is
+// buffered, so that Read will not block.
+func (r *ReplyReader) Ready() bool {
+	b := r.buf[r.start:r.end]
+	for {
+		i := bytes.IndexByte(b, '\n')
+		if i < 0 {
+			return len(b) >= MaxReplyLine || r.end-r.start >= MaxReply
+		}
+		if i < 4 || b[3] != '-' {
+			return true
+		}
+		b = b[i+1:]
+	}
+}
+
+// Read reads one reply. An error of the network, a deadline among them, comes as
+// it is and consumes nothing, so that Read may be called again; io.EOF in the
+// middle of a reply is io.ErrUnexpectedEOF; anything that is no reply is an
+// ErrSyntax with the line in it.
+func (r *ReplyReader) Read() (Reply, error) {
+	for !r.Ready() {
+		if err := r.fill(); err != nil {
+			if err == io.EOF && r.end > r.start {
+				err = io.ErrUnexpectedEOF
+			}
+			return Reply{}, err
+		}
+	}
+	line, err := r.line()
+	if err != nil {
+		return Reply{}, err
+	}
+	code, text, more, err := parseLine(line)
+	if err != nil {
+		return Reply{}, err
+	}
+	if more {
+		return r.rest(code, string(text))
+	}
+	if code != r.last.Code || string(text) != r.last.Text {
+		r.last = Reply{code, string(text)}
+	}
+	return r.last, nil
+}
+
+// rest reads the other lines of a reply of several (RFC 5321 §4.2.1).
+func (r *ReplyReader) rest(code int, all string) (Reply, error) {
+	for {
+		line, err := r.line()
+		if err != nil {
+			return Reply{}, err
+		}
+		next, text, more, err := parseLine(line)
+		if err != nil {
+			return Reply{}, err
+		}
+		if next != code {
+			return Reply{}, fmt.Errorf("%w: code %d in a reply that began with %d", ErrSyntax, next, code)
+		}
+		all += "\n" + string(text)
+		if !more {
+			return Reply{code, all}, nil
+		}
+	}
+}
+
+// line gives the next of the buffered lines without its line end, valid until
+// the next Read. A bare LF ends a line too: servers that send it are met, and it
+// hides nothing.
+func (r *ReplyReader) line() ([]byte, error) {
+	i := bytes.IndexByte(r.buf[r.start:r.end], '\n')
+	switch {
+	case i < 0 && r.end-r.start < MaxReplyLine:
+		return nil, fmt.Errorf("%w: more than %d octets in one reply", ErrSyntax, MaxReply)
+	case i < 0 || i >= MaxReplyLine:
+		return nil, fmt.Errorf("%w: a line of more than %d octets", ErrSyntax, MaxReplyLine)
+	}
+	line := r.buf[r.start : r.start+i]
+	r.start += i + 1
+	return bytes.TrimSuffix(line, []byte("\r")), nil
+}
+
+// fill reads at least one more octet, into a buffer that grows up to MaxReply.
+func (r *ReplyReader) fill() error {
+	if r.start > 0 {
+		copy(r.buf, r.buf[r.start:r.end])
+		r.start, r.end = 0, r.end-r.start
+	}
+	if r.end == len(r.buf) {
+		r.buf = append(r.buf, make([]byte, min(len(r.buf), MaxReply-len(r.buf)))...)
+	}
+	for range 100 { // as bufio does, against readers that give nothing for ever
+		n, err := r.r.Read(r.buf[r.end:])
+		r.end += n
+		if n > 0 {
+			return nil // an error with it comes again at the next Read
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// parseLine takes "250-text", "250 text" and "250" apart.
+func parseLine(line []byte) (code int, text []byte, more bool, err error) {
+	if len(line) < 3 || line[0] < '2' || line[0] > '5' || !digit(line[1]) || !digit(line[2]) {
+		return 0, nil, false, syntaxError(line)
+	}
+	code = int(line[0]-'0')*100 + int(line[1]-'0')*10 + int(line[2]-'0')
+	if len(line) == 3 {
+		return code, nil, false, nil
+	}
+	switch line[3] {
+	case ' ':
+		return code, bytes.TrimRight(line[4:], " "), false, nil
+	case '-':
+		return code, bytes.TrimRight(line[4:], " "), true, nil
+	}
+	return 0, nil, false, syntaxError(line)
+}
+
+func syntaxError(line []byte) error {
+	if len(line) > 80 {
+		line = line[:80]
+	}
+	return fmt.Errorf("%w: %s", ErrSyntax, strconv.QuoteToASCII(string(line)))
+}
+
+func digit(c byte) bool { return '0' <= c && c <= '9' }
+
+// Printable escapes what a terminal or a log must not get raw: control
+// characters, line ends and invalid UTF-8.
+func Printable(s string) string {
+	bad := func(c rune) bool { return c == utf8.RuneError || !unicode.IsPrint(c) }
+	if strings.IndexFunc(s, bad) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		c, n := utf8.DecodeRuneInString(s)
+		if bad(c) {
+			q := strconv.QuoteToASCII(s[:n])
+			b.WriteString(q[1 : len(q)-1])
+		} else {
+			b.WriteString(s[:n])
+		}
+		s = s[n:]
+	}
+	return b.String()
+}

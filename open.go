@@ -1,0 +1,315 @@
+package postrider
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/internal/dial"
+	"github.com/postrider/postrider/internal/hint"
+	"github.com/postrider/postrider/internal/sasl"
+	smtp "github.com/postrider/postrider/internal/wire"
+)
+
+// open brings a wire to where it can carry transactions: dial, TLS, greeting,
+// EHLO, STARTTLS, EHLO again, AUTH. Step by step, one reply after the other.
+func (c *Connection) open(ctx context.Context, id int) (*wire, *Error) {
+	w := &wire{c: c, id: id, address: c.address.String(), progress: make(chan struct{}, 1), ended: make(chan struct{})}
+	if err := w.dial(ctx); err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { w.raw.Close() })
+	err := w.introduce(ctx)
+	if !stop() && err == nil {
+		err = w.openError(hint.Greeting, smtp.Reply{}, context.Cause(ctx))
+	}
+	if err != nil {
+		w.raw.Close()
+		return nil, err
+	}
+	w.conn.SetDeadline(time.Time{})
+	w.opened, w.heard = time.Now(), time.Now()
+	return w, nil
+}
+
+func (w *wire) dial(ctx context.Context) *Error {
+	ctx, cancel := context.WithTimeoutCause(ctx, w.c.timeouts.Connect, fmt.Errorf("no connection within %v: %w", w.c.timeouts.Connect, context.DeadlineExceeded))
+	defer cancel()
+	open := w.c.cfg.Dial
+	if open == nil {
+		open = (&net.Dialer{}).DialContext
+	}
+	start := time.Now()
+	conn, err := open(ctx, w.c.address.Network, w.c.address.Target())
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	w.c.observeDial(w, conn, time.Since(start), err)
+	if err != nil {
+		return w.openError(hint.Dial, smtp.Reply{}, err)
+	}
+	w.raw, w.local = conn, dial.Local(conn)
+	w.use(conn)
+	return nil
+}
+
+// use speaks on conn from now on. Nothing that was read ahead survives.
+func (w *wire) use(conn net.Conn) {
+	w.conn, w.in = conn, smtp.NewReplyReader(conn)
+}
+
+// introduce is everything between the dial and the first MAIL.
+func (w *wire) introduce(ctx context.Context) *Error {
+	if w.c.cfg.Mode == ImplicitTLS {
+		if err := w.handshake(ctx); err != nil {
+			return err
+		}
+	}
+	if err := w.greeting(); err != nil {
+		return err
+	}
+	err := w.sayHello(ctx)
+	if err == nil && w.c.cfg.Mode == StartTLS {
+		if err = w.startTLS(ctx); err == nil {
+			err = w.sayHello(ctx)
+		}
+	}
+	if err == nil && w.c.login != nil {
+		err = w.authenticate()
+	}
+	if err != nil && err.Command != string(hint.Handshake) {
+		w.tell("QUIT") // a courtesy; its reply is not waited for
+	}
+	return err
+}
+
+// tell writes one line.
+func (w *wire) tell(line string) error {
+	return w.tellMasked(line, line)
+}
+
+// tellMasked writes a line that is shown otherwise.
+func (w *wire) tellMasked(line, shown string) error {
+	w.c.observeLine(w.id, line, shown)
+	w.conn.SetWriteDeadline(time.Now().Add(w.c.timeouts.Block))
+	_, err := w.conn.Write([]byte(line + "\r\n"))
+	return err
+}
+
+// hear reads one reply.
+func (w *wire) hear(timeout time.Duration) (smtp.Reply, error) {
+	w.conn.SetReadDeadline(time.Now().Add(timeout))
+	r, err := w.in.Read()
+	if err == nil {
+		w.c.observeReply(w.id, r)
+		return r, nil
+	}
+	var late net.Error
+	if errors.As(err, &late) && late.Timeout() {
+		err = fmt.Errorf("no reply within %v: %w", timeout, err)
+	}
+	return r, err
+}
+
+// ask writes a line and reads its reply.
+func (w *wire) ask(step hint.Step, timeout time.Duration, line string) (smtp.Reply, *Error) {
+	err := w.tell(line)
+	if err == nil {
+		var r smtp.Reply
+		if r, err = w.hear(timeout); err == nil {
+			return r, nil
+		}
+	}
+	return smtp.Reply{}, w.openError(step, smtp.Reply{}, err)
+}
+
+func (w *wire) greeting() *Error {
+	r, err := w.hear(w.c.timeouts.Greeting)
+	if err != nil {
+		return w.openError(hint.Greeting, smtp.Reply{}, err)
+	}
+	if r.Code != 220 { // RFC 5321 §3.1
+		return w.openError(hint.Greeting, r, nil)
+	}
+	return nil
+}
+
+// sayHello says EHLO, and HELO to a server that does not know EHLO (RFC 5321
+// §4.1.1.1). The capabilities are those of the newest reply, and no others.
+func (w *wire) sayHello(ctx context.Context) *Error {
+	name := w.c.localName(ctx, w.raw.LocalAddr())
+	r, err := w.ask(hint.Hello, w.c.timeouts.Hello, "EHLO "+name)
+	if err != nil {
+		return err
+	}
+	w.caps, w.hello = smtp.Capabilities{}, r.Code/100 == 2
+	if r.Code == 500 || r.Code == 501 || r.Code == 502 || r.Code == 504 {
+		if r, err = w.ask(hint.Hello, w.c.timeouts.Hello, "HELO "+name); err != nil {
+			return err
+		}
+	}
+	switch {
+	case r.Code/100 != 2:
+		return w.openError(hint.Hello, r, nil)
+	case w.hello:
+		w.caps = smtp.ParseCapabilities(r.Text)
+		w.c.observeHello(w.id, r.Text)
+	}
+	return nil
+}
+
+func (c *Connection) localName(ctx context.Context, own net.Addr) string {
+	if c.cfg.LocalName == "" {
+		c.cfg.LocalName = dial.LocalName(ctx) // only the engine comes here
+	}
+	if c.cfg.LocalName == "" {
+		return dial.AddressLiteral(own)
+	}
+	return c.cfg.LocalName
+}
+
+// startTLS never falls back: a server without STARTTLS gets no mail.
+func (w *wire) startTLS(ctx context.Context) *Error {
+	if !w.caps.StartTLS {
+		return w.openError(hint.StartTLS, smtp.Reply{}, hint.ErrNoStartTLS)
+	}
+	r, err := w.ask(hint.StartTLS, w.c.timeouts.TLS, "STARTTLS")
+	switch {
+	case err != nil:
+		return err
+	case r.Code != 220:
+		return w.openError(hint.StartTLS, r, nil)
+	case w.in.Buffered() > 0:
+		// Somebody put words into the server's mouth before the encryption began.
+		return w.openError(hint.StartTLS, smtp.Reply{}, permanentError{errors.New("the server sent octets in the clear behind its reply to STARTTLS; they may be injected")})
+	}
+	return w.handshake(ctx)
+}
+
+func (w *wire) handshake(ctx context.Context) *Error {
+	ctx, cancel := context.WithTimeoutCause(ctx, w.c.timeouts.TLS, fmt.Errorf("no TLS handshake within %v: %w", w.c.timeouts.TLS, context.DeadlineExceeded))
+	defer cancel()
+	w.raw.SetDeadline(time.Time{})
+	conn := tls.Client(w.raw, w.c.tls)
+	err := conn.HandshakeContext(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	w.c.observeTLS(w.id, conn.ConnectionState(), err)
+	if err != nil {
+		return w.openError(hint.Handshake, smtp.Reply{}, err)
+	}
+	w.encrypted = true
+	w.use(conn)
+	return nil
+}
+
+// authenticate uses one mechanism only: a password that was refused is not shown
+// to the server in weaker and weaker ways.
+func (w *wire) authenticate() *Error {
+	preferred := w.c.cfg.AuthMechanisms
+	if len(preferred) == 0 {
+		preferred = sasl.Default(w.encrypted)
+	}
+	mechanism, known := sasl.Choose(w.caps.Auth, preferred)
+	switch {
+	case len(w.caps.Auth) == 0:
+		return w.openError(hint.Auth, smtp.Reply{}, hint.ErrNoAuth)
+	case !known:
+		return w.openError(hint.Auth, smtp.Reply{}, fmt.Errorf("%w: it offers %s", hint.ErrNoMechanism, strings.Join(w.caps.Auth, " ")))
+	case !w.encrypted && !w.local && !w.c.cfg.AllowPlaintextAuth:
+		return w.openError(hint.Auth, smtp.Reply{}, hint.ErrPlaintextAuth)
+	}
+	r, err := w.exchange(mechanism)
+	if err == nil && r.Code != 235 && r.Code != 503 { // 503: authenticated already
+		err = errors.New("AUTH " + mechanism + " was refused")
+	}
+	var failed *Error
+	if err != nil {
+		failed = w.openError(hint.Auth, r, err)
+	}
+	w.c.observeAuth(w.id, mechanism, failed)
+	return failed
+}
+
+// exchange is the dialogue of RFC 4954 §4. A server that asks on and on is cut off.
+func (w *wire) exchange(mechanism string) (smtp.Reply, error) {
+	x, err := sasl.New(mechanism, w.c.login())
+	if err != nil {
+		return smtp.Reply{}, err
+	}
+	initial, has, err := x.Start()
+	if err != nil {
+		return smtp.Reply{}, err
+	}
+	line, shown := "AUTH "+mechanism, "AUTH "+mechanism
+	if has {
+		line, shown = line+" "+encode(initial), shown+" ********"
+	}
+	for range 6 {
+		if err := w.tellMasked(line, shown); err != nil {
+			return smtp.Reply{}, err
+		}
+		r, err := w.hear(w.c.timeouts.Auth)
+		if err != nil || r.Code != 334 {
+			return r, err
+		}
+		challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(r.Text))
+		if err != nil {
+			return r, w.cancelExchange(errors.New("the server's challenge is not base64"))
+		}
+		response, err := x.Next(challenge)
+		if err != nil {
+			return r, w.cancelExchange(err)
+		}
+		line, shown = encode(response), "********"
+	}
+	return smtp.Reply{}, w.cancelExchange(errors.New("the server asks for more and more"))
+}
+
+// cancelExchange takes back what was begun (RFC 4954 §4).
+func (w *wire) cancelExchange(err error) error {
+	if w.tell("*") == nil {
+		_, _ = w.hear(w.c.timeouts.Auth)
+	}
+	return err
+}
+
+func encode(b []byte) string {
+	if len(b) == 0 {
+		return "=" // an empty response that is one (RFC 4954 §4)
+	}
+	return base64.StdEncoding.EncodeToString(b)
+}
+
+// openError describes a failure before the first MAIL. It says nothing about any
+// recipient.
+func (w *wire) openError(step hint.Step, r smtp.Reply, err error) *Error {
+	e := &Error{Stage: StageConnect, Command: string(step), Address: w.address, Reply: replyFrom(r), Err: err}
+	e.Hint = hintFor(e, w)
+	return e
+}
+
+// refusedLoginLocked reports that the server refuses our credentials for good.
+func (c *Connection) refusedLoginLocked(e *Error) bool {
+	return e.Command == string(hint.Auth) && e.Reply.Permanent()
+}
+
+func (c *Connection) authRetryAfter() time.Duration {
+	if c.cfg.AuthRetryAfter > 0 {
+		return c.cfg.AuthRetryAfter
+	}
+	return time.Minute
+}
+
+func (c *Connection) idleTimeout() time.Duration {
+	if c.cfg.IdleTimeout == 0 {
+		return 2 * time.Minute
+	}
+	return c.cfg.IdleTimeout
+}

@@ -1,0 +1,108 @@
+package postrider
+
+import (
+	"fmt"
+	"time"
+
+	smtp "github.com/postrider/postrider/internal/wire"
+)
+
+// planLocked forms the next transaction of a delivery out of its pending
+// recipients, as far as this wire can take them. nil means that this wire can
+// take none: they were refused by a verdict of our own, or wait for the next wire.
+func (w *wire) planLocked(d *delivery) *transaction {
+	w.judgeLocked(d)
+	if len(d.pending) == 0 {
+		return nil
+	}
+	tx := &transaction{d: d, wire: w, terminator: farAway, utf8: w.needsUTF8(d)}
+	limit := len(d.pending)
+	for _, n := range []int{w.c.cfg.MaxRecipients, w.caps.RcptMax, w.rcptMax} {
+		if n > 0 {
+			limit = min(limit, n)
+		}
+	}
+	kept := d.pending[:0]
+	for _, i := range d.pending {
+		r := &d.rcpts[i]
+		if len(tx.rcpts) < limit && (tx.utf8 || r.ascii != "") && w.takesDomain(r.domain) {
+			tx.rcpts = append(tx.rcpts, i)
+		} else {
+			kept = append(kept, i)
+		}
+	}
+	d.pending = kept
+	if len(tx.rcpts) == 0 {
+		w.spent = true // RCPTDOMAINMAX is reached
+		return nil
+	}
+	tx.rcpt = make([]smtp.Reply, len(tx.rcpts))
+	return tx
+}
+
+// needsUTF8 tells whether the next transaction of d carries SMTPUTF8: if the
+// header or the sender demands it, all do; else only those of recipients that do,
+// and they come last.
+func (w *wire) needsUTF8(d *delivery) bool {
+	if !w.caps.SMTPUTF8 {
+		return false
+	}
+	if d.body.utf8 || d.from.needsUTF8() {
+		return true
+	}
+	for _, i := range d.pending {
+		if !d.rcpts[i].needsUTF8() {
+			return false
+		}
+	}
+	return true
+}
+
+// takesDomain counts domains against RCPTDOMAINMAX (RFC 9422 §3).
+func (w *wire) takesDomain(domain string) bool {
+	if w.caps.RcptDomainMax == 0 {
+		return true
+	}
+	if _, known := w.domains[domain]; known {
+		return true
+	}
+	if len(w.domains) >= w.caps.RcptDomainMax {
+		return false
+	}
+	if w.domains == nil {
+		w.domains = map[string]struct{}{}
+	}
+	w.domains[domain] = struct{}{}
+	return true
+}
+
+// judgeLocked refuses what this server cannot take, before anything is sent: a
+// message over its SIZE (RFC 1870 §6.1), addresses that need SMTPUTF8 of a
+// server without it (RFC 6531 §3.2).
+func (w *wire) judgeLocked(d *delivery) {
+	everybody := func(int) bool { return true }
+	if limit := w.caps.Size; limit > 0 && d.body.least > limit {
+		d.refuse(everybody, fmt.Errorf("the message has %d octets, and %s takes at most %d (its SIZE)", d.body.least, w.address, limit))
+	}
+	if d.body.spent {
+		d.fail(&Error{Stage: StageLocal, Command: "content", Err: errReadOnce})
+	}
+	if w.caps.SMTPUTF8 {
+		return
+	}
+	err := fmt.Errorf("the address is not ASCII, and %s does not offer SMTPUTF8", w.address)
+	if d.from.needsUTF8() {
+		d.refuse(everybody, fmt.Errorf("sender %q: %w", d.from.address, err))
+	}
+	d.refuse(func(i int) bool { return d.rcpts[i].needsUTF8() }, err)
+}
+
+// doneLocked reports that the wire has carried what it may.
+func (w *wire) doneLocked() bool {
+	for _, n := range []int{w.c.cfg.MaxTransactions, w.caps.MailMax} {
+		if n > 0 && w.mails >= n {
+			return true
+		}
+	}
+	return w.spent || w.c.cfg.MaxAge > 0 && time.Since(w.opened) >= w.c.cfg.MaxAge
+}

@@ -1,0 +1,358 @@
+package postrider
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	smtp "github.com/postrider/postrider/internal/wire"
+)
+
+// verb is a command, as far as its reply and its timeout are concerned.
+type verb int
+
+const (
+	verbMail verb = iota
+	verbRcpt
+	verbData
+	verbTerminator
+	verbReset
+	verbQuit
+)
+
+// expectation is a reply to come: the answer to a command that was written, or
+// stands in the flight that is being put together.
+type expectation struct {
+	verb verb
+	tx   *transaction // nil for RSET and QUIT
+	rcpt int          // which of tx.rcpts
+}
+
+// wire is one TCP (and TLS) conversation, once it can carry transactions. Two
+// goroutines ride it: the connection's own, which alone writes, and the reader,
+// which is always on, so that whatever the server says is seen when it arrives.
+type wire struct {
+	c       *Connection
+	id      int
+	conn    net.Conn // what is spoken on: TLS if there is TLS
+	raw     net.Conn // the socket below it
+	address string
+	in      *smtp.ReplyReader
+	opened  time.Time
+
+	caps      smtp.Capabilities
+	hello     bool // EHLO was taken, not only HELO
+	encrypted bool
+	local     bool
+
+	// Of the writer.
+	out        []byte // the flight that is being put together
+	needsReset bool   // RSET has to stand before the next MAIL
+
+	// Guarded by c.mu.
+	expected  queue[expectation]
+	inFlight  []*transaction // begun and not ended, in order
+	handed    int64          // octets handed to the kernel, those of a write underway included
+	mails     int            // MAIL commands
+	completed int            // transactions whose last reply was read
+	heard     time.Time      // when the server last said something
+	deadline  time.Time      // of the read underway; zero: none
+	err       *Error         // why nothing more may be written; nil: all is well
+	farewell  *expectation   // what the server said 421 to, if it said nothing since
+	hungUp    bool           // the server ended the wire, not we
+	ours      bool           // we ended it in the middle, for a reason of our own
+	spent     bool           // no more transactions: end politely
+	rcptMax   int            // learnt from 452 to RCPT; 0: nothing
+	domains   map[string]struct{}
+
+	progress chan struct{} // the reader has done something; capacity 1
+	ended    chan struct{} // the reader has stopped
+}
+
+// linger is how long replies are waited for on a wire that nothing more is
+// written to.
+const linger = 2 * time.Second
+
+// queueCommand puts one command into the flight. It is counted before it leaves.
+func (w *wire) queueCommand(e expectation, line []byte) {
+	w.out = append(w.out, line...)
+	w.c.mu.Lock()
+	w.expected.push(e)
+	if e.tx != nil {
+		e.tx.unanswered++
+	}
+	w.c.mu.Unlock()
+	w.c.observeCommand(w.id, line)
+}
+
+// flush hands the flight to the kernel in one write. A failure poisons the wire;
+// the reader then goes on, since the server's last words may lie in its buffers.
+func (w *wire) flush() {
+	if len(w.out) == 0 {
+		return
+	}
+	w.write(w.out)
+	w.out = w.out[:0]
+}
+
+// write writes octets that may contain, or follow, a terminator. Each block of at
+// most 64 KiB has its own deadline, which is a minimum rate.
+func (w *wire) write(b []byte) {
+	for len(b) > 0 {
+		block := b[:min(len(b), inMemory)]
+		w.c.mu.Lock()
+		if w.err != nil {
+			w.c.mu.Unlock()
+			return
+		}
+		// From here on the block may be in the server's hands.
+		before := w.handed
+		w.handed += int64(len(block))
+		if w.deadline.IsZero() {
+			w.armLocked()
+		}
+		w.c.mu.Unlock()
+
+		w.conn.SetWriteDeadline(time.Now().Add(w.c.timeouts.Block))
+		n, err := w.conn.Write(block)
+		if err != nil {
+			w.c.mu.Lock()
+			w.handed = before + int64(n)
+			w.poisonLocked(w.failure("write", err))
+			w.c.unlock()
+			return
+		}
+		b = b[n:]
+	}
+}
+
+// await flushes and waits until done, which is called with c.mu held. It reports
+// false when the wire ended before that.
+func (w *wire) await(done func() bool) bool {
+	w.flush()
+	for {
+		w.c.mu.Lock()
+		ok, dead := done(), w.err != nil
+		w.c.mu.Unlock()
+		if ok || dead {
+			return ok && !dead
+		}
+		<-w.progress
+	}
+}
+
+// nudge wakes the writer, if it waits.
+func (w *wire) nudge() {
+	select {
+	case w.progress <- struct{}{}:
+	default:
+	}
+}
+
+// read is the reader: it takes replies until the wire ends. Replies that came
+// together are taken together, before the writer is woken.
+func (w *wire) read() {
+	defer w.nudge()
+	defer close(w.ended)
+	for goOn := true; goOn; {
+		reply, err := w.in.Read()
+		if err == nil {
+			w.c.observeReply(w.id, reply)
+		}
+		w.c.mu.Lock()
+		if err == nil {
+			goOn = w.takeLocked(reply)
+		} else {
+			goOn = w.readFailedLocked(err)
+		}
+		more := goOn && w.in.Ready()
+		if !more {
+			w.armLocked()
+		}
+		w.c.unlock()
+		if !more {
+			w.nudge()
+		}
+	}
+}
+
+// takeLocked matches a reply to the oldest unanswered command. It reports whether
+// reading makes sense any longer.
+func (w *wire) takeLocked(r smtp.Reply) bool {
+	w.heard = time.Now()
+	if w.expected.len() == 0 {
+		// Said without having been asked: the server's farewell, or the proof that
+		// we are out of step. Either way nothing can be built on this wire.
+		e := w.failure("idle wire", nil)
+		e.Reply = replyFrom(r)
+		if !endsWire(r) {
+			e.Err = errors.New("the server said something that answers no command")
+		}
+		w.poisonLocked(e)
+		return endsWire(r)
+	}
+	e := w.expected.pop()
+	w.farewell = nil
+	if !fits(e.verb, r) {
+		bad := w.failure(verbNames[e.verb], errors.New("this reply cannot answer the command: replies and commands are out of step"))
+		bad.Reply = replyFrom(r)
+		w.poisonLocked(bad)
+		w.expected.unpop(e) // still unanswered
+		return false
+	}
+	if endsWire(r) {
+		w.farewell = &e
+		bye := w.failure(verbNames[e.verb], nil)
+		bye.Stage, bye.Reply = e.verb.stage(), replyFrom(r)
+		bye.Hint = hintFor(bye, w)
+		w.poisonLocked(bye)
+	}
+	if e.tx != nil {
+		w.answerLocked(e, r)
+	}
+	return true
+}
+
+// answerLocked enters a reply into its transaction, and ends that when it was the
+// last.
+func (w *wire) answerLocked(e expectation, r smtp.Reply) {
+	tx := e.tx
+	tx.unanswered--
+	switch e.verb {
+	case verbMail:
+		tx.mail = r
+		if usedUp(r) && w.mails > 1 {
+			tx.wireUsedUp, w.spent = true, true
+		}
+	case verbRcpt:
+		tx.rcpt[e.rcpt] = r
+		if n := tx.accepted(); tooManyRecipients(r) && n > 0 && w.rcptMax == 0 {
+			w.rcptMax = n
+		}
+	case verbData:
+		tx.data = r
+	case verbTerminator:
+		tx.final = r
+	}
+	if tx.written && tx.unanswered == 0 {
+		w.endLocked(tx)
+	}
+}
+
+// endLocked takes a transaction off the wire and settles it.
+func (w *wire) endLocked(tx *transaction) {
+	for i := range w.inFlight {
+		if w.inFlight[i] == tx {
+			w.inFlight = append(w.inFlight[:i], w.inFlight[i+1:]...)
+			break
+		}
+	}
+	if tx.unanswered == 0 && tx.written {
+		w.completed++
+	}
+	w.c.settleLocked(tx)
+}
+
+// readFailedLocked decides what an error of reading means: false is the end.
+func (w *wire) readFailedLocked(err error) bool {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		if w.deadline.IsZero() || time.Now().Before(w.deadline) {
+			w.armLocked() // it was for a reply that came in time
+			return true
+		}
+		if w.err != nil {
+			return false // the lingering is over
+		}
+		e := w.expected.front()
+		late := w.failure(verbNames[e.verb], fmt.Errorf("no reply within %v: %w", w.c.timeouts.of(e.verb), err))
+		late.Stage = e.verb.stage()
+		w.poisonLocked(late)
+		return true
+	}
+	w.hungUp = !errors.Is(err, net.ErrClosed)
+	if err == io.EOF {
+		err = errHungUp
+	}
+	command := "idle wire"
+	if w.expected.len() > 0 {
+		command = verbNames[w.expected.front().verb]
+	}
+	w.poisonLocked(w.failure(command, err))
+	return false
+}
+
+var errHungUp = fmt.Errorf("the server closed the connection: %w", io.EOF)
+
+// armLocked sets the deadline of the read underway: it belongs to the oldest
+// unanswered command, and starts anew with each reply.
+func (w *wire) armLocked() {
+	var t time.Time
+	switch {
+	case w.err != nil:
+		if !w.deadline.IsZero() && time.Until(w.deadline) <= linger {
+			return
+		}
+		t = time.Now().Add(linger)
+	case w.expected.len() > 0:
+		t = time.Now().Add(w.c.timeouts.of(w.expected.front().verb))
+	case w.deadline.IsZero():
+		return
+	}
+	w.deadline = t
+	w.conn.SetReadDeadline(t)
+}
+
+// poisonLocked forbids writing; the first reason counts. The reader lingers for
+// the replies that are still underway.
+func (w *wire) poisonLocked(e *Error) {
+	if w.err == nil {
+		w.err = e
+		w.deadline = time.Time{}
+		w.armLocked()
+	}
+}
+
+// killLocked ends the wire at once: no QUIT, nothing lingers.
+func (w *wire) killLocked(e *Error) {
+	w.poisonLocked(e)
+	w.raw.Close()
+}
+
+// failure describes what befell the wire.
+func (w *wire) failure(command string, err error) *Error {
+	e := &Error{Stage: StageContent, Command: command, Address: w.address, Err: err}
+	if w.expected.len() > 0 {
+		e.Stage = w.expected.front().verb.stage()
+	}
+	return e
+}
+
+var verbNames = [...]string{"MAIL", "RCPT", "DATA", "content", "RSET", "QUIT"}
+
+func (v verb) stage() Stage {
+	switch v {
+	case verbRcpt:
+		return StageRcpt
+	case verbData, verbTerminator:
+		return StageContent
+	}
+	return StageMail
+}
+
+// of is the timeout of a command's reply.
+func (t *Timeouts) of(v verb) time.Duration {
+	switch v {
+	case verbRcpt:
+		return t.Rcpt
+	case verbData:
+		return t.Data
+	case verbTerminator:
+		return t.Final
+	case verbQuit:
+		return t.Quit
+	}
+	return t.Mail
+}
