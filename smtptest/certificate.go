@@ -1,0 +1,127 @@
+package smtptest
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"sync"
+	"time"
+)
+
+// Certificate is a kind of certificate that a server shows.
+type Certificate uint8
+
+// The kinds of certificates. All but UnknownCA and SelfSigned are issued by the
+// CA of [Server.CertPool].
+const (
+	Good       Certificate = iota // for localhost, 127.0.0.1, ::1 and example.com
+	Expired                       // the same, but in 1999
+	WrongHost                     // for wrong.example.net
+	UnknownCA                     // as Good, but by a CA that nobody trusts
+	SelfSigned                    // as Good, but its own issuer
+	NameOnly                      // localhost as Common Name, and no other name, as of old
+)
+
+// Validity spans the fake time of a testing/synctest bubble, which starts in
+// 2000, as well as the real one.
+var (
+	validFrom  = time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC)
+	validUntil = time.Date(2090, 1, 1, 0, 0, 0, 0, time.UTC)
+	longAgo    = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
+// authority is a CA; there are two in a process, made when first needed.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+var (
+	trusted   = sync.OnceValue(func() *authority { return newAuthority("smtptest CA") })
+	untrusted = sync.OnceValue(func() *authority { return newAuthority("nobody's CA") })
+)
+
+// CertPool is the CA that clients of this server have to trust.
+func (s *Server) CertPool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(trusted().cert)
+	return pool
+}
+
+// CAPEM is the same CA as PEM, for clients of other kinds.
+func (s *Server) CAPEM() []byte {
+	var b bytes.Buffer
+	pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: trusted().cert.Raw})
+	return b.Bytes()
+}
+
+func newAuthority(name string) *authority {
+	key := newKey()
+	template := newTemplate(name)
+	template.IsCA, template.BasicConstraintsValid = true, true
+	template.KeyUsage = x509.KeyUsageCertSign
+	return &authority{cert: sign(template, template, key, key), key: key}
+}
+
+// make makes a certificate of this kind.
+func (k Certificate) make() tls.Certificate {
+	key := newKey()
+	template := newTemplate("localhost")
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	template.DNSNames = []string{"localhost", "example.com"}
+	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+	ca := trusted()
+	issuer, issuerKey := ca.cert, ca.key
+	switch k {
+	case Expired:
+		template.NotAfter = longAgo
+	case WrongHost:
+		template.Subject.CommonName = "wrong.example.net"
+		template.DNSNames, template.IPAddresses = []string{"wrong.example.net"}, nil
+	case UnknownCA:
+		issuer, issuerKey = untrusted().cert, untrusted().key
+	case SelfSigned:
+		issuer, issuerKey = template, key
+	case NameOnly:
+		template.DNSNames, template.IPAddresses = nil, nil
+	}
+	cert := sign(template, issuer, key, issuerKey)
+	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
+}
+
+func newTemplate(name string) *x509.Certificate {
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	must(err)
+	return &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, NotBefore: validFrom, NotAfter: validUntil,
+	}
+}
+
+func newKey() *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(err)
+	return key
+}
+
+func sign(template, issuer *x509.Certificate, key, issuerKey *ecdsa.PrivateKey) *x509.Certificate {
+	der, err := x509.CreateCertificate(rand.Reader, template, issuer, &key.PublicKey, issuerKey)
+	must(err)
+	cert, err := x509.ParseCertificate(der)
+	must(err)
+	return cert
+}
+
+// must is for what fails only if this package or the machine is broken.
+func must(err error) {
+	if err != nil {
+		panic("smtptest: certificate: " + err.Error())
+	}
+}

@@ -1,0 +1,77 @@
+package smtptest
+
+import (
+	"log"
+	"time"
+)
+
+// grace is how long Close waits for transactions that are under way.
+const grace = 5 * time.Second
+
+// Close stops listening, ends the connections that have no transaction under way
+// with 421, waits for the others, and after some seconds names those that hang
+// and closes them too. No goroutine of the server is left behind. A second Close
+// does nothing.
+func (s *Server) Close() {
+	s.once.Do(s.close)
+}
+
+func (s *Server) close() {
+	if s.closing == nil { // never started
+		if s.Listener != nil {
+			s.Listener.Close()
+		}
+		return
+	}
+	close(s.closing)
+	s.Listener.Close()
+	for _, c := range s.shutDoor() {
+		c.end()
+	}
+	done := make(chan struct{})
+	go func() {
+		s.handlers.Wait()
+		close(done)
+	}()
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case <-done:
+		return
+	case <-t.C:
+	}
+	for _, c := range s.shutDoor() {
+		s.logf("smtptest: Close: connection %d from %v hangs in a transaction after %v; closing it", c.number, c.peer, verb(c.last.Load()))
+		c.raw.Close()
+	}
+	<-done
+}
+
+// shutDoor lets no connection in any more, and gives those that are there.
+func (s *Server) shutDoor() (open []*conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shut = true
+	for c := range s.open {
+		open = append(open, c)
+	}
+	return open
+}
+
+// end tells a connection that the server is being closed.
+func (c *conn) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ending = true
+	if c.waiting {
+		c.raw.SetReadDeadline(time.Unix(1, 0)) // long past: its read ends at once
+	}
+}
+
+func (s *Server) logf(format string, args ...any) {
+	if s.Log != nil {
+		s.Log(format, args...)
+	} else {
+		log.Printf(format, args...)
+	}
+}

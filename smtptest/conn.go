@@ -1,0 +1,231 @@
+package smtptest
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/postrider/postrider"
+)
+
+// conn is one connection of a client. Its goroutine owns everything but what
+// the lock guards.
+type conn struct {
+	srv        *Server
+	number     int
+	peer       net.Addr
+	transcript *transcript // nil with Discard
+
+	raw net.Conn // the socket, perhaps under a fault that counts octets
+	rw  net.Conn // raw, or TLS over it
+	in  input
+	out []byte // replies that were decided and not yet written
+
+	learnt          // forgotten at STARTTLS
+	tls        bool // the handshake is done
+	uncounted  bool // not in the connection count
+	mails      int  // MAIL commands, refused ones included
+	numbered   int  // transactions
+	tx         transaction
+	held       *queuedError // pulled out of the queue, and not yet used
+	idleStruck bool         // the idle fault of this silence has struck
+
+	last atomic.Uint32 // the newest verb, to name it if the connection hangs
+
+	mu      sync.Mutex // guards what follows, which Close looks at
+	waiting bool       // nothing is under way that Close should wait for
+	ending  bool       // Close wants it to end
+}
+
+// learnt is what a client has made known: after STARTTLS nothing of it holds any
+// more (RFC 3207 §4.2).
+type learnt struct {
+	ext     Extensions      // as the newest EHLO was answered; nothing after HELO
+	limits  limits          // of RFC 9422, as in ext
+	hello   bool            // EHLO or HELO was accepted
+	esmtp   bool            // it was EHLO
+	said    bool            // it was not the first command
+	user    string          // who authenticated
+	domains map[string]bool // of recipients, for RCPTDOMAINMAX
+}
+
+// errEnding is why a read fails while the server is being closed.
+var errEnding = errors.New("smtptest: the server is being closed")
+
+// use makes nc the socket, under the faults that count octets.
+func (c *conn) use(nc net.Conn) {
+	c.raw = nc
+	if faults := c.srv.octetFaults(c.number); len(faults) > 0 {
+		c.raw = newOctetConn(c, nc, faults)
+	}
+	c.rw = c.raw
+}
+
+// serve is the whole life of a connection.
+func (c *conn) serve() {
+	defer c.srv.forget(c)
+	defer c.raw.Close()
+	if c.srv.Mode == postrider.ImplicitTLS && !c.handshake() {
+		return
+	}
+	if c.greet() {
+		for c.next() {
+		}
+	}
+}
+
+func (c *conn) greet() bool {
+	return c.answer(pointGreeting, nil, "220 "+c.srv.Hostname+" ESMTP smtptest")
+}
+
+// next reads one command and answers it. It reports whether the connection goes
+// on.
+func (c *conn) next() bool {
+	line, err := c.line(0)
+	switch err {
+	case nil:
+		return c.command(line)
+	case errLineTooLong:
+		return c.answer(verbUnknown, line, "500 5.5.2 Line too long")
+	case errBareLF:
+		return c.answer(verbUnknown, line, "500 5.5.2 A line must end in CRLF")
+	}
+	return false
+}
+
+// line gives the next line; limit is as for [input.cutLine]. One that is too long
+// is eaten.
+func (c *conn) line(limit int) ([]byte, error) {
+	tooLong := false
+	for {
+		line, ok, err := c.in.cutLine(limit)
+		switch {
+		case ok && tooLong:
+			return nil, errLineTooLong
+		case ok:
+			return line, err
+		case len(c.in.pending()) > maxAuth:
+			tooLong = true
+			c.in.skip(len(c.in.pending()))
+		}
+		if err := c.refill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// refill reads at least one more octet. Before it waits for the client it writes
+// what it owes it: replies are batched exactly as long as there is input (RFC
+// 2920 §3.2).
+func (c *conn) refill() error {
+	if err := c.flush(); err != nil {
+		return err
+	}
+	for {
+		limit, idle := c.patience()
+		if err := c.beginWait(limit); err != nil {
+			c.depart("421 4.3.2 " + c.srv.Hostname + " is closing")
+			return err
+		}
+		n, err := c.rw.Read(c.in.room())
+		c.in.w += n
+		c.endWait()
+		switch {
+		case n > 0:
+			c.idleStruck = false
+			return nil
+		case err != nil && !c.outwaits(err, idle):
+			return err
+		}
+	}
+}
+
+// outwaits judges a read that failed, and reports whether to read again.
+func (c *conn) outwaits(err error, idle *armed) bool {
+	switch {
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return false
+	case c.closed():
+		return true // it was Close that set the deadline; beginWait sees it
+	case idle != nil:
+		return c.strikeIdle(idle)
+	}
+	c.depart("421 4.4.2 " + c.srv.Hostname + " timed out")
+	return false
+}
+
+// patience is how long to wait for the client, and the fault that strikes then.
+func (c *conn) patience() (time.Duration, *armed) {
+	limit := c.srv.IdleTimeout
+	if !c.srv.scripted.Load() || c.idleStruck || c.tx.reading {
+		return limit, nil
+	}
+	if f := c.srv.idleFault(c.number); f != nil && (limit < 0 || f.Idle < limit) {
+		return f.Idle, f
+	}
+	return limit, nil
+}
+
+// strikeIdle says what an idle fault says, unasked.
+func (c *conn) strikeIdle(a *armed) bool {
+	c.idleStruck = true
+	c.srv.mu.Lock()
+	strikes := a.counted(c.number)
+	c.srv.mu.Unlock()
+	if !strikes {
+		return true
+	}
+	p := plan{text: a.Reply, raw: true, fault: &a.Fault}
+	return c.send(p) && c.flush() == nil
+}
+
+// beginWait sets the deadline of the next read, unless Close wants the
+// connection to end and it has nothing under way.
+func (c *conn) beginWait(limit time.Duration) error {
+	var at time.Time
+	if limit > 0 {
+		at = time.Now().Add(limit)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = !c.tx.open && !c.tx.reading
+	if c.waiting && c.ending {
+		return errEnding
+	}
+	return c.rw.SetReadDeadline(at)
+}
+
+func (c *conn) endWait() {
+	c.mu.Lock()
+	c.waiting = false
+	c.mu.Unlock()
+}
+
+// closed reports whether Close wants the connection to end.
+func (c *conn) closed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ending
+}
+
+// flush writes the replies that are owed.
+func (c *conn) flush() error {
+	if len(c.out) == 0 {
+		return nil
+	}
+	if limit := c.srv.IdleTimeout; limit > 0 {
+		c.rw.SetWriteDeadline(time.Now().Add(limit))
+	}
+	_, err := c.rw.Write(c.out)
+	c.out = c.out[:0]
+	return err
+}
+
+// depart says a last word and ends the connection.
+func (c *conn) depart(text string) {
+	c.append(plan{text: text})
+	c.finish()
+}

@@ -1,0 +1,289 @@
+package smtptest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Fault is one thing that goes wrong: when, and what. Nothing about it is
+// random, so a test that fails fails again.
+//
+//	{Command: "RCPT", Nth: 3, Reply: "450 4.2.0 later"}              the third RCPT is deferred
+//	{Command: "RCPT", Address: "bart@example.com", Reply: "550 no"}  so is one address, for good
+//	{Command: ".", Answer: None, Then: Close}                        taken, but the client never learns it (RFC 1047)
+//	{Command: ".", Reply: "451 no", Answer: None, Then: Close}       the same to the client, but not taken
+//	{Command: "MAIL", Reply: "250 ok\n250 surplus"}                  one reply too many
+//	{AfterWritten: 100, Then: Abort}                                 reset after the server's 100th octet
+//	{Idle: time.Minute, Reply: "421 4.3.2 going down"}               said unasked after a minute's silence
+//
+// Of several faults that fit one command the first is taken; all of them count.
+type Fault struct {
+	// Command is the verb, or one of Greeting, Handshake, Response and
+	// Terminator, at which it happens.
+	Command string
+
+	// Address restricts it to a MAIL or RCPT with this address.
+	Address string
+
+	// Connection restricts it to one connection: 1 is the first that the server
+	// accepted. 0 is any. With EachConnection, Nth is counted on every
+	// connection afresh.
+	Connection int
+
+	// Nth is the one of the commands that fit at which it happens, counted from
+	// 1. 0: at every one.
+	Nth int
+
+	// AfterRead and AfterWritten, instead of Command, let the connection end
+	// when exactly so many octets were read from the client, or written to it:
+	// TLS included, as the network sees them. What was read until then is worked
+	// on and answered first. Then is Close if it is not set; there is no Delay and
+	// no Reply.
+	AfterRead, AfterWritten int64
+
+	// Idle, instead of Command, lets it happen when the server has waited so long
+	// for a command. Once in each silence.
+	Idle time.Duration
+
+	// Delay is how long the server waits before it answers. Earlier answers are
+	// written first.
+	Delay time.Duration
+
+	// Reply takes the place of the server's own words. It is sent as it is, but
+	// for line ends, which become CRLF: several lines, surplus replies and
+	// garbage are all possible. Its first digit also decides what is done: the
+	// command takes effect only if the server would have accepted it and Reply
+	// starts with the same digit.
+	Reply string
+
+	// Answer is how much of the reply is sent.
+	Answer Answer
+
+	// Then is what becomes of the connection.
+	Then Then
+}
+
+// EachConnection is the value of Fault.Connection for a count of its own on
+// every connection.
+const EachConnection = -1
+
+// Answer is how much of a reply is sent.
+type Answer uint8
+
+// How much of a reply is sent.
+const (
+	Whole Answer = iota
+	Half         // the first half of its octets
+	None         // nothing
+)
+
+// Then is what becomes of a connection after an answer.
+type Then uint8
+
+// What becomes of a connection.
+const (
+	Proceed  Then = iota // goes on; after a 221 or 421 it is closed, as RFC 5321 §3.8 demands
+	KeepOpen             // goes on, even after a 421
+	Close                // FIN, behind everything that was written
+	Abort                // reset
+	Hang                 // stays open, and never answers again; with AfterRead and AfterWritten nothing more is read either
+)
+
+// atOctet reports a fault that counts octets and not commands.
+func (f *Fault) atOctet() bool { return f.AfterRead > 0 || f.AfterWritten > 0 }
+
+// check finds the fault that could never happen, which in a test is a slip of
+// the pen that lets the test pass.
+func (f *Fault) check() error {
+	kinds := 0
+	for _, set := range []bool{f.Command != "", f.AfterRead > 0, f.AfterWritten > 0, f.Idle > 0} {
+		if set {
+			kinds++
+		}
+	}
+	switch {
+	case kinds != 1:
+		return fmt.Errorf("fault %+v: set exactly one of Command, AfterRead, AfterWritten and Idle", *f)
+	case f.Command != "" && verbByName(f.Command) == verbUnknown:
+		return fmt.Errorf("fault %+v: unknown Command; there are %s", *f, strings.Join(verbWords[1:], " "))
+	case f.atOctet() && (f.Delay > 0 || f.Reply != "" || f.Answer != Whole || f.Then == KeepOpen):
+		return fmt.Errorf("fault %+v: after an octet there is only Then, and the connection cannot go on", *f)
+	case f.Address != "" && !foldIn([]byte(f.Command), "MAIL", "RCPT"):
+		return fmt.Errorf("fault %+v: only MAIL and RCPT have an Address", *f)
+	}
+	return nil
+}
+
+// verbByName reads the word of a Fault or of [Server.Commands].
+func verbByName(word string) verb {
+	for v, w := range verbWords[1:] {
+		if strings.EqualFold(w, word) {
+			return verb(v + 1)
+		}
+	}
+	return verbUnknown
+}
+
+// armed is a fault with its counters. The lock of the script guards them.
+type armed struct {
+	Fault
+	verb  verb
+	count int         // of commands that fit
+	each  map[int]int // the same by connection
+}
+
+// occasion is a command, as far as faults look at it.
+type occasion struct {
+	verb       verb
+	terminates bool // a BDAT LAST is both a BDAT and a terminator
+	address    string
+	connection int
+}
+
+// strikes counts the occasion if it fits, and reports whether it is the one.
+func (a *armed) strikes(o occasion) bool {
+	fits := a.verb == o.verb || a.verb == pointTerminator && o.terminates
+	if !fits || a.Address != "" && a.Address != o.address {
+		return false
+	}
+	return a.counted(o.connection)
+}
+
+// counted counts one occasion of a connection, and reports whether it is the one.
+func (a *armed) counted(connection int) bool {
+	n := &a.count
+	switch a.Connection {
+	case 0, connection:
+	case EachConnection:
+		if a.each == nil {
+			a.each = make(map[int]int)
+		}
+		a.each[connection]++
+		return a.Nth == 0 || a.Nth == a.each[connection]
+	default:
+		return false
+	}
+	*n++
+	return a.Nth == 0 || a.Nth == *n
+}
+
+// Inject adds faults to those of the field Faults, also while the server runs.
+// Those that count octets concern the connections accepted from now on. It
+// panics if one of them could never happen.
+func (s *Server) Inject(faults ...Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range faults {
+		if err := f.check(); err != nil {
+			panic("smtptest: " + err.Error())
+		}
+		s.armed = append(s.armed, &armed{Fault: f, verb: verbByName(f.Command)})
+	}
+	s.scripted.Store(s.scripted.Load() || len(faults) > 0)
+}
+
+// ClearFaults ends all faults and forgets the queued errors.
+func (s *Server) ClearFaults() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.armed, s.queued = nil, nil
+	s.scripted.Store(s.Policy != nil)
+}
+
+// fault finds the fault that strikes at this occasion.
+func (s *Server) fault(o occasion) (found *Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.armed {
+		if a.Command != "" && a.strikes(o) && found == nil {
+			found = &a.Fault
+		}
+	}
+	return found
+}
+
+// idleFault finds the fault that strikes first when a connection is silent.
+// Nothing is counted before it strikes.
+func (s *Server) idleFault(connection int) *armed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var first *armed
+	for _, a := range s.armed {
+		if a.Idle > 0 && slices.Contains([]int{0, EachConnection, connection}, a.Connection) && (first == nil || a.Idle < first.Idle) {
+			first = a
+		}
+	}
+	return first
+}
+
+// octetFaults gives the faults that count octets of one connection.
+func (s *Server) octetFaults(connection int) (faults []Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.armed {
+		if a.atOctet() && a.counted(connection) {
+			faults = append(faults, a.Fault)
+		}
+	}
+	return faults
+}
+
+// QueueError makes one later MAIL or RCPT (command, in any case) fail with that
+// code, as Mailman's test MTA does: the errors stand in one queue for the whole
+// server. At each MAIL and RCPT the connection pulls the next error, unless it
+// still holds one; if the error is for this command it is the answer, else the
+// connection holds it, and everything goes on normally. So an error at the head
+// keeps those behind it waiting, and one that a connection holds is lost with
+// the connection. For anything but that, [Fault] is the better tool.
+func (s *Server) QueueError(command string, code int) {
+	v := verbByName(command)
+	if v != verbMail && v != verbRcpt {
+		panic("smtptest: QueueError: the command is MAIL or RCPT, not " + command)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queued = append(s.queued, queuedError{v, code})
+	s.scripted.Store(true)
+}
+
+type queuedError struct {
+	verb verb
+	code int
+}
+
+// text is what Mailman's test MTA says.
+func (q queuedError) text() string {
+	if q.verb == verbMail {
+		return fmt.Sprintf("%d Error: SMTPResponseException", q.code)
+	}
+	return fmt.Sprintf("%d Error: SMTPRecipientsRefused", q.code)
+}
+
+// queuedReply gives the queued error that is the answer to this command, or "".
+func (c *conn) queuedReply(v verb) string {
+	if v != verbMail && v != verbRcpt {
+		return ""
+	}
+	if c.held == nil {
+		c.held = c.srv.pullError()
+	}
+	if c.held == nil || c.held.verb != v {
+		return ""
+	}
+	text := c.held.text()
+	c.held = nil
+	return text
+}
+
+func (s *Server) pullError() *queuedError {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queued) == 0 {
+		return nil
+	}
+	q := s.queued[0]
+	s.queued = s.queued[1:]
+	return &q
+}

@@ -1,0 +1,187 @@
+package smtptest
+
+import (
+	"bytes"
+	"strings"
+)
+
+// param is one of the known parameters of MAIL and RCPT, as a bit, so that one
+// given twice is seen.
+type param uint16
+
+const (
+	paramSize param = 1 << iota
+	paramBody
+	paramUTF8
+	paramRet
+	paramEnvid
+	paramAuth
+	paramTLS
+	paramNotify
+	paramOrcpt
+)
+
+// replies to bad parameters
+const (
+	replyBadParam     = "501 5.5.4 Bad parameter"
+	replyUnknownParam = "555 5.5.4 Parameter not recognized"
+	replyTooLarge     = "552 5.3.4 Message size exceeds limit"
+)
+
+// params is what the parameters of one command said.
+type params struct {
+	seen param
+	size int64
+}
+
+// paramWords gives each parameter its name, the command it belongs to, and the
+// extension without which it is unknown.
+var paramWords = [...]struct {
+	bit     param
+	verb    verb
+	word    string
+	offered func(*conn) bool
+}{
+	{paramSize, verbMail, "SIZE", func(c *conn) bool { return c.ext.Size > 0 }},
+	{paramBody, verbMail, "BODY", func(c *conn) bool { return c.ext.EightBitMIME }},
+	{paramUTF8, verbMail, "SMTPUTF8", func(c *conn) bool { return c.ext.SMTPUTF8 }},
+	{paramRet, verbMail, "RET", func(c *conn) bool { return c.ext.DSN }},
+	{paramEnvid, verbMail, "ENVID", func(c *conn) bool { return c.ext.DSN }},
+	{paramAuth, verbMail, "AUTH", func(c *conn) bool { return c.authOffered() }},
+	{paramTLS, verbMail, "REQUIRETLS", func(c *conn) bool { return c.ext.RequireTLS && c.tls }},
+	{paramNotify, verbRcpt, "NOTIFY", func(c *conn) bool { return c.ext.DSN }},
+	{paramOrcpt, verbRcpt, "ORCPT", func(c *conn) bool { return c.ext.DSN }},
+}
+
+// parseParams reads what stands behind the path, and gives the reply to what is
+// wrong with it, "" if nothing is.
+func (c *conn) parseParams(v verb, b []byte) (p params, fault string) {
+	for len(b) > 0 {
+		if b[0] != ' ' {
+			return p, replyBadParam
+		}
+		var word []byte
+		word, b = b[1:], nil
+		if i := bytes.IndexByte(word, ' '); i >= 0 {
+			word, b = word[:i], word[i:]
+		}
+		if fault := c.parseParam(v, word, &p); fault != "" {
+			return p, fault
+		}
+	}
+	return p, ""
+}
+
+func (c *conn) parseParam(v verb, b []byte, p *params) string {
+	keyword, value, valued := bytes.Cut(b, []byte{'='})
+	for _, w := range paramWords {
+		if w.verb != v {
+			continue
+		}
+		if rest, ok := cutPrefixFold(keyword, w.word); !ok || len(rest) > 0 {
+			continue
+		}
+		if !w.offered(c) {
+			return replyUnknownParam
+		}
+		if p.seen&w.bit != 0 || !p.take(w.bit, value, valued) {
+			return replyBadParam
+		}
+		p.seen |= w.bit
+		return ""
+	}
+	return replyUnknownParam
+}
+
+// take judges the value of one parameter.
+func (p *params) take(bit param, value []byte, valued bool) (ok bool) {
+	if bit == paramUTF8 || bit == paramTLS {
+		return !valued
+	}
+	if !valued || len(value) == 0 || !allClass(value, evalue) {
+		return false
+	}
+	switch bit {
+	case paramSize: // RFC 1870 §6.1: up to 20 digits; no message needs more than 18
+		p.size, ok = parseCount(value)
+		return ok
+	case paramBody: // RFC 6152 §2; BINARYMIME is not offered
+		return foldIn(value, "7BIT", "8BITMIME")
+	case paramRet: // RFC 3461 §4.3
+		return foldIn(value, "FULL", "HDRS")
+	case paramEnvid, paramAuth: // RFC 3461 §4.4, RFC 4954 §5
+		return len(value) <= 500 && validXtext(value)
+	case paramNotify:
+		return validNotify(value)
+	case paramOrcpt: // RFC 3461 §4.2: addr-type ";" xtext
+		kind, addr, found := bytes.Cut(value, []byte{';'})
+		return found && len(kind) > 0 && len(value) <= 500 && (foldIn(kind, "UTF-8") || validXtext(addr))
+	}
+	return false
+}
+
+// validNotify is RFC 3461 §4.1: NEVER, or a list of the others.
+func validNotify(value []byte) bool {
+	if foldIn(value, "NEVER") {
+		return true
+	}
+	for word := range bytes.SplitSeq(value, []byte{','}) {
+		if !foldIn(word, "SUCCESS", "FAILURE", "DELAY") {
+			return false
+		}
+	}
+	return true
+}
+
+// validXtext is xtext of RFC 3461 §4: "+" and two upper-case hexadecimal digits
+// stand for an octet, and what is not printable ASCII must stand so.
+func validXtext(b []byte) bool {
+	for i := 0; i < len(b); i++ {
+		if b[i] != '+' {
+			if b[i] >= 0x7f {
+				return false
+			}
+			continue
+		}
+		if i+2 >= len(b) || !hexUpper(b[i+1]) || !hexUpper(b[i+2]) {
+			return false
+		}
+		i += 2
+	}
+	return true
+}
+
+func hexUpper(c byte) bool { return '0' <= c && c <= '9' || 'A' <= c && c <= 'F' }
+
+func allClass(b []byte, class byte) bool {
+	for _, c := range b {
+		if charClass[c]&class == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// foldIn reports whether b is one of words, in any case.
+func foldIn(b []byte, words ...string) bool {
+	for _, w := range words {
+		if rest, ok := cutPrefixFold(b, w); ok && len(rest) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// paramMap gives parameters the shape they have in a [Message]: keywords in
+// upper case, values as they came. It is nil where there are none.
+func paramMap(s string) map[string]string {
+	var m map[string]string
+	for word := range strings.FieldsSeq(s) {
+		if m == nil {
+			m = make(map[string]string)
+		}
+		keyword, value, _ := strings.Cut(word, "=")
+		m[strings.ToUpper(keyword)] = value
+	}
+	return m
+}

@@ -1,0 +1,156 @@
+package smtptest
+
+import (
+	"bytes"
+	"net/netip"
+	"unicode/utf8"
+)
+
+// Bounds of RFC 5321 §4.5.3.1.1 to §4.5.3.1.3.
+const (
+	maxLocalPart = 64
+	maxDomain    = 255
+	maxPath      = 256 // the angle brackets included
+)
+
+// cutPath takes "<path>" off the head of b. The octets between the brackets are
+// not judged, but a bracket inside a quoted string ends nothing.
+func cutPath(b []byte) (path, rest []byte, ok bool) {
+	if len(b) == 0 || b[0] != '<' {
+		return nil, b, false
+	}
+	quoted := false
+	for i := 1; i < len(b); i++ {
+		switch c := b[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c == '>' && !quoted:
+			return b[1:i], b[i+1:], true
+		}
+	}
+	return nil, b, false
+}
+
+// pathFault says what is wrong with a mailbox, as the words of an SMTP reply, ""
+// if nothing is. Source routes are declined, as RFC 5321 §4.1.1.3 lets a server.
+func pathFault(path []byte, utf8ok bool) string {
+	if !utf8ok && !isASCII(path) {
+		return "553 5.6.7 Non-ASCII address without SMTPUTF8"
+	}
+	if len(path)+2 > maxPath {
+		return "501 5.1.3 Path too long"
+	}
+	at := bytes.LastIndexByte(path, '@')
+	if at < 0 {
+		return "501 5.1.3 An address needs a domain"
+	}
+	local, domain := path[:at], path[at+1:]
+	switch {
+	case len(local) > maxLocalPart:
+		return "501 5.1.3 Local-part too long"
+	case !validLocalPart(local):
+		return "501 5.1.3 Bad local-part"
+	case !validDomain(domain):
+		return "501 5.1.3 Bad domain"
+	}
+	return ""
+}
+
+func isASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// validLocalPart is Local-part of RFC 5321 §4.1.2, with UTF-8 as in RFC 6531 §3.3.
+func validLocalPart(b []byte) bool {
+	if len(b) > 0 && b[0] == '"' {
+		return validQuoted(b)
+	}
+	return dotted(b, atext) && utf8.Valid(b)
+}
+
+// validQuoted is Quoted-string of RFC 5321 §4.1.2.
+func validQuoted(b []byte) bool {
+	if len(b) < 2 || b[len(b)-1] != '"' {
+		return false
+	}
+	b = b[1 : len(b)-1]
+	for i := 0; i < len(b); i++ {
+		if b[i] == '\\' {
+			if i++; i == len(b) {
+				return false
+			}
+		} else if b[i] == '"' {
+			return false
+		}
+		if b[i] < ' ' || b[i] == 0x7f {
+			return false
+		}
+	}
+	return utf8.Valid(b)
+}
+
+// validDomain is Domain or address-literal of RFC 5321 §4.1.2 and §4.1.3. The
+// underscore is none of its letters, but machines are called so.
+func validDomain(b []byte) bool {
+	if len(b) > 2 && b[0] == '[' && b[len(b)-1] == ']' {
+		return validLiteral(b[1 : len(b)-1])
+	}
+	if len(b) > maxDomain || !dotted(b, dtext) || !utf8.Valid(b) {
+		return false
+	}
+	for label := range bytes.SplitSeq(b, []byte{'.'}) {
+		if len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func validLiteral(b []byte) bool {
+	v6, is6 := cutPrefixFold(b, "IPV6:")
+	ip, err := netip.ParseAddr(string(v6))
+	return err == nil && ip.Zone() == "" && ip.Is4() == !is6
+}
+
+// dotted reports whether b is one or more words of the class, with single dots
+// between them.
+func dotted(b []byte, class byte) bool {
+	last := byte('.')
+	for _, c := range b {
+		if c == '.' && last == '.' || c != '.' && charClass[c]&class == 0 {
+			return false
+		}
+		last = c
+	}
+	return last != '.'
+}
+
+// Classes of characters: one table and one comparison an octet.
+const (
+	atext  = 1 << iota // RFC 5322 §3.2.3, and UTF-8
+	dtext              // letters, digits, hyphen, underscore, and UTF-8
+	evalue             // esmtp-value, RFC 5321 §4.1.2, and UTF-8
+)
+
+var charClass = func() (t [256]byte) {
+	for i := range t {
+		c := byte(i)
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c >= utf8.RuneSelf:
+			t[c] |= atext | dtext
+		case bytes.IndexByte([]byte("!#$%&'*+/=?^`{|}~"), c) >= 0:
+			t[c] |= atext
+		}
+		if c > ' ' && c != '=' && c != 0x7f {
+			t[c] |= evalue
+		}
+	}
+	return t
+}()

@@ -1,0 +1,268 @@
+package smtptest
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/memnet"
+)
+
+// Server is an SMTP server for tests. Its fields are set between
+// [NewUnstartedServer] and [Server.Start] and not changed afterwards.
+type Server struct {
+	// Listener is where it listens. nil: a free port of 127.0.0.1. If it has a
+	// Dial method, as that of InMemory has, Config makes the client use it.
+	Listener net.Listener
+
+	// Addr is the address of the Listener, set by Start.
+	Addr string
+
+	// Mode is the use of TLS.
+	Mode postrider.SecureMode
+
+	// Certificate is what the server shows under TLS: a good one, or one of
+	// several bad ones.
+	Certificate Certificate
+
+	// TLS is the base of the TLS configuration: versions, client certificates.
+	// Certificates in it take the place of Certificate. nil: the defaults.
+	TLS *tls.Config
+
+	// Hostname is what the greeting and EHLO say. Default "localhost".
+	Hostname string
+
+	// Users are the names and passwords that AUTH accepts. Without any, AUTH is
+	// not offered. With StartTLS it is offered under TLS only.
+	Users map[string]string
+
+	// Mechanisms are offered when there are Users. Default PLAIN, LOGIN, CRAM-MD5,
+	// which are those that there are.
+	Mechanisms []string
+
+	// RequireAuth refuses MAIL before AUTH, RequireTLS all but EHLO, STARTTLS,
+	// NOOP and QUIT before STARTTLS.
+	RequireAuth bool
+	RequireTLS  bool
+
+	// Extensions is what EHLO offers, and what the server then takes.
+	// NewUnstartedServer sets it to AllExtensions.
+	Extensions Extensions
+
+	// BeforeTLS, with StartTLS, takes the place of Extensions until the handshake.
+	BeforeTLS *Extensions
+
+	// MaxTransactions is how many MAIL commands a connection may carry: the next
+	// is answered with 421, and the connection closed. 0: no limit.
+	MaxTransactions int
+
+	// MaxRecipients is how many recipients a transaction may have; those beyond
+	// get 452. Default 1000.
+	MaxRecipients int
+
+	// MaxTextLine refuses content with a longer line, its CRLF included: 1000 is
+	// RFC 5321 §4.5.3.1.6. 0: no limit.
+	MaxTextLine int
+
+	// RejectBareLineEnds refuses content with a CR or LF that is not a CRLF.
+	RejectBareLineEnds bool
+
+	// Faults are what goes wrong. See also Inject and QueueError.
+	Faults []Fault
+
+	// Policy is asked about every command that the server would accept, and
+	// answers with a reply such as "550 5.1.1 no such user", or "" to let it pass.
+	// Several connections may ask at once.
+	Policy func(Command) (reply string)
+
+	// OnMessage sees every message when it is taken, before the client is told.
+	// Several connections may call at once.
+	OnMessage func(*Message)
+
+	// Discard keeps neither messages nor transcripts: for benchmarks, and for
+	// servers that run long. Without OnMessage content is not even collected.
+	Discard bool
+
+	// IdleTimeout is how long the server waits for the client before it says 421
+	// and closes. Default 5 minutes (RFC 5321 §4.5.3.2.7). Negative: for ever.
+	IdleTimeout time.Duration
+
+	// Log gets what goes wrong at Close. nil: the log package.
+	Log func(format string, args ...any)
+
+	tlsConfig *tls.Config
+	scripted  atomic.Bool // whether any fault, policy or queued error is to be looked at
+	closing   chan struct{}
+	once      sync.Once // Close
+	handlers  sync.WaitGroup
+	verbs     [numVerbs]atomic.Int64
+	taken     atomic.Int64 // transactions
+
+	mu          sync.Mutex // guards what follows
+	open        map[*conn]bool
+	shut        bool
+	accepted    int // connections in all
+	counted     int // connections since the last reset of the count
+	messages    []*Message
+	credentials []string
+	transcripts map[int]*transcript
+	armed       []*armed
+	queued      []queuedError
+}
+
+// NewServer starts a server that speaks plain SMTP on a free port of 127.0.0.1.
+// The caller closes it.
+func NewServer() *Server {
+	s := NewUnstartedServer()
+	s.Start()
+	return s
+}
+
+// NewUnstartedServer gives a server whose fields can still be set.
+func NewUnstartedServer() *Server {
+	return &Server{Extensions: AllExtensions()}
+}
+
+// InMemory gives a listener that is no socket, but lives in this process. Clients
+// reach it by the Dial of the server's Config. The name is the server's address;
+// its host is the one that certificates are checked for, so "localhost:25" suits.
+func InMemory(name string) net.Listener { return memnet.Listen(name) }
+
+// Start begins to listen. Like httptest's it panics if that fails, if the server
+// was started before, or if its fields make no sense: a test can do nothing else.
+func (s *Server) Start() {
+	if s.closing != nil {
+		panic("smtptest: the server was started before")
+	}
+	s.setDefaults()
+	if err := s.listen(); err != nil {
+		panic(fmt.Sprintf("smtptest: cannot listen: %v", err))
+	}
+	s.Inject(s.Faults...)
+	if s.Policy != nil {
+		s.scripted.Store(true)
+	}
+	s.handlers.Go(s.accept)
+}
+
+func (s *Server) setDefaults() {
+	s.closing = make(chan struct{})
+	s.open = make(map[*conn]bool)
+	s.transcripts = make(map[int]*transcript)
+	if s.Hostname == "" {
+		s.Hostname = "localhost"
+	}
+	if s.MaxRecipients <= 0 {
+		s.MaxRecipients = 1000
+	}
+	if s.IdleTimeout == 0 {
+		s.IdleTimeout = 5 * time.Minute
+	}
+	for _, m := range s.mechanisms() {
+		if mechanisms[m] == nil {
+			panic("smtptest: no such mechanism: " + m)
+		}
+	}
+	s.tlsConfig = s.serverTLS()
+}
+
+func (s *Server) listen() (err error) {
+	if s.Listener == nil {
+		if s.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			s.Listener, err = net.Listen("tcp", "[::1]:0")
+		}
+	}
+	if err != nil {
+		return err
+	}
+	s.Addr = s.Listener.Addr().String()
+	if s.Listener.Addr().Network() == "unix" {
+		s.Addr = "unix:" + s.Addr
+	}
+	return nil
+}
+
+// accept serves connections until the listener is closed.
+func (s *Server) accept() {
+	for {
+		nc, err := s.Listener.Accept()
+		if err != nil {
+			return
+		}
+		c := &conn{srv: s, number: s.count(), peer: nc.RemoteAddr()}
+		c.use(nc)
+		if s.admit(c) {
+			s.handlers.Go(c.serve)
+		} else {
+			nc.Close()
+		}
+	}
+}
+
+// count counts a connection and gives its number.
+func (s *Server) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accepted++
+	s.counted++
+	return s.accepted
+}
+
+// admit takes a connection into the books, unless the server is being closed.
+func (s *Server) admit(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shut {
+		return false
+	}
+	s.open[c] = true
+	if !s.Discard {
+		c.transcript = &transcript{}
+		s.transcripts[c.number] = c.transcript
+	}
+	return true
+}
+
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+}
+
+// Config gives a client's configuration that reaches this server, trusts it, and
+// authenticates as the first of its Users.
+func (s *Server) Config() postrider.Config {
+	c := postrider.Config{Address: s.Addr, Mode: s.Mode}
+	if s.Mode != postrider.Insecure {
+		c.TLS = &tls.Config{RootCAs: s.CertPool()}
+	}
+	if d, ok := s.Listener.(interface {
+		Dial(ctx context.Context, network, address string) (net.Conn, error)
+	}); ok {
+		c.Dial = d.Dial
+	}
+	if users := slices.Sorted(maps.Keys(s.Users)); len(users) > 0 {
+		c.User, c.Password = users[0], postrider.NewSecret(s.Users[users[0]])
+	}
+	return c
+}
+
+// mechanisms gives what AUTH offers, in upper case.
+func (s *Server) mechanisms() []string {
+	if s.Mechanisms == nil {
+		return []string{"PLAIN", "LOGIN", "CRAM-MD5"}
+	}
+	upper := make([]string, len(s.Mechanisms))
+	for i, m := range s.Mechanisms {
+		upper[i] = strings.ToUpper(m)
+	}
+	return upper
+}
