@@ -220,11 +220,10 @@ func (c *Connection) Quit(ctx context.Context) error {
 // later Send answers [ErrClosed]. An idle wire is left with a QUIT whose reply is
 // not waited for. Use Quit before it to let messages finish.
 func (c *Connection) Close() error {
+	c.breakOff(c.closedError(), nil)
 	c.mu.Lock()
-	c.closed = true
 	ended := c.rideEnded
 	c.mu.Unlock()
-	c.breakOff(c.closedError(), nil)
 	if ended != nil {
 		<-ended
 	}

@@ -2,6 +2,7 @@ package postrider
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -24,8 +25,10 @@ func (c *Connection) enqueue(d *delivery) *Error {
 		return c.closedError()
 	}
 	if c.refusedLogin != nil {
-		if time.Now().Before(c.refusedUntil) {
-			return c.refusedLogin
+		if left := time.Until(c.refusedUntil); left > 0 {
+			again := *c.refusedLogin
+			again.Err = fmt.Errorf("refused before; not asked again for %v", left.Round(time.Second))
+			return &again
 		}
 		c.refusedLogin = nil
 	}
@@ -72,11 +75,12 @@ func (c *Connection) ride(ended chan struct{}) {
 	defer close(ended)
 	for c.moreWork() {
 		w, err := c.openForQueue()
-		if err != nil {
+		switch {
+		case err != nil:
 			c.failQueue(err)
-			continue
+		case w != nil:
+			c.carry(w)
 		}
-		c.carry(w)
 	}
 }
 
@@ -99,8 +103,8 @@ func (c *Connection) moreWork() bool {
 	return false
 }
 
-// openForQueue opens a wire on behalf of whoever is in the queue; it is given up
-// when nobody is left there.
+// openForQueue opens a wire on behalf of whoever is in the queue. When nobody is
+// left there it is given up, and neither a wire nor an error comes back.
 func (c *Connection) openForQueue() (*wire, *Error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -118,6 +122,9 @@ func (c *Connection) openForQueue() (*wire, *Error) {
 	c.cancelOpen = nil
 	if err != nil {
 		c.stats.DialFailures++
+		if ctx.Err() != nil {
+			err = nil
+		}
 		return nil, err
 	}
 	c.wire = w
@@ -231,30 +238,41 @@ func (c *Connection) settleLocked(tx *transaction) {
 	if tx.final.Code != 0 {
 		d.resent = false
 	}
-	waiting := len(d.pending) > 0
-	resend := c.resendLocked(tx)
+	queued := len(d.pending) > 0
 	told := Transaction{Wire: tx.wire.id, Recipients: len(tx.rcpts), Reply: tx.lastReply()}
 	outcomes := make([]Outcome, len(tx.rcpts))
+	var again []int
+	undecided := false
 	for k, i := range tx.rcpts {
-		o, again := tx.outcome(k, tx.begun())
+		o, next := tx.outcome(k, tx.begun())
 		outcomes[k] = o
-		if d.abandoned {
-			continue // its Send has returned what was known then
+		if next {
+			again = append(again, i)
 		}
-		d.outcomes[i] = o
-		switch {
-		case again || o.State == Untried && resend:
-			d.pending = append(d.pending, i)
-		case o.State == Untried || o.State == Unknown:
-			d.note(o.Err.(*Error))
-		}
+		undecided = undecided || o.State == Untried
 	}
 	c.settled = append(c.settled, settlement{told: told, outcomes: outcomes})
 	if d.abandoned {
-		return
+		return // its Send has returned what was known then
 	}
 	d.transactions = append(d.transactions, told)
-	if len(d.pending) > 0 && !waiting {
+	resend := undecided && c.resendLocked(tx)
+	for k, i := range tx.rcpts {
+		d.outcomes[i] = outcomes[k]
+		switch outcomes[k].State {
+		case Untried, Unknown:
+			if resend && outcomes[k].State == Untried {
+				again = append(again, i)
+			} else {
+				d.note(outcomes[k].Err.(*Error))
+			}
+		}
+	}
+	d.pending = append(d.pending, again...)
+	if d.givenUp != nil {
+		d.fail(d.givenUp)
+	}
+	if len(d.pending) > 0 && !queued {
 		c.queue.unpop(d)
 		c.nudge()
 	}
@@ -269,7 +287,7 @@ func (c *Connection) settleLocked(tx *transaction) {
 // fails every first transaction is not asked for ever.
 func (c *Connection) resendLocked(tx *transaction) bool {
 	w := tx.wire
-	if c.closed || tx.d.abandoned || tx.broken != nil && tx.broken != w.err || !tx.mayResend() {
+	if c.closed || tx.broken != nil && tx.broken != w.err || !tx.mayResend() {
 		return false
 	}
 	if !tx.wireUsedUp {
@@ -300,7 +318,7 @@ func (c *Connection) finishLocked(d *delivery) {
 // leaveWire ends a wire: politely with QUIT if it still works.
 func (c *Connection) leaveWire(w *wire) {
 	var reason *Error // stays nil when we are the ones who end it
-	if w.await(func() bool { return c.closed || len(w.inFlight) == 0 }) {
+	if w.await(func() bool { return len(w.inFlight) == 0 }) {
 		w.quit()
 		w.conn.Close()
 	} else {
@@ -367,7 +385,9 @@ func (c *Connection) cancel(d *delivery) {
 	if c.cancelOpen != nil && c.idleLocked() {
 		c.cancelOpen()
 	}
-	if !wait {
+	if wait {
+		d.givenUp = err
+	} else {
 		d.abandoned, d.finished = true, true
 	}
 	c.unlock()
@@ -417,6 +437,9 @@ func (c *Connection) idleLocked() bool {
 // wants it; nil is Close, which wants all.
 func (c *Connection) breakOff(err *Error, until *delivery) {
 	c.mu.Lock()
+	if until == nil {
+		c.closed = true
+	}
 	var rest []*delivery
 	for c.queue.len() > 0 {
 		d := c.queue.pop()
