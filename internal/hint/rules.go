@@ -1,7 +1,6 @@
 package hint
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -30,15 +29,16 @@ var rules = slices.Concat(localRules, replyRules, dialRules, tlsRules, silenceRu
 
 // localRules are the client's own verdicts.
 var localRules = []rule{
-	{"STARTTLS not offered", cause(ErrNoStartTLS), always("the server does not offer STARTTLS on this port: try port 587, or port 465 and " +
+	{"STARTTLS not offered", cause(ErrNoStartTLS), always("try another port: 587, or 465 and " +
 		useImplicitTLS + "; only if the way to the server is safe without TLS, " + useInsecure)},
-	{"AUTH only after STARTTLS", all(cause(ErrNoAuth, ErrNoMechanism, ErrPlaintextAuth), canUpgrade),
-		always("the server offers STARTTLS, and may offer more after it: " + useStartTLS)},
+	{"AUTH only after STARTTLS", all(cause(ErrNoAuth, ErrNoMechanism), canUpgrade),
+		always("the server offers STARTTLS, and may offer more logins after it: " + useStartTLS)},
 	{"AUTH not offered", cause(ErrNoAuth), always("the server takes no login on this port: try its submission port, 587 with starttls or 465 with smtps, " +
 		"or leave Config.User and Config.Password empty (smtp_user, smtp_pass) if it needs none")},
 	{"no common mechanism", cause(ErrNoMechanism), noMechanism},
-	{"credentials in the clear", cause(ErrPlaintextAuth), always("credentials would travel readable: " + useStartTLS + " or " + useImplicitTLS +
-		"; only if the way to the server is safe without TLS, set Config.AllowPlaintextAuth ([postrider] allow_plaintext_auth: yes)")},
+	{"credentials in the clear, needlessly", all(cause(ErrPlaintextAuth), canUpgrade),
+		always("the login would travel readable, and the server offers STARTTLS: " + useStartTLS)},
+	{"credentials in the clear", cause(ErrPlaintextAuth), always("the login would travel readable: use a port with TLS (587 with starttls, 465 with smtps); only if the way to the server is safe without TLS, set Config.AllowPlaintextAuth ([postrider] allow_plaintext_auth: yes)")},
 	{"message too big, by SIZE", cause(ErrTooBig), always(tooBig)},
 	{"SMTPUTF8 missing", cause(ErrNoSMTPUTF8), always("write the domain in its ASCII form (xn--…) where only that is not ASCII; " +
 		"otherwise the server must learn SMTPUTF8 (Postfix: smtputf8_enable = yes)")},
@@ -49,19 +49,20 @@ const tooBig = "send a smaller message, or raise the server's limit (Postfix: me
 // replyRules are about what the server said.
 var replyRules = []rule{
 	// RFC 3207 §4 and RFC 4954 §6 both answer 530 5.7.0; the text tells them apart, and an unused STARTTLS.
-	{"530, STARTTLS first", all(code(530), either(says("starttls", "tls"), canUpgrade)), always("the server wants TLS first: " + useStartTLS)},
-	{"530, AUTH first", code(530), always("the server wants a login first: set Config.User and Config.Password (smtp_user, smtp_pass)")},
+	{"530, STARTTLS first", all(code(530), inClear, either(says("tls"), canUpgrade)), always("the server wants TLS first: " + useStartTLS)},
+	{"530, AUTH first", either(code(530), loginWanted), always("the server wants a login first: set Config.User and Config.Password (smtp_user, smtp_pass)")},
 	{"538, encryption for this mechanism", code(538), always("the server takes this login under TLS only: " + useStartTLS)},
-	{"534, mechanism too weak", code(534), always("the server wants a stronger mechanism than this one: set Config.AuthMechanisms " +
-		"([postrider] auth_mechanisms), or ask the provider for an application password")},
-	{"535 and its kin", all(at(Auth), permanent), always("the server refused the login: " + checkLogin +
+	{"mechanism refused", all(at(Auth), code(504, 534)), always("the server does not take this mechanism: set Config.AuthMechanisms " +
+		"([postrider] auth_mechanisms) to another that it offers, or get an application password from the provider")},
+	// 535 is the rule (RFC 4954 §6); 550, 554 and 571 are met too. 500 to 503 are about the command, not the login.
+	{"535 and its kin", all(at(Auth), permanent, not(code(500, 501, 502, 503))), always("the server refused the login: " + checkLogin +
 		"; many providers want the whole address as user name, and an application password instead of the account's")},
 	{"AUTH deferred", all(at(Auth), temporary, not(code(421))), always("the server cannot check logins just now: its log tells why")},
 	{"STARTTLS refused", all(at(StartTLS), either(temporary, permanent)), always("the server offers STARTTLS but cannot do it now: " +
 		"its log tells why, often a certificate or key that it cannot read")},
 	{"EHLO refused", all(at(Hello), permanent), always("the server does not like the name that EHLO gives: set Config.LocalName " +
 		"([postrider] local_name) to the fully qualified name of this machine")},
-	{"too many connections", all(code(421, 450, 451, 452, 454, 550, 554), says("too many connections", "too many concurrent", "connection limit", "connection rate")),
+	{"too many connections", all(code(421, 450, 451, 452, 454, 550, 554), says(crowded...)),
 		always("the server limits the connections from this machine: open fewer at once, or raise its limit (Postfix: smtpd_client_connection_count_limit)")},
 	{"plain client on a TLS port", all(at(Greeting), tlsRecord), always(implicitPort)},
 	{"greeting 421", all(at(Greeting), temporary), always("the server takes no mail at the moment: its log tells why")},
@@ -72,11 +73,14 @@ var replyRules = []rule{
 	{"relay denied", relayDenied, always("the server does not relay for this machine: log in by Config.User and Config.Password " +
 		"(smtp_user, smtp_pass), or add this machine to its networks (Postfix: mynetworks)")},
 	{"message too big", sizeRefused, always(tooBig)},
-	{"sender refused", all(at(Mail), permanent), always("the server refuses this sender: use an address of a domain that it knows; " +
+	{"sender refused", all(at(Mail), code(501, 550, 551, 553, 554)), always("the server refuses this sender: use an address of a domain that it knows; " +
 		"with a login, it may have to be the address of that user")},
 }
 
 const implicitPort = "the server speaks TLS at once on this port: " + useImplicitTLS
+
+// crowded is how servers word their limits: Postfix, Exim, Sendmail, Exchange, and what imitates them.
+var crowded = []string{"too many connections", "too many concurrent", "number of concurrent", "connection limit", "connection rate"}
 
 // dialRules are about the way to the server, before a byte is read.
 var dialRules = []rule{
@@ -95,10 +99,13 @@ var dialRules = []rule{
 // tlsRules are about the handshake; what is wrong with a certificate stands in certificate.go.
 var tlsRules = []rule{
 	{"TLS to a plain port", all(at(Handshake), mode("smtps"), causeAs[tls.RecordHeaderError]), always("the server does not speak TLS at once on this port: " +
-		useStartTLS + ", or use port 465")},
+		useStartTLS + ", or use the port for TLS, 465")},
 	{"no TLS after STARTTLS", all(at(Handshake), causeAs[tls.RecordHeaderError]), always("the server agreed to STARTTLS and then did not speak TLS: something between here and there may interfere")},
 	{"protocol version", all(at(Handshake), errorSays("protocol version")), always("the server speaks no TLS version that this client accepts (1.2 and up): " +
 		"mend the server; only if that cannot be, set MinVersion in Config.TLS")},
+	{"no cipher in common", all(at(Handshake), errorSays("tls: handshake failure")), always("the server found no cipher in common with this client: " +
+		"renew the server's TLS settings, or see to Config.TLS")},
+	{"client certificate", errorSays("tls: certificate required"), always("the server wants a client certificate: set Certificates in Config.TLS")},
 	{"certificate expired", certificateReason(isExpired), expiredHint},
 	{"certificate for other uses", certificateReason(isOtherInvalid), always("the certificate cannot serve for this server: issue it anew for TLS servers; " + lastResort)},
 	{"self-signed", all(causeAs[unknownAuthority], selfSigned), always("the certificate is self-signed: give it as Config.CAFile ([postrider] ca_file); " + lastResort)},
@@ -147,7 +154,7 @@ func slowHint(f Failure) string {
 	if field == "" {
 		return ""
 	}
-	return fmt.Sprintf("the server did not answer in time: its log tells why; the limit is Config.Timeouts.%s ([postrider] timeout_%s)",
+	return fmt.Sprintf("the server did not answer in time: its log tells why; the limit is Config.Timeouts.%s ([postrider] timeout_%s), or the caller's deadline",
 		field, strings.ToLower(field))
 }
 
@@ -218,12 +225,21 @@ func errorSays(phrase string) func(Failure) bool {
 	return func(f Failure) bool { return f.Err != nil && strings.Contains(f.Err.Error(), phrase) }
 }
 
+func inClear(f Failure) bool { return !f.Encrypted }
+
 // canUpgrade: in the clear, and STARTTLS stands in the EHLO reply.
 func canUpgrade(f Failure) bool { return !f.Encrypted && f.OfferedStartTLS }
 
-// tlsRecord: the octets of a TLS alert or handshake record, RFC 8446 §5.1, where a greeting should be.
+// loginWanted: 530 by other codes.
+func loginWanted(f Failure) bool {
+	return (f.Step == Mail || f.Step == Rcpt) && permanent(f) &&
+		says("authentication required", "authentication is required", "must authenticate", "authenticate first")(f)
+}
+
+// tlsRecord: the octets of a TLS alert, RFC 8446 §5.1, where a greeting should be: as they came, or quoted in the error of
+// the parser that did not know what to make of them.
 func tlsRecord(f Failure) bool {
-	return strings.HasPrefix(f.Text, "\x15\x03") || strings.HasPrefix(f.Text, "\x16\x03")
+	return strings.HasPrefix(f.Text, "\x15\x03") || errorSays(`"\x15\x03`)(f)
 }
 
 // relayDenied has no code of its own: 550, 551, 553, 554 and 454 are in use, with 5.7.1 or nothing. All servers say the
@@ -258,11 +274,10 @@ func toThisMachine(f Failure) bool {
 	return strings.EqualFold(f.Host, "localhost") || err == nil && ip.IsLoopback()
 }
 
-// timedOut: a deadline of ours, or the kernel's patience. A caller's context that ran out counts while dialling, where
-// the dialler's own limit looks the same; elsewhere it is the caller's affair.
+// timedOut: a deadline of ours, the caller's, or the kernel's patience.
 func timedOut(f Failure) bool {
 	e, ok := errors.AsType[net.Error](f.Err)
-	return ok && e.Timeout() && (f.Step == Dial || !errors.Is(f.Err, context.DeadlineExceeded))
+	return ok && e.Timeout()
 }
 
 func hungUp(f Failure) bool {

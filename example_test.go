@@ -1,0 +1,307 @@
+package postrider_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/config"
+	"github.com/postrider/postrider/smtptest"
+)
+
+// The message of the examples. Line ends become CRLF on the wire.
+const aardvarks = `From: anne@example.com
+To: bart@example.com
+Subject: aardvarks
+
+`
+
+// sendAardvarks sends the message of the examples and prints who was refused.
+func sendAardvarks(conn *postrider.Connection, to ...string) {
+	if len(to) == 0 {
+		to = []string{"bart@example.com"}
+	}
+	refused, err := conn.SendMail(context.Background(), "anne@example.com", to, []byte(aardvarks))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(refused)
+}
+
+// connect makes a connection out of Mailman's configuration, pointed at the server.
+func connect(c *config.Config, server *smtptest.Server) *postrider.Connection {
+	host, port, _ := net.SplitHostPort(server.Addr)
+	if err := c.Push("server", "[mta]\nsmtp_host: "+host+"\nsmtp_port: "+port+"\n"); err != nil {
+		panic(err)
+	}
+	cfg, err := c.MTA(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	conn, err := postrider.NewConnection(cfg)
+	if err != nil {
+		panic(err)
+	}
+	return conn
+}
+
+// A connection opens with the first message, and stays open. No refusals and no
+// error: every recipient was accepted, and the server is responsible for the
+// message.
+func Example() {
+	server := smtptest.NewServer()
+	defer server.Close()
+	conn, err := postrider.NewConnection(postrider.Config{Address: server.Addr})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(server.ConnectionCount())
+	sendAardvarks(conn)
+	fmt.Println(server.ConnectionCount())
+	server.Reset()
+	fmt.Println(server.ConnectionCount())
+	fmt.Println(conn.Quit(context.Background()))
+	// Output:
+	// 0
+	// map[]
+	// 1
+	// 0
+	// <nil>
+}
+
+// A client that says nothing but RSET sets the test server's count back, its own
+// connection included.
+func Example_reset() {
+	server := smtptest.NewServer()
+	defer server.Close()
+	conn, _ := postrider.NewConnection(server.Config())
+	defer conn.Close()
+	sendAardvarks(conn)
+	fmt.Println(server.ConnectionCount())
+
+	client, err := net.Dial("tcp", server.Addr)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+	buf := make([]byte, 512)
+	client.Read(buf) // the greeting
+	fmt.Fprint(client, "RSET\r\n")
+	n, _ := client.Read(buf)
+	fmt.Print(strings.ReplaceAll(string(buf[:n]), "\r", ""))
+	fmt.Println(server.ConnectionCount())
+	// Output:
+	// map[]
+	// 1
+	// 250 2.0.0 Ok
+	// 0
+}
+
+// With a user name and a password, every new wire is authenticated.
+func Example_authentication() {
+	server := smtptest.NewUnstartedServer()
+	server.Users = map[string]string{"testuser": "testpass"}
+	server.Mechanisms = []string{"PLAIN"}
+	server.Start()
+	defer server.Close()
+
+	c, err := config.Parse("mailman.cfg", "")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := c.Push("auth", `
+		[mta]
+		smtp_user: testuser
+		smtp_pass: testpass
+		`); err != nil {
+		fmt.Println(err)
+		return
+	}
+	conn := connect(c, server)
+	defer conn.Close()
+	sendAardvarks(conn)
+	fmt.Println(server.Credentials()[0])
+
+	fmt.Println(c.Pop("auth"))
+	fmt.Printf("%q\n", c.Get("mta", "smtp_user"))
+	// Output:
+	// map[]
+	// AHRlc3R1c2VyAHRlc3RwYXNz
+	// <nil>
+	// ""
+}
+
+// TLS from the start, or by STARTTLS. The certificate and its name are verified
+// unless that is switched off.
+func Example_secure() {
+	for _, mode := range []string{"smtp", "smtps", "starttls"} {
+		server := smtptest.NewUnstartedServer()
+		server.Mode, _ = postrider.ParseSecureMode(mode)
+		server.Start()
+
+		cfg := server.Config() // trusts the server's own CA
+		cfg.Mode, _ = postrider.ParseSecureMode(mode)
+		conn, err := postrider.NewConnection(cfg)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		sendAardvarks(conn)
+		fmt.Println(mode, "encrypted:", server.Messages()[0].TLS)
+		conn.Close()
+		server.Close()
+	}
+	// Output:
+	// map[]
+	// smtp encrypted: false
+	// map[]
+	// smtps encrypted: true
+	// map[]
+	// starttls encrypted: true
+}
+
+// With a maximum of two transactions per connection, the third message goes out on
+// a new one.
+func Example_transactionsPerConnection() {
+	server := smtptest.NewServer()
+	defer server.Close()
+	cfg := server.Config()
+	cfg.MaxTransactions = 2
+	conn, err := postrider.NewConnection(cfg)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.Close()
+	fmt.Println(server.ConnectionCount())
+	for range 5 {
+		sendAardvarks(conn)
+		fmt.Println(server.ConnectionCount())
+	}
+	// Output:
+	// 0
+	// map[]
+	// 1
+	// map[]
+	// 1
+	// map[]
+	// 2
+	// map[]
+	// 2
+	// map[]
+	// 3
+}
+
+// A maximum of zero is no limit.
+func Example_noMaximum() {
+	server := smtptest.NewServer()
+	defer server.Close()
+	conn, err := postrider.NewConnection(server.Config())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.Close()
+	for range 10 {
+		if _, err := conn.SendMail(context.Background(), "anne@example.com", []string{"bart@example.com"}, []byte(aardvarks)); err != nil {
+			fmt.Println(err)
+		}
+	}
+	fmt.Println(server.ConnectionCount())
+	// Output: 1
+}
+
+// In development mode all mail goes to one safe address, as many times as there
+// were recipients. It reaches connections that exist already.
+func Example_developmentMode() {
+	server := smtptest.NewServer()
+	defer server.Close()
+	c, err := config.Parse("mailman.cfg", "")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	conn := connect(c, server)
+	defer conn.Close()
+	if err := c.Push("devmode", `
+		[devmode]
+		enabled: yes
+		recipient: zperson@example.com
+		`); err != nil {
+		fmt.Println(err)
+		return
+	}
+	server.Clear()
+	sendAardvarks(conn, "bart@example.com", "cate@example.com")
+	messages := server.Messages()
+	fmt.Println(len(messages))
+	for line := range strings.Lines(messages[0].String()) {
+		if strings.HasPrefix(line, "X-Peer:") {
+			line = "X-Peer: ...\n" // whatever port the connection had
+		}
+		fmt.Print(line)
+	}
+	fmt.Println(c.Pop("devmode"))
+	// Output:
+	// map[]
+	// 1
+	// From: anne@example.com
+	// To: bart@example.com
+	// Subject: aardvarks
+	// X-Peer: ...
+	// X-MailFrom: anne@example.com
+	// X-RcptTo: zperson@example.com, zperson@example.com
+	//
+	// <nil>
+}
+
+// Send tells of every recipient what became of it.
+func ExampleConnection_Send() {
+	server := smtptest.NewServer()
+	defer server.Close()
+	server.Inject(smtptest.Fault{Command: "RCPT", Address: "nobody@example.com", Reply: "550 5.1.1 no such user"})
+	conn, err := postrider.NewConnection(server.Config())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.Close()
+	result, err := conn.Send(context.Background(), &postrider.Message{
+		From:    "anne@example.com",
+		To:      []string{"bart@example.com", "nobody@example.com", "Cate <cate@example.com>"},
+		Content: postrider.Bytes([]byte(aardvarks)),
+	})
+	for _, o := range result.Outcomes {
+		fmt.Println(o.Recipient, "is", o.State, "at", o.Stage)
+	}
+	fmt.Println("error:", err)
+	// Output:
+	// bart@example.com is accepted at content
+	// nobody@example.com is refused at rcpt
+	// Cate <cate@example.com> is refused at local
+	// error: <nil>
+}
+
+// An error says where it happened, what the server said, and what to do.
+func ExampleError() {
+	server := smtptest.NewServer() // knows no TLS
+	defer server.Close()
+	cfg := server.Config()
+	cfg.Mode = postrider.StartTLS
+	conn, err := postrider.NewConnection(cfg)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.Close()
+	_, err = conn.SendMail(context.Background(), "anne@example.com", []string{"bart@example.com"}, []byte(aardvarks))
+	fmt.Println(strings.Replace(err.Error(), server.Addr, "mail.example.com:587", 1))
+	// Output:
+	// postrider: mail.example.com:587: STARTTLS: the server does not offer STARTTLS; try another port: 587, or 465 and set Config.Mode to ImplicitTLS (smtp_secure_mode: smtps); only if the way to the server is safe without TLS, set Config.Mode to Insecure (smtp_secure_mode: smtp)
+}
