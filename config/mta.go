@@ -1,0 +1,186 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider"
+)
+
+// MTA says how to reach the MTA of [mta], with what [postrider] adds. All
+// mistakes in those sections are reported together. The context bounds the
+// command that gives the password, if there is one; it is run once, now, and
+// only if there is a user to log in.
+//
+// The Config's Redirect is [Config.Redirect]: development mode follows Push and
+// Pop, everything else stays as it was when MTA was called.
+func (c *Config) MTA(ctx context.Context) (postrider.Config, error) {
+	m := mta{view: c.view.Load()}
+	cfg := postrider.Config{
+		Address:            m.address(),
+		Mode:               get(&m, m.view.secureMode, "mta", "smtp_secure_mode"),
+		User:               m.text("mta", "smtp_user"),
+		MaxTransactions:    get(&m, m.view.integer, "mta", "max_sessions_per_connection"),
+		MaxRecipients:      get(&m, m.view.integer, "mta", "max_recipients"),
+		NoVerifyCert:       !get(&m, m.view.boolean, "mta", "smtp_verify_cert"),
+		NoVerifyHostname:   !get(&m, m.view.boolean, "mta", "smtp_verify_hostname"),
+		Redirect:           c.Redirect,
+		ServerName:         m.text("postrider", "server_name"),
+		CAFile:             m.view.path("postrider", "ca_file"),
+		AuthMechanisms:     m.mechanisms(),
+		AllowPlaintextAuth: get(&m, m.view.boolean, "postrider", "allow_plaintext_auth"),
+		LocalName:          m.text("postrider", "local_name"),
+		IdleTimeout:        m.idleTimeout(),
+		MaxAge:             get(&m, m.view.duration, "postrider", "max_age"),
+	}
+	m.timeouts(&cfg.Timeouts)
+	m.devmode()
+	if m.errs != nil {
+		return postrider.Config{}, errors.Join(m.errs...)
+	}
+	if cfg.User == "" {
+		return cfg, nil // no authentication (facts 10, 92): no need to ask anybody
+	}
+	var err error
+	if cfg.Password, err = m.view.password(ctx); err != nil {
+		return postrider.Config{}, err
+	}
+	return cfg, nil
+}
+
+// Redirect is development mode as it is at this moment, for the Redirect of a
+// [postrider.Config]. If [devmode] enabled is not a boolean, it is on without an
+// address, which lets every Send fail before anything is dialled: nobody gets
+// mail because of a slip of the pen. [Config.Warnings] has the mistake.
+func (c *Config) Redirect() (address string, on bool) {
+	v := c.view.Load() // both keys from one view: a Push between them would mix
+	on, err := v.boolean("devmode", "enabled")
+	if err != nil {
+		return "", true
+	}
+	return v.values["devmode"]["recipient"].value, on
+}
+
+func (v *view) noRecipient() *Error {
+	return v.at("devmode", "recipient", "it is empty while [devmode] is enabled: every message is refused until it holds an address")
+}
+
+// path is a file name, made independent of where the program runs if a file
+// says it.
+func (v *view) path(section, key string) string {
+	s := v.values[section][key]
+	if s.value == "" || filepath.IsAbs(s.value) {
+		return s.value
+	}
+	return filepath.Join(s.dir, s.value)
+}
+
+// mta gathers a Config's fields from a view, and what is wrong with them.
+type mta struct {
+	view *view
+	errs []error
+}
+
+// get reads a value with one of the view's conversions.
+func get[T any](m *mta, as func(section, key string) (T, error), section, key string) T {
+	value, err := as(section, key)
+	if err != nil {
+		m.errs = append(m.errs, err)
+	}
+	return value
+}
+
+func (m *mta) text(section, key string) string { return m.view.values[section][key].value }
+
+func (m *mta) wrong(section, key, problem string) {
+	m.errs = append(m.errs, m.view.at(section, key, problem))
+}
+
+// address joins smtp_host and smtp_port. Port 0 is the mode's default; only then
+// may the host have a port of its own (fact 45).
+func (m *mta) address() string {
+	host, port := m.text("mta", "smtp_host"), get(m, m.view.integer, "mta", "smtp_port")
+	_, notNumeric := netip.ParseAddr(strings.Trim(host, "[]"))
+	switch {
+	case host == "":
+		m.wrong("mta", "smtp_host", "it is empty; want the name or the address of the MTA")
+	case strings.HasPrefix(host, "unix:"):
+		return host
+	case port < 0 || port > 65535:
+		m.errs = append(m.errs, m.view.unfit("mta", "smtp_port", "a port, 1 to 65535, or 0 for the usual one"))
+	case notNumeric == nil:
+		host = strings.Trim(host, "[]")
+	case strings.Contains(host, ":") && port == 0:
+		return host
+	case strings.Contains(host, ":"):
+		m.errs = append(m.errs, m.view.unfit("mta", "smtp_host", "a host without a port; the port is smtp_port"))
+	}
+	if port == 0 {
+		port = 25
+		if mode, _ := m.view.secureMode("mta", "smtp_secure_mode"); mode == postrider.ImplicitTLS {
+			port = 465
+		}
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
+}
+
+// mechanisms are divided by blanks or commas.
+func (m *mta) mechanisms() []string {
+	return strings.FieldsFunc(strings.ToUpper(m.text("postrider", "auth_mechanisms")), func(r rune) bool {
+		return isSpace(r) || r == ','
+	})
+}
+
+// idleTimeout: 0s is no limit, as 0 is for Mailman's maxima; package postrider
+// has a negative time for that, which cannot be written here.
+func (m *mta) idleTimeout() time.Duration {
+	if m.text("postrider", "idle_timeout") == "" {
+		return 0
+	}
+	d := get(m, m.view.duration, "postrider", "idle_timeout")
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+func (m *mta) timeouts(t *postrider.Timeouts) {
+	for _, f := range [...]struct {
+		key   string
+		field *time.Duration
+	}{
+		{"timeout_connect", &t.Connect},
+		{"timeout_greeting", &t.Greeting},
+		{"timeout_hello", &t.Hello},
+		{"timeout_tls", &t.TLS},
+		{"timeout_auth", &t.Auth},
+		{"timeout_mail", &t.Mail},
+		{"timeout_rcpt", &t.Rcpt},
+		{"timeout_data", &t.Data},
+		{"timeout_block", &t.Block},
+		{"timeout_final", &t.Final},
+		{"timeout_quit", &t.Quit},
+	} {
+		value := m.text("postrider", f.key)
+		if value == "" {
+			continue
+		}
+		*f.field = get(m, m.view.duration, "postrider", f.key)
+		if _, ok := asDuration(value); ok && *f.field == 0 {
+			m.wrong("postrider", f.key, "it is 0s; every step has a limit, empty is the usual one")
+		}
+	}
+}
+
+// devmode finds out at once what Redirect could only refuse to do.
+func (m *mta) devmode() {
+	if get(m, m.view.boolean, "devmode", "enabled") && m.text("devmode", "recipient") == "" {
+		m.errs = append(m.errs, m.view.noRecipient())
+	}
+}

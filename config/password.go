@@ -1,0 +1,112 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider"
+)
+
+const (
+	// commandTimeout leaves time to unlock a key ring.
+	commandTimeout = 30 * time.Second
+
+	// maxPassword bounds what is read of a file or command.
+	maxPassword = 4096
+)
+
+// password finds the password in the highest layer that gives one. Two ways to
+// give it in the same layer are an error: none of them is what was forgotten.
+func (v *view) password(ctx context.Context) (postrider.Secret, error) {
+	var from keyPath
+	var top setting
+	for _, at := range [...]keyPath{{"mta", "smtp_pass"}, {"postrider", "smtp_pass_file"}, {"postrider", "smtp_pass_command"}} {
+		s := v.values[at.section][at.key]
+		switch {
+		case s.value == "" || s.layer < top.layer:
+		case s.layer == top.layer:
+			return postrider.Secret{}, v.at(at.section, at.key, fmt.Sprintf("the password comes from [%s] %s as well; keep one of them", from.section, from.key))
+		default:
+			from, top = at, s
+		}
+	}
+	word, err := top.value, error(nil)
+	switch from.key {
+	case "smtp_pass_file":
+		word, err = passwordOfFile(v.path(from.section, from.key))
+	case "smtp_pass_command":
+		word, err = passwordOfCommand(ctx, top.value)
+	}
+	if err != nil {
+		e := v.at(from.section, from.key, "there is no password")
+		e.Err = err
+		return postrider.Secret{}, e
+	}
+	return postrider.NewSecret(word), nil
+}
+
+func passwordOfFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxPassword+1))
+	if err != nil {
+		return "", err
+	}
+	return firstLine(text)
+}
+
+// passwordOfCommand runs a shell command. Neither it nor what it prints, on either
+// stream, is repeated in an error: both may hold the password.
+func passwordOfCommand(ctx context.Context, command string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	shell := []string{"/bin/sh", "-c"}
+	if runtime.GOOS == "windows" {
+		shell = []string{"cmd", "/C"}
+	}
+	var out clipped
+	cmd := exec.CommandContext(ctx, shell[0], shell[1], command)
+	cmd.Stdout = &out
+	cmd.WaitDelay = time.Second // a grandchild may hold the pipe open
+	err := cmd.Run()
+	switch {
+	case ctx.Err() != nil:
+		return "", fmt.Errorf("the command was stopped after %v at the most: %w", commandTimeout, ctx.Err())
+	case err != nil:
+		return "", fmt.Errorf("the command failed, run it by hand to see why: %w", err)
+	}
+	return firstLine(out.kept)
+}
+
+// firstLine is what comes before the first line end, blanks included.
+func firstLine(text []byte) (string, error) {
+	line, _, _ := strings.Cut(string(text), "\n")
+	line = strings.TrimSuffix(line, "\r")
+	switch {
+	case line == "":
+		return "", errors.New("the first line is empty")
+	case len(line) > maxPassword:
+		return "", fmt.Errorf("the first line is longer than %d bytes", maxPassword)
+	}
+	return line, nil
+}
+
+// clipped keeps as much as tells a password from something too long, and lets
+// the writer go on.
+type clipped struct{ kept []byte }
+
+func (c *clipped) Write(p []byte) (int, error) {
+	room := maxPassword + 1 - len(c.kept)
+	c.kept = append(c.kept, p[:min(room, len(p))]...)
+	return len(p), nil
+}

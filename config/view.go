@@ -1,0 +1,114 @@
+package config
+
+import "fmt"
+
+// view is what a stack of layers amounts to. It is not changed once it is made.
+type view struct {
+	values   map[string]map[string]setting
+	warnings []*Error
+}
+
+// setting is a value in force and where it comes from.
+type setting struct {
+	value  string
+	source string // "" for a default
+	line   int
+	dir    string // where a relative file name starts
+	layer  int    // counted from 1; 0 are the defaults
+}
+
+// newView merges the layers, lowest first, over the defaults.
+func newView(layers []layer) *view {
+	v := &view{values: make(map[string]map[string]setting)}
+	for _, s := range schema {
+		for _, k := range s.keys {
+			v.set(s.name, k.name, setting{value: k.def})
+		}
+	}
+	for i, l := range layers {
+		v.merge(i+1, l.doc)
+	}
+	v.warnUnconvertible()
+	return v
+}
+
+func (v *view) set(section, key string, s setting) {
+	if v.values[section] == nil {
+		v.values[section] = make(map[string]setting)
+	}
+	v.values[section][key] = s
+}
+
+// merge lays a document over what is there. Mailman passes over what it does not
+// know in silence; here each such name is a warning.
+func (v *view) merge(layer int, d *document) {
+	v.warnings = append(v.warnings, d.warnings...)
+	for _, b := range d.blocks {
+		s := findSection(b.name)
+		if s == nil {
+			v.warn(d.source, b.line, b.name, "", unknownSection(b.name))
+			continue
+		}
+		for _, e := range b.entries {
+			if s.knows(e.key) {
+				v.set(b.name, e.key, setting{e.value, e.source, e.line, d.dir, layer})
+			} else if !e.inherited {
+				v.warn(e.source, e.line, b.name, e.key, unknownKey(s, e.key))
+			}
+		}
+	}
+	v.warnDefaults(d)
+}
+
+// warnDefaults warns of keys in [DEFAULT] that no section of the document has: to
+// be unknown in one of them is natural.
+func (v *view) warnDefaults(d *document) {
+	if d.defaults == nil {
+		return
+	}
+	for _, e := range d.defaults.entries {
+		taken := false
+		for _, b := range d.blocks {
+			s := findSection(b.name)
+			taken = taken || s != nil && s.knows(e.key)
+		}
+		if !taken {
+			v.warn(e.source, e.line, "DEFAULT", e.key, "no section of this file has such a key")
+		}
+	}
+}
+
+func (v *view) warn(source string, line int, section, key, problem string) {
+	v.warnings = append(v.warnings, &Error{Source: source, Line: line, Section: section, Key: key, Problem: problem})
+}
+
+func unknownSection(name string) string {
+	if n := nearest(name, sectionNames()); n != "" {
+		return fmt.Sprintf("unknown section; did you mean [%s]?", n)
+	}
+	return "unknown section, which is ignored"
+}
+
+func unknownKey(s *sectionSpec, key string) string {
+	if h := home(key); h != "" && h != s.name {
+		return fmt.Sprintf("unknown key; it belongs in [%s]", h)
+	}
+	if n := nearest(key, s.keyNames()); n != "" {
+		return fmt.Sprintf("unknown key; did you mean %s?", n)
+	}
+	return "unknown key, which is ignored"
+}
+
+// warnUnconvertible tells of values that are going to fail, before they do.
+func (v *view) warnUnconvertible() {
+	for _, s := range schema {
+		for _, k := range s.keys {
+			if set := v.values[s.name][k.name]; !k.kind.accepts(set.value) {
+				v.warnings = append(v.warnings, v.unfit(s.name, k.name, k.kind.wants()))
+			}
+		}
+	}
+	if on, err := v.boolean("devmode", "enabled"); err == nil && on && v.values["devmode"]["recipient"].value == "" {
+		v.warnings = append(v.warnings, v.noRecipient())
+	}
+}
