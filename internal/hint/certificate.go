@@ -75,15 +75,15 @@ func hasNoNames(f Failure) bool {
 
 func commonNameHint(f Failure) string {
 	e, _ := errors.AsType[hostnameError](f.Err)
-	return fmt.Sprintf("the certificate carries its name, %s, only as the legacy Common Name, which counts no more: "+
+	return fmt.Sprintf("the certificate has no name but the legacy Common Name, %s, which counts no more: "+
 		"issue it anew with a subjectAltName; until then set Config.NoVerifyHostname (smtp_verify_hostname: no)",
 		quote(e.Certificate.Subject.CommonName))
 }
 
 func wrongNameHint(f Failure) string {
 	e, _ := errors.AsType[hostnameError](f.Err)
-	return fmt.Sprintf("the certificate is for %s, not for %s: write that name as the host in Config.Address (smtp_host), "+
-		"or set Config.ServerName ([postrider] server_name) to it; Config.NoVerifyHostname (smtp_verify_hostname: no) accepts any name",
+	return fmt.Sprintf("the certificate is for %s, not for %s: write a name of the certificate as the host in Config.Address (smtp_host), "+
+		"or set Config.ServerName ([postrider] server_name) to one; Config.NoVerifyHostname (smtp_verify_hostname: no) accepts any name",
 		quoteList(namesOf(e.Certificate)), quote(e.Host))
 }
 

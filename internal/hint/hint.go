@@ -21,8 +21,7 @@ const (
 	Mail      Step = "MAIL"
 	Rcpt      Step = "RCPT"
 	Data      Step = "DATA"
-	Content   Step = "content" // being written
-	Final     Step = "end of content"
+	Content   Step = "content" // the message, and the reply to its end
 )
 
 // What the client finds out by itself, without a reply that refuses anything. They are the cause (Failure.Err) of the

@@ -27,54 +27,72 @@ const (
 // stands for a cause: a reply with a code is read before the I/O error that may follow it.
 var rules = slices.Concat(localRules, replyRules, dialRules, tlsRules, silenceRules)
 
-// localRules are the client's own verdicts.
+// localRules are the client's own verdicts. The errors themselves say what is missing; the hints begin behind that.
 var localRules = []rule{
-	{"STARTTLS not offered", cause(ErrNoStartTLS), always("try another port: 587, or 465 and " +
-		useImplicitTLS + "; only if the way to the server is safe without TLS, " + useInsecure)},
+	{"STARTTLS not offered", cause(ErrNoStartTLS),
+		always("try another port: 587, or 465 and " + useImplicitTLS + "; only if the way to the server is safe without TLS, " + useInsecure)},
 	{"AUTH only after STARTTLS", all(cause(ErrNoAuth, ErrNoMechanism), canUpgrade),
-		always("the server offers STARTTLS, and may offer more logins after it: " + useStartTLS)},
-	{"AUTH not offered", cause(ErrNoAuth), always("the server takes no login on this port: try its submission port, 587 with starttls or 465 with smtps, " +
-		"or leave Config.User and Config.Password empty (smtp_user, smtp_pass) if it needs none")},
+		always("it offers STARTTLS, and may offer more logins after it: " + useStartTLS)},
+	{"AUTH not offered", cause(ErrNoAuth),
+		always("try its submission port, 587 with starttls or 465 with smtps; if it needs no login, leave Config.User and Config.Password empty (smtp_user, smtp_pass)")},
 	{"no common mechanism", cause(ErrNoMechanism), noMechanism},
 	{"credentials in the clear, needlessly", all(cause(ErrPlaintextAuth), canUpgrade),
-		always("the login would travel readable, and the server offers STARTTLS: " + useStartTLS)},
-	{"credentials in the clear", cause(ErrPlaintextAuth), always("the login would travel readable: use a port with TLS (587 with starttls, 465 with smtps); only if the way to the server is safe without TLS, set Config.AllowPlaintextAuth ([postrider] allow_plaintext_auth: yes)")},
-	{"message too big, by SIZE", cause(ErrTooBig), always(tooBig)},
-	{"SMTPUTF8 missing", cause(ErrNoSMTPUTF8), always("write the domain in its ASCII form (xn--…) where only that is not ASCII; " +
-		"otherwise the server must learn SMTPUTF8 (Postfix: smtputf8_enable = yes)")},
+		always("the server offers STARTTLS: " + useStartTLS)},
+	{"credentials in the clear", cause(ErrPlaintextAuth),
+		always("use a port with TLS (587 with starttls, 465 with smtps); only if the way to the server is safe without TLS, " +
+			"set Config.AllowPlaintextAuth ([postrider] allow_plaintext_auth: yes)")},
+	{"message too big, by SIZE", cause(ErrTooBig),
+		always(tooBig)},
+	{"SMTPUTF8 missing", cause(ErrNoSMTPUTF8),
+		always("write the domain in its ASCII form (xn--…) where only that is not ASCII; otherwise the server must learn SMTPUTF8 (Postfix: smtputf8_enable = yes)")},
 }
 
-const tooBig = "send a smaller message, or raise the server's limit (Postfix: message_size_limit, Exim: message_size_limit)"
+const tooBig = "send a smaller message, or raise the server's limit (Postfix and Exim: message_size_limit)"
 
 // replyRules are about what the server said.
 var replyRules = []rule{
 	// RFC 3207 §4 and RFC 4954 §6 both answer 530 5.7.0; the text tells them apart, and an unused STARTTLS.
-	{"530, STARTTLS first", all(code(530), inClear, either(says("tls"), canUpgrade)), always("the server wants TLS first: " + useStartTLS)},
-	{"530, AUTH first", either(code(530), loginWanted), always("the server wants a login first: set Config.User and Config.Password (smtp_user, smtp_pass)")},
-	{"538, encryption for this mechanism", code(538), always("the server takes this login under TLS only: " + useStartTLS)},
-	{"mechanism refused", all(at(Auth), code(504, 534)), always("the server does not take this mechanism: set Config.AuthMechanisms " +
-		"([postrider] auth_mechanisms) to another that it offers, or get an application password from the provider")},
+	{"530, STARTTLS first", all(code(530), inClear, either(says("tls"), canUpgrade)),
+		always("the server wants TLS first: " + useStartTLS)},
+	{"530, AUTH first", either(code(530), loginWanted),
+		always("the server wants a login first: set Config.User and Config.Password (smtp_user, smtp_pass)")},
+	{"538, encryption for this mechanism", code(538),
+		always("the server takes this login under TLS only: " + useStartTLS)},
+	{"mechanism refused", all(at(Auth), code(504, 534)),
+		always("the server does not take this mechanism: set Config.AuthMechanisms " +
+			"([postrider] auth_mechanisms) to another that it offers, or get an application password from the provider")},
 	// 535 is the rule (RFC 4954 §6); 550, 554 and 571 are met too. 500 to 503 are about the command, not the login.
-	{"535 and its kin", all(at(Auth), permanent, not(code(500, 501, 502, 503))), always("the server refused the login: " + checkLogin +
-		"; many providers want the whole address as user name, and an application password instead of the account's")},
-	{"AUTH deferred", all(at(Auth), temporary, not(code(421))), always("the server cannot check logins just now: its log tells why")},
-	{"STARTTLS refused", all(at(StartTLS), either(temporary, permanent)), always("the server offers STARTTLS but cannot do it now: " +
-		"its log tells why, often a certificate or key that it cannot read")},
-	{"EHLO refused", all(at(Hello), permanent), always("the server does not like the name that EHLO gives: set Config.LocalName " +
-		"([postrider] local_name) to the fully qualified name of this machine")},
+	{"535 and its kin", all(at(Auth), permanent, not(code(500, 501, 502, 503))),
+		always("the server refused the login: " + checkLogin +
+			"; many providers want the whole address as user name, and an application password instead of the account's")},
+	{"AUTH deferred", all(at(Auth), temporary, not(code(421))),
+		always("the server cannot check logins just now: its log tells why")},
+	{"STARTTLS refused", all(at(StartTLS), either(temporary, permanent)),
+		always("the server offers STARTTLS but cannot do it now: " +
+			"its log tells why, often a certificate or key that it cannot read")},
+	{"EHLO refused", all(at(Hello), permanent),
+		always("the server does not like the name that EHLO gives: set Config.LocalName " +
+			"([postrider] local_name) to the fully qualified name of this machine")},
 	{"too many connections", all(code(421, 450, 451, 452, 454, 550, 554), says(crowded...)),
 		always("the server limits the connections from this machine: open fewer at once, or raise its limit (Postfix: smtpd_client_connection_count_limit)")},
-	{"plain client on a TLS port", all(at(Greeting), tlsRecord), always(implicitPort)},
-	{"greeting 421", all(at(Greeting), temporary), always("the server takes no mail at the moment: its log tells why")},
-	{"greeting 554", all(at(Greeting), permanent), always("the server does not talk to this machine: its address may be blocked there; " +
-		"a submission port (587 with starttls, 465 with smtps) and a login may be open to it")},
-	{"relay denied to ::1", all(relayDenied, fromIPv6Loopback), always("the server sees this machine as ::1, which it does not relay for: " +
-		"write 127.0.0.1 as the host in Config.Address (smtp_host), or add [::1]/128 to its networks (Postfix: mynetworks)")},
-	{"relay denied", relayDenied, always("the server does not relay for this machine: log in by Config.User and Config.Password " +
-		"(smtp_user, smtp_pass), or add this machine to its networks (Postfix: mynetworks)")},
-	{"message too big", sizeRefused, always(tooBig)},
-	{"sender refused", all(at(Mail), code(501, 550, 551, 553, 554)), always("the server refuses this sender: use an address of a domain that it knows; " +
-		"with a login, it may have to be the address of that user")},
+	{"plain client on a TLS port", all(at(Greeting), tlsRecord),
+		always(implicitPort)},
+	{"greeting 421", all(at(Greeting), temporary),
+		always("the server takes no mail at the moment: its log tells why")},
+	{"greeting 554", all(at(Greeting), permanent),
+		always("the server does not talk to this machine: its address may be blocked there; " +
+			"a submission port (587 with starttls, 465 with smtps) and a login may be open to it")},
+	{"relay denied to ::1", all(relayDenied, fromIPv6Loopback),
+		always("the server sees this machine as ::1, which it does not relay for: " +
+			"write 127.0.0.1 as the host in Config.Address (smtp_host), or add [::1]/128 to its networks (Postfix: mynetworks)")},
+	{"relay denied", relayDenied,
+		always("the server does not relay for this machine: log in by Config.User and Config.Password " +
+			"(smtp_user, smtp_pass), or add this machine to its networks (Postfix: mynetworks)")},
+	{"message too big", sizeRefused,
+		always(tooBig)},
+	{"sender refused", all(at(Mail), code(501, 550, 551, 553, 554)),
+		always("the server refuses this sender: use an address of a domain that it knows; " +
+			"with a login, it may have to be the address of that user")},
 }
 
 const implicitPort = "the server speaks TLS at once on this port: " + useImplicitTLS
@@ -84,31 +102,45 @@ var crowded = []string{"too many connections", "too many concurrent", "number of
 
 // dialRules are about the way to the server, before a byte is read.
 var dialRules = []rule{
-	{"no such name", all(at(Dial), dnsNotFound), hostHint("the name %s does not resolve on this machine: " + checkAddress)},
-	{"resolver fails", all(at(Dial), dnsFails), always("the name server does not answer: look at this machine's resolver, or write an IP address in Config.Address (smtp_host)")},
-	{"no such socket", all(at(Dial), onUnixSocket, cause(fs.ErrNotExist, syscall.ECONNREFUSED)), hostHint("nothing listens on the socket %s: is the MTA running, and is this its socket? " + checkAddress)},
-	{"socket not allowed", all(at(Dial), onUnixSocket, cause(fs.ErrPermission)), hostHint("this user may not open the socket %s: look at the permissions of the socket and its folders")},
+	{"no such name", all(at(Dial), dnsNotFound),
+		hostHint("the name %s does not resolve on this machine: " + checkAddress)},
+	{"resolver fails", all(at(Dial), dnsFails),
+		always("the name server does not answer: look at this machine's resolver, or write an IP address in Config.Address (smtp_host)")},
+	{"no such socket", all(at(Dial), onUnixSocket, cause(fs.ErrNotExist, syscall.ECONNREFUSED)),
+		hostHint("nothing listens on the socket %s: is the MTA running, and is this its socket? " + checkAddress)},
+	{"socket not allowed", all(at(Dial), onUnixSocket, cause(fs.ErrPermission)),
+		hostHint("this user may not open the socket %s: look at the permissions of the socket and its folders")},
 	{"refused on this machine", all(at(Dial), cause(syscall.ECONNREFUSED), toThisMachine), refusedHere},
-	{"refused", all(at(Dial), cause(syscall.ECONNREFUSED)), always("nothing listens on this port there, or a firewall refuses: " + checkAddress + "; " + usualPorts)},
-	{"unreachable", all(at(Dial), cause(syscall.EHOSTUNREACH, syscall.ENETUNREACH)), always("there is no route to the server: " + checkAddress +
-		"; a name with an IPv6 address needs IPv6 on this machine")},
-	{"timeout on connect", all(at(Dial), timedOut), always("a firewall seems to drop the connection: " + checkAddress +
-		"; many networks block port 25 outwards, where 587 with starttls is open")},
+	{"refused", all(at(Dial), cause(syscall.ECONNREFUSED)),
+		always("nothing listens on this port there, or a firewall refuses: " + checkAddress + "; " + usualPorts)},
+	{"unreachable", all(at(Dial), cause(syscall.EHOSTUNREACH, syscall.ENETUNREACH)),
+		always("there is no route to the server: " + checkAddress +
+			"; a name with an IPv6 address needs IPv6 on this machine")},
+	{"timeout on connect", all(at(Dial), timedOut),
+		always("a firewall seems to drop the connection: " + checkAddress +
+			"; many networks block port 25 outwards, where 587 with starttls is open")},
 }
 
 // tlsRules are about the handshake; what is wrong with a certificate stands in certificate.go.
 var tlsRules = []rule{
-	{"TLS to a plain port", all(at(Handshake), mode("smtps"), causeAs[tls.RecordHeaderError]), always("the server does not speak TLS at once on this port: " +
-		useStartTLS + ", or use the port for TLS, 465")},
-	{"no TLS after STARTTLS", all(at(Handshake), causeAs[tls.RecordHeaderError]), always("the server agreed to STARTTLS and then did not speak TLS: something between here and there may interfere")},
-	{"protocol version", all(at(Handshake), errorSays("protocol version")), always("the server speaks no TLS version that this client accepts (1.2 and up): " +
-		"mend the server; only if that cannot be, set MinVersion in Config.TLS")},
-	{"no cipher in common", all(at(Handshake), errorSays("tls: handshake failure")), always("the server found no cipher in common with this client: " +
-		"renew the server's TLS settings, or see to Config.TLS")},
-	{"client certificate", errorSays("tls: certificate required"), always("the server wants a client certificate: set Certificates in Config.TLS")},
+	{"TLS to a plain port", all(at(Handshake), mode("smtps"), causeAs[tls.RecordHeaderError]),
+		always("the server does not speak TLS at once on this port: " +
+			useStartTLS + ", or use the port for TLS, 465")},
+	{"no TLS after STARTTLS", all(at(Handshake), causeAs[tls.RecordHeaderError]),
+		always("the server agreed to STARTTLS and then did not speak TLS: something between here and there may interfere")},
+	{"protocol version", all(at(Handshake), errorSays("protocol version")),
+		always("the server speaks no TLS version that this client accepts (1.2 and up): " +
+			"mend the server; only if that cannot be, set MinVersion in Config.TLS")},
+	{"no cipher in common", all(at(Handshake), errorSays("tls: handshake failure")),
+		always("the server found no cipher in common with this client: " +
+			"renew the server's TLS settings, or see to Config.TLS")},
+	{"client certificate", errorSays("tls: certificate required"),
+		always("the server wants a client certificate: set Certificates in Config.TLS")},
 	{"certificate expired", certificateReason(isExpired), expiredHint},
-	{"certificate for other uses", certificateReason(isOtherInvalid), always("the certificate cannot serve for this server: issue it anew for TLS servers; " + lastResort)},
-	{"self-signed", all(causeAs[unknownAuthority], selfSigned), always("the certificate is self-signed: give it as Config.CAFile ([postrider] ca_file); " + lastResort)},
+	{"certificate for other uses", certificateReason(isOtherInvalid),
+		always("the certificate cannot serve for this server: issue it anew for TLS servers; " + lastResort)},
+	{"self-signed", all(causeAs[unknownAuthority], selfSigned),
+		always("the certificate is self-signed: give it as Config.CAFile ([postrider] ca_file); " + lastResort)},
 	{"unknown authority", causeAs[unknownAuthority], unknownAuthorityHint},
 	{"CN only", all(causeAs[hostnameError], hasNoNames), commonNameHint},
 	{"wrong name", causeAs[hostnameError], wrongNameHint},
@@ -116,11 +148,15 @@ var tlsRules = []rule{
 
 // silenceRules are about a server that hangs up or says nothing, where nothing else told why.
 var silenceRules = []rule{
-	{"silence on port 465", all(at(Greeting), not(mode("smtps")), port("465"), either(hungUp, timedOut)), always(implicitPort)},
-	{"hung up before the greeting", all(at(Greeting), hungUp), always("the server hung up without a word: it may not accept this machine, or it speaks TLS at once on this port (smtp_secure_mode: smtps)")},
-	{"no greeting in time", all(at(Greeting), timedOut), always("the server says nothing: it may speak TLS at once on this port (smtp_secure_mode: smtps), " +
-		"or greet later than Config.Timeouts.Greeting allows ([postrider] timeout_greeting)")},
-	{"hung up in the handshake", all(at(Handshake), hungUp), always("the server hung up during the TLS handshake: its log tells why; a port without TLS does this as well")},
+	{"silence on port 465", all(at(Greeting), not(mode("smtps")), port("465"), either(hungUp, timedOut)),
+		always(implicitPort)},
+	{"hung up before the greeting", all(at(Greeting), hungUp),
+		always("the server hung up without a word: it may not accept this machine, or it speaks TLS at once on this port (smtp_secure_mode: smtps)")},
+	{"no greeting in time", all(at(Greeting), timedOut),
+		always("the server says nothing: it may speak TLS at once on this port (smtp_secure_mode: smtps), " +
+			"or greet later than Config.Timeouts.Greeting allows ([postrider] timeout_greeting)")},
+	{"hung up in the handshake", all(at(Handshake), hungUp),
+		always("the server hung up during the TLS handshake: its log tells why; a port without TLS does this as well")},
 	{"no answer in time", all(not(at(Dial)), timedOut), slowHint},
 }
 
@@ -128,7 +164,8 @@ func noMechanism(f Failure) string {
 	if len(f.Mechanisms) == 0 {
 		return "the server offers AUTH without a mechanism: mend it there"
 	}
-	return "the server offers " + quoteList(f.Mechanisms) + ": allow one of them in Config.AuthMechanisms ([postrider] auth_mechanisms)"
+	return "the server offers " + quoteList(f.Mechanisms) + ": if this client knows one of them, allow it in Config.AuthMechanisms " +
+		"([postrider] auth_mechanisms); otherwise the server must offer another, PLAIN for one"
 }
 
 // refusedHere answers the two classics: an MTA that listens on one of the two loopback addresses, and a container, whose
@@ -149,7 +186,7 @@ func refusedHere(f Failure) string {
 func slowHint(f Failure) string {
 	field := map[Step]string{
 		Handshake: "TLS", StartTLS: "TLS", Hello: "Hello", Auth: "Auth", Mail: "Mail",
-		Rcpt: "Rcpt", Data: "Data", Content: "Block", Final: "Final",
+		Rcpt: "Rcpt", Data: "Data", Content: "Final",
 	}[f.Step]
 	if field == "" {
 		return ""
