@@ -253,6 +253,9 @@ func (c *Connection) String() string {
 
 // leave makes err the reason of everybody whose outcome is open.
 func (d *delivery) leave(err *Error) {
+	if len(d.outcomes) == 0 {
+		d.note(err)
+	}
 	d.pending = d.pending[:0]
 	for i := range d.outcomes {
 		if d.outcomes[i].State == Untried {

@@ -175,7 +175,7 @@ func (d *delivery) note(err *Error) {
 // Accepted and none is Untried or Unknown.
 func (d *delivery) result(address string) (*Result, error) {
 	r := &Result{Message: d.msg, Outcomes: d.outcomes, Transactions: d.transactions}
-	if r.Count(Untried)+r.Count(Unknown) > 0 {
+	if r.Count(Untried)+r.Count(Unknown) > 0 || len(r.Outcomes) == 0 {
 		if d.err == nil { // cannot be; but nil would say that all is well
 			d.err = &Error{Stage: StageLocal, Err: errors.New("internal error: a recipient was left without a reason")}
 		}

@@ -52,12 +52,12 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Temporary reports whether the same message may succeed later without anybody
-// changing it or the configuration: after a 4yz reply, and after a network
-// failure. A certificate that does not verify, a refused password, a message or
-// address that is wrong in itself are not temporary.
+// changing it or the configuration: after a 4yz reply, a network failure, or a
+// server that lost the thread. A certificate that does not verify, a refused
+// password, a message or address that is wrong in itself are not temporary.
 func (e *Error) Temporary() bool {
 	switch {
-	case e.Reply.Code != 0:
+	case e.Reply.Temporary(), e.Reply.Permanent():
 		return e.Reply.Temporary()
 	case e.Stage == StageLocal:
 		return errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled)

@@ -162,13 +162,16 @@ func (tx *transaction) undecided(o Outcome, begun bool) Outcome {
 	return o
 }
 
-// stage is how far the transaction came.
+// stage is how far the transaction came: the first command that was not answered,
+// or not in its favour.
 func (tx *transaction) stage() Stage {
-	switch {
-	case tx.mail.Code/100 != 2:
+	if tx.mail.Code/100 != 2 {
 		return StageMail
-	case tx.data.Code == 0:
-		return StageRcpt
+	}
+	for _, r := range tx.rcpt {
+		if r.Code == 0 || decidesNobody(r) {
+			return StageRcpt
+		}
 	}
 	return StageContent
 }
