@@ -25,7 +25,8 @@ type Reply struct {
 }
 
 // Enhanced is the enhanced status code at the head of the text (RFC 2034 §4),
-// zero where there is none or where its class contradicts the reply code.
+// zero where there is none or where its class contradicts the reply code. There
+// is no class 3, and no number has a zero before it (RFC 3463 §2).
 func (r Reply) Enhanced() [3]int {
 	head, _, _ := strings.Cut(r.Text, " ")
 	head, _, _ = strings.Cut(head, "\n")
@@ -35,12 +36,12 @@ func (r Reply) Enhanced() [3]int {
 	}
 	var e [3]int
 	for i, p := range parts {
-		if p == "" || len(p) > 3 || strings.Trim(p, "0123456789") != "" {
+		if p == "" || len(p) > 3 || strings.Trim(p, "0123456789") != "" || len(p) > 1 && p[0] == '0' {
 			return [3]int{}
 		}
 		e[i], _ = strconv.Atoi(p)
 	}
-	if e[0] != r.Code/100 {
+	if e[0] != r.Code/100 || e[0] == 3 {
 		return [3]int{}
 	}
 	return e
@@ -54,6 +55,7 @@ type ReplyReader struct {
 	r          io.Reader
 	buf        []byte
 	start, end int
+	seen, code int   // how much behind start is whole lines of an unfinished reply, and their code
 	last       Reply // the previous one: servers repeat themselves, and an equal text need not be allocated again
 }
 
@@ -68,16 +70,19 @@ func (r *ReplyReader) Buffered() int { return r.end - r.start }
 // Ready reports whether a whole reply, or the proof that it is none, is
 // buffered, so that Read will not block.
 func (r *ReplyReader) Ready() bool {
-	b := r.buf[r.start:r.end]
 	for {
+		b := r.buf[r.start+r.seen : r.end]
 		i := bytes.IndexByte(b, '\n')
 		if i < 0 {
 			return len(b) >= MaxReplyLine || r.end-r.start >= MaxReply
 		}
-		if i < 4 || b[3] != '-' {
+		// The first line that is none ends the wait: an SSH server says "SSH-2.0",
+		// which looks like the beginning of several lines, and then nothing.
+		code, _, more, err := parseLine(b[:i])
+		if err != nil || !more || i >= MaxReplyLine || r.seen > 0 && code != r.code {
 			return true
 		}
-		b = b[i+1:]
+		r.seen, r.code = r.seen+i+1, code
 	}
 }
 
@@ -94,6 +99,7 @@ func (r *ReplyReader) Read() (Reply, error) {
 			return Reply{}, err
 		}
 	}
+	r.seen = 0
 	line, err := r.line()
 	if err != nil {
 		return Reply{}, err
@@ -103,7 +109,7 @@ func (r *ReplyReader) Read() (Reply, error) {
 		return Reply{}, err
 	}
 	if more {
-		return r.rest(code, string(text))
+		return r.rest(code, append([]byte(nil), text...))
 	}
 	if code != r.last.Code || string(text) != r.last.Text {
 		r.last = Reply{code, string(text)}
@@ -112,7 +118,7 @@ func (r *ReplyReader) Read() (Reply, error) {
 }
 
 // rest reads the other lines of a reply of several (RFC 5321 §4.2.1).
-func (r *ReplyReader) rest(code int, all string) (Reply, error) {
+func (r *ReplyReader) rest(code int, all []byte) (Reply, error) {
 	for {
 		line, err := r.line()
 		if err != nil {
@@ -125,16 +131,16 @@ func (r *ReplyReader) rest(code int, all string) (Reply, error) {
 		if next != code {
 			return Reply{}, fmt.Errorf("%w: code %d in a reply that began with %d", ErrSyntax, next, code)
 		}
-		all += "\n" + string(text)
+		all = append(append(all, '\n'), text...)
 		if !more {
-			return Reply{code, all}, nil
+			return Reply{code, string(all)}, nil
 		}
 	}
 }
 
-// line gives the next of the buffered lines without its line end, valid until
-// the next Read. A bare LF ends a line too: servers that send it are met, and it
-// hides nothing.
+// line gives the next of the buffered lines without its LF, valid until the next
+// Read. A bare LF ends a line too: servers that send it are met, and it hides
+// nothing.
 func (r *ReplyReader) line() ([]byte, error) {
 	i := bytes.IndexByte(r.buf[r.start:r.end], '\n')
 	switch {
@@ -145,7 +151,7 @@ func (r *ReplyReader) line() ([]byte, error) {
 	}
 	line := r.buf[r.start : r.start+i]
 	r.start += i + 1
-	return bytes.TrimSuffix(line, []byte("\r")), nil
+	return line, nil
 }
 
 // fill reads at least one more octet, into a buffer that grows up to MaxReply.
@@ -170,8 +176,10 @@ func (r *ReplyReader) fill() error {
 	return io.ErrNoProgress
 }
 
-// parseLine takes "250-text", "250 text" and "250" apart.
+// parseLine takes "250-text", "250 text" and "250" apart. White space around the
+// text is not part of it (fact 89 of docs/parity.md).
 func parseLine(line []byte) (code int, text []byte, more bool, err error) {
+	line = bytes.TrimSuffix(line, []byte{'\r'})
 	if len(line) < 3 || line[0] < '2' || line[0] > '5' || !digit(line[1]) || !digit(line[2]) {
 		return 0, nil, false, syntaxError(line)
 	}
@@ -179,13 +187,10 @@ func parseLine(line []byte) (code int, text []byte, more bool, err error) {
 	if len(line) == 3 {
 		return code, nil, false, nil
 	}
-	switch line[3] {
-	case ' ':
-		return code, bytes.TrimRight(line[4:], " "), false, nil
-	case '-':
-		return code, bytes.TrimRight(line[4:], " "), true, nil
+	if line[3] != ' ' && line[3] != '-' {
+		return 0, nil, false, syntaxError(line)
 	}
-	return 0, nil, false, syntaxError(line)
+	return code, bytes.Trim(line[4:], " \t\r"), line[3] == '-', nil
 }
 
 func syntaxError(line []byte) error {
