@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -19,7 +20,8 @@ func CheckAddress(a string) error {
 		return errors.New("the address is not valid UTF-8")
 	}
 	if i := strings.IndexFunc(a, isControl); i >= 0 {
-		return fmt.Errorf("the address has a control character (%U) in it", a[i])
+		c, _ := utf8.DecodeRuneInString(a[i:])
+		return fmt.Errorf("the address has a control character (%U) in it", c)
 	}
 	if bare, ok := bareAddress(a); ok {
 		return fmt.Errorf("the address has a display name or angle brackets: write only %s", bare)
@@ -34,7 +36,8 @@ func CheckAddress(a string) error {
 	return checkDomain(rest[1:])
 }
 
-func isControl(c rune) bool { return c < ' ' || c == 0x7f }
+// isControl counts in what ends a line for a server that splits decoded text.
+func isControl(c rune) bool { return unicode.IsControl(c) || c == '\u2028' || c == '\u2029' }
 
 // bareAddress finds what is meant by "Anne <anne@example.com>".
 func bareAddress(a string) (bare string, ok bool) {
@@ -48,7 +51,7 @@ func bareAddress(a string) (bare string, ok bool) {
 
 // skipLocalPart gives what follows the local part: "" or "@" and a domain.
 func skipLocalPart(a string) (rest string, err error) {
-	if a[0] == '"' {
+	if strings.HasPrefix(a, `"`) {
 		return skipQuoted(a)
 	}
 	i := strings.IndexByte(a, '@')
@@ -85,14 +88,14 @@ func checkDomain(d string) error {
 	if d == "" {
 		return errors.New("the address has nothing after its @")
 	}
-	if d[0] == '[' {
-		if len(d) < 3 || strings.IndexAny(d[1:], "[]\\<> ") != len(d)-2 || d[len(d)-1] != ']' {
+	if d[0] == '[' { // of ASCII also with SMTPUTF8 (RFC 5321 §4.1.3)
+		if len(d) < 3 || strings.IndexAny(d[1:], "[]\\<> ") != len(d)-2 || d[len(d)-1] != ']' || !ASCII(d) {
 			return fmt.Errorf("the address has a bad address literal %q", d)
 		}
 		return nil
 	}
 	bad := func(c rune) bool {
-		return c < utf8.RuneSelf && c != '-' && c != '.' && c != '_' && !digit(byte(c)) && !letter(byte(c))
+		return c < utf8.RuneSelf && c != '-' && c != '.' && c != '_' && !alphanumeric(c)
 	}
 	if i := strings.IndexFunc(d, bad); i >= 0 {
 		return fmt.Errorf("the address has %q in its domain", d[i])
@@ -103,7 +106,10 @@ func checkDomain(d string) error {
 	return nil
 }
 
-func letter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+// alphanumeric knows the letters and digits of ASCII only.
+func alphanumeric(c rune) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
+}
 
 // ASCII reports whether s needs no SMTPUTF8.
 func ASCII[T string | []byte](s T) bool {
@@ -118,9 +124,9 @@ func ASCII[T string | []byte](s T) bool {
 // SplitAddress cuts an address before the @ of its domain; domain is "" where
 // there is none.
 func SplitAddress(a string) (local, domain string) {
-	i := strings.LastIndexByte(a, '@')
-	if i < 0 || strings.HasSuffix(a, `"`) {
+	rest, err := skipLocalPart(a)
+	if err != nil || rest == "" {
 		return a, ""
 	}
-	return a[:i], a[i+1:]
+	return a[:len(a)-len(rest)], rest[1:]
 }

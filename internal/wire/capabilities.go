@@ -50,8 +50,8 @@ func (c *Capabilities) add(keyword string, params []string) {
 	case "SIZE":
 		c.HasSize = true
 		if len(params) > 0 {
-			if n, err := strconv.ParseInt(params[0], 10, 64); err == nil && n > 0 {
-				c.Size = n
+			if n, err := strconv.ParseUint(params[0], 10, 63); err == nil {
+				c.Size = int64(n)
 			}
 		}
 	case "AUTH":
@@ -77,17 +77,24 @@ func (c *Capabilities) addAuth(mechanisms []string) {
 // addLimits reads LIMITS as RFC 9422 §4 wants it: a list with bad syntax is
 // ignored whole, a bad value with its name, and unknown names.
 func (c *Capabilities) addLimits(params []string) {
+	if slices.ContainsFunc(params, badLimit) {
+		return
+	}
 	limits := map[string]*int{"MAILMAX": &c.MailMax, "RCPTMAX": &c.RcptMax, "RCPTDOMAINMAX": &c.RcptDomainMax}
 	for _, p := range params {
-		if name, value, ok := strings.Cut(p, "="); !ok || name == "" || value == "" {
-			return
-		}
-	}
-	for _, p := range params {
 		name, value, _ := strings.Cut(p, "=")
-		n, err := strconv.Atoi(value)
-		if f := limits[strings.ToUpper(name)]; f != nil && err == nil && n > 0 && len(value) <= 6 && value[0] != '0' && value[0] != '+' {
-			*f = n
+		n, err := strconv.ParseUint(value, 10, 32)
+		if f := limits[strings.ToUpper(name)]; f != nil && err == nil && len(value) <= 6 && value[0] != '0' {
+			*f = int(n)
 		}
 	}
+}
+
+// badLimit reports what is neither a name of letters, digits, "-" and "_" nor
+// such a name with a value, in which everything graphic but ";" may stand.
+func badLimit(p string) bool {
+	name, value, valued := strings.Cut(p, "=")
+	return name == "" || valued && value == "" ||
+		strings.ContainsFunc(name, func(c rune) bool { return !alphanumeric(c) && c != '-' && c != '_' }) ||
+		strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || c > '~' || c == ';' })
 }
