@@ -24,6 +24,12 @@ type RcptParams struct {
 	UTF8     bool   // the transaction has SMTPUTF8
 }
 
+// How long a server must take parameters to be, with their names (RFC 3461 §5.4).
+const (
+	maxENVID = 100
+	maxORCPT = 500
+)
+
 // AppendMail appends a MAIL command; from must have passed CheckAddress or be "".
 func AppendMail(dst []byte, from string, p MailParams) []byte {
 	dst = append(dst, "MAIL FROM:<"...)
@@ -56,12 +62,16 @@ func AppendRcpt(dst []byte, to string, p RcptParams) []byte {
 	if p.Notify != "" {
 		dst = append(append(dst, " NOTIFY="...), strings.ToUpper(p.Notify)...)
 	}
+	bare := len(dst)
 	switch {
 	case p.Original == "":
 	case ASCII(p.Original):
 		dst = appendXtext(append(dst, " ORCPT=rfc822;"...), p.Original)
 	case p.UTF8:
 		dst = appendUnitext(append(dst, " ORCPT=utf-8;"...), p.Original)
+	}
+	if len(dst) > bare+1+maxORCPT {
+		dst = dst[:bare] // better no ORCPT than a recipient refused for it
 	}
 	return append(dst, "\r\n"...)
 }
@@ -98,8 +108,8 @@ func CheckDSN(ret, envid, notify string) error {
 	if u := strings.ToUpper(ret); u != "" && u != "FULL" && u != "HDRS" {
 		return fmt.Errorf("DSN.Return is %q: write FULL or HDRS", ret)
 	}
-	if len(envid) > 100 || strings.ContainsFunc(envid, func(c rune) bool { return c < ' ' || c > '~' }) {
-		return errors.New("DSN.EnvelopeID must be at most 100 printable ASCII characters")
+	if len("ENVID=")+len(appendXtext(nil, envid)) > maxENVID || strings.ContainsFunc(envid, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return errors.New("DSN.EnvelopeID must be printable ASCII, of at most 94 characters where a space, + or = counts as three")
 	}
 	if notify == "" || strings.EqualFold(notify, "NEVER") {
 		return nil
