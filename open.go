@@ -82,6 +82,10 @@ func (w *wire) introduce(ctx context.Context) *Error {
 	if err == nil && w.c.login != nil {
 		err = w.authenticate()
 	}
+	if err == nil && w.in.Buffered() > 0 {
+		// It would be taken for the reply to MAIL, and every one after it for the next.
+		err = w.openError(hint.Hello, smtp.Reply{}, errors.New("the server said more than it was asked for: replies and commands are out of step"))
+	}
 	if err != nil && err.Command != string(hint.Handshake) {
 		w.tell("QUIT") // a courtesy; its reply is not waited for
 	}

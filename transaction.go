@@ -95,9 +95,12 @@ func tooManyRecipients(r smtp.Reply) bool {
 func usedUp(r smtp.Reply) bool { return r.Code == 452 && r.Enhanced() == [3]int{4, 5, 3} }
 
 // fits reports whether a reply can be an answer to a command at all. One that
-// cannot shows that replies and commands are out of step.
-func fits(v verb, r smtp.Reply) bool {
-	switch class := r.Code / 100; v {
+// cannot shows that replies and commands are out of step. So does a recipient
+// accepted without a sender: he would be one of another transaction.
+func (e expectation) fits(r smtp.Reply) bool {
+	switch class := r.Code / 100; e.verb {
+	case verbRcpt:
+		return class != 3 && (class != 2 || e.tx.mail.Code < 400)
 	case verbData:
 		return r.Code == 354 || class == 4 || class == 5
 	case verbReset:
