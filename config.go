@@ -101,6 +101,17 @@ type Config struct {
 	// without a word costs a second try and not an Unknown outcome. Default 5 s.
 	ProbeAfter time.Duration
 
+	// Window is how many transactions may be on a wire without their last replies
+	// having been read, where the server offers PIPELINING; they come from several
+	// goroutines that call Send, or from SendAll. It is also how many messages can
+	// become Unknown at most when a wire is lost. Default 64; 1 is the classic
+	// dialogue. Every wire begins with 1 and doubles as it proves itself.
+	Window int
+
+	// WindowOctets is how many octets of content may be underway unacknowledged
+	// when another transaction begins. Default 1 MiB.
+	WindowOctets int
+
 	// Trace hooks see what happens on the wires. nil: none.
 	Trace *Trace
 

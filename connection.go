@@ -42,6 +42,7 @@ type Connection struct {
 	closed     bool
 	settled    []settlement // for unlock to tell
 	stats      Stats
+	quirks     quirks
 
 	refusedLogin *Error // the server's answer to our credentials
 	refusedUntil time.Time
@@ -124,26 +125,15 @@ func (c *Connection) prepareLogin() error {
 // transaction is not tried again: the error says why.
 func (c *Connection) Send(ctx context.Context, m *Message) (*Result, error) {
 	d, err := newDelivery(ctx, m, c.cfg.Redirect)
-	defer func() { d.body.discard() }()
-	if err == nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		d.leave(&Error{Stage: StageLocal, Command: "message", Err: err})
-		return c.finished(d)
-	}
-	if len(d.pending) == 0 {
-		return c.finished(d)
-	}
-	if err := c.enqueue(d); err != nil {
-		d.leave(err)
-		return c.finished(d)
-	}
+	c.submit(d, err)
 	select {
 	case <-d.done:
 	case <-ctx.Done():
-		c.cancel(d)
+		if c.cancel(d) {
+			<-d.done // the engine is reading the caller's content
+		}
 	}
+	d.body.discard()
 	return c.finished(d)
 }
 
@@ -201,7 +191,7 @@ func (c *Connection) Quit(ctx context.Context) error {
 		c.mu.Unlock()
 		return nil
 	}
-	d := &delivery{ctx: ctx, quit: true, done: make(chan struct{})}
+	d := &delivery{ctx: ctx, quit: true, done: make(chan struct{}, 1)}
 	c.queue.push(d)
 	c.mu.Unlock()
 	c.nudge()

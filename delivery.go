@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/net/idna"
 
@@ -23,14 +24,15 @@ type delivery struct {
 	pending      []int // indexes of recipients that wait for a transaction
 	outcomes     []Outcome
 	transactions []Transaction
-	inFlight     int    // transactions begun and not ended
-	resent       bool   // a transaction met a wire's failure and is being repeated
-	abandoned    bool   // its Send has returned before the end: the context was done
-	givenUp      *Error // the context is done, and its Send waits for a Read of the content
-	finished     bool   // its Send may return
-	quit         bool   // no Send at all, but the place of a Quit in the queue
-	err          *Error // the first thing that left a recipient Untried or Unknown
-	done         chan struct{}
+	inFlight     int           // transactions begun and not ended
+	resent       bool          // a transaction met a wire's failure and is being repeated
+	abandoned    bool          // its Send has returned before the end: the context was done
+	givenUp      *Error        // the context is done, and its Send waits for a Read of the content
+	finished     bool          // its Send may return
+	quit         bool          // no Send at all, but the place of a Quit in the queue
+	told         atomic.Bool   // finished, and the hooks have been told
+	err          *Error        // the first thing that left a recipient Untried or Unknown
+	done         chan struct{} // gets a token when it is finished; capacity 1
 }
 
 // path is an address as it goes out.
@@ -47,7 +49,7 @@ type recipient struct {
 // newDelivery checks a message and reads the beginning of its content. An error
 // is one of the whole message; a recipient that is wrong in itself is settled.
 func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)) (*delivery, error) {
-	d := &delivery{ctx: ctx, msg: m, outcomes: untried(m), done: make(chan struct{})}
+	d := &delivery{ctx: ctx, msg: m, outcomes: untried(m), done: make(chan struct{}, 1)}
 	if len(m.To) == 0 {
 		return d, errors.New("the message has no recipient")
 	}

@@ -2,6 +2,7 @@ package postrider
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -15,12 +16,33 @@ type settlement struct {
 	told     Transaction
 	outcomes []Outcome
 	done     *delivery // nil: its Send still waits for more
+	fallback string    // not a transaction, but a server's fault that was recognised
 }
 
-// enqueue gives a delivery to the engine.
-func (c *Connection) enqueue(d *delivery) *Error {
+// submit gives a delivery to the engine, or finishes it where nothing can be sent;
+// err is what newDelivery said of it.
+func (c *Connection) submit(d *delivery, err error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
+	if d.finished {
+		return // cancelled already
+	}
+	if err == nil && d.ctx.Err() != nil {
+		err = context.Cause(d.ctx)
+	}
+	if err != nil {
+		d.leave(&Error{Stage: StageLocal, Command: "message", Err: err})
+	} else if len(d.pending) > 0 {
+		if err := c.enqueueLocked(d); err != nil {
+			d.leave(err)
+		}
+	}
+	if d.settled() {
+		c.finishLocked(d)
+	}
+}
+
+func (c *Connection) enqueueLocked(d *delivery) *Error {
 	if c.closed {
 		return c.closedError()
 	}
@@ -47,12 +69,7 @@ func (c *Connection) closedError() *Error {
 }
 
 // nudge tells the engine that there is something new.
-func (c *Connection) nudge() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
-}
+func (c *Connection) nudge() { signal(c.wake) }
 
 // unlock ends a critical section and tells what was settled in it: first the
 // hooks, then the Send that waits.
@@ -64,8 +81,12 @@ func (c *Connection) unlock() {
 		if s.outcomes != nil {
 			c.observeTransaction(s.told, s.outcomes)
 		}
+		if s.fallback != "" {
+			c.observeFallback(s.told.Wire, s.fallback)
+		}
 		if s.done != nil {
-			close(s.done.done)
+			s.done.told.Store(true)
+			signal(s.done.done)
 		}
 	}
 }
@@ -192,7 +213,7 @@ func (c *Connection) nextLocked(w *wire) (tx *transaction, more bool) {
 	if w.err != nil || c.closed || w.doneLocked() {
 		return nil, false
 	}
-	if len(w.inFlight) >= window {
+	if !w.roomLocked() {
 		return nil, true
 	}
 	for c.queue.len() > 0 {
@@ -205,7 +226,9 @@ func (c *Connection) nextLocked(w *wire) (tx *transaction, more bool) {
 			c.queue.pop()
 		}
 		if tx != nil {
-			c.beginLocked(tx)
+			w.beginLocked(tx)
+			tx.d.inFlight++
+			c.stats.Transactions++
 			return tx, true
 		}
 		if len(d.pending) > 0 {
@@ -216,17 +239,6 @@ func (c *Connection) nextLocked(w *wire) (tx *transaction, more bool) {
 		}
 	}
 	return nil, true
-}
-
-// window is how many transactions may be on the wire at a time.
-const window = 1
-
-func (c *Connection) beginLocked(tx *transaction) {
-	w := tx.wire
-	w.mails++
-	w.inFlight = append(w.inFlight, tx)
-	tx.d.inFlight++
-	c.stats.Transactions++
 }
 
 // settleLocked enters what became of a transaction into its delivery, and puts
@@ -290,7 +302,7 @@ func (c *Connection) resendLocked(tx *transaction) bool {
 	if c.closed || tx.broken != nil && tx.broken != w.err || !tx.mayResend() {
 		return false
 	}
-	if !tx.wireUsedUp {
+	if !tx.wireUsedUp && !tx.chunkRefused {
 		if w.err == nil || w.ours || w.completed == 0 {
 			return false
 		}
@@ -318,6 +330,9 @@ func (c *Connection) finishLocked(d *delivery) {
 // leaveWire ends a wire: politely with QUIT if it still works.
 func (c *Connection) leaveWire(w *wire) {
 	var reason *Error // stays nil when we are the ones who end it
+	if w.caps.Pipelining {
+		w.say(expectation{verb: verbQuit}, "QUIT\r\n") // behind what is in flight; it is last in its group (RFC 2920 §3.1)
+	}
 	if w.await(func() bool { return len(w.inFlight) == 0 }) {
 		w.quit()
 		w.conn.Close()
@@ -336,7 +351,9 @@ func (c *Connection) leaveWire(w *wire) {
 
 // quit says QUIT and waits for its reply, unless the connection is being closed.
 func (w *wire) quit() {
-	w.queueCommand(expectation{verb: verbQuit}, []byte("QUIT\r\n"))
+	if !w.caps.Pipelining {
+		w.say(expectation{verb: verbQuit}, "QUIT\r\n")
+	}
 	w.await(func() bool { return w.c.closed || w.expected.len() == 0 })
 }
 
@@ -347,6 +364,11 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 	c.wire = nil
 	left := w.inFlight
 	w.inFlight = nil
+	if w.hungUp && w.farewell == nil && len(left) > 1 && !w.windowed {
+		// It has never taken a transaction behind an unread one, and ended the wire
+		// at the first that it got.
+		c.fallBackLocked(w, &c.quirks.noWindow, "the server hung up on transactions that follow each other unread: one at a time from now on")
+	}
 	for i, tx := range left {
 		if tx.broken == nil {
 			tx.broken = w.err
@@ -368,17 +390,17 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 
 // cancel ends a Send whose context is done. What the server may have got is
 // Unknown, the rest Untried. If nobody else rides the wire, it is ended too: a new
-// one is better than one whose server owes us a reply.
-func (c *Connection) cancel(d *delivery) {
+// one is better than one whose server owes us a reply. It reports that the engine
+// is reading the caller's content: then the end has to be waited for.
+func (c *Connection) cancel(d *delivery) (wait bool) {
 	c.mu.Lock()
+	defer c.unlock()
 	if d.finished {
-		c.unlock()
-		return
+		return false
 	}
 	err := &Error{Stage: StageLocal, Command: "send", Address: c.address.String(), Err: context.Cause(d.ctx)}
 	c.queue.remove(func(q *delivery) bool { return q == d })
 	d.fail(err)
-	wait := false
 	if w := c.wire; w != nil && d.inFlight > 0 {
 		wait = c.cancelOnWireLocked(w, d, err)
 	}
@@ -388,13 +410,25 @@ func (c *Connection) cancel(d *delivery) {
 	if wait {
 		d.givenUp = err
 	} else {
-		d.abandoned, d.finished = true, true
+		d.abandoned = true
+		c.finishLocked(d)
 	}
-	c.unlock()
-	if wait {
-		<-d.done
-	}
+	return wait
 }
+
+// withdraw takes back a delivery that was not begun.
+func (c *Connection) withdraw(d *delivery) {
+	c.mu.Lock()
+	defer c.unlock()
+	if d.finished || d.inFlight > 0 || len(d.transactions) > 0 {
+		return
+	}
+	c.queue.remove(func(q *delivery) bool { return q == d })
+	d.leave(&Error{Stage: StageLocal, Command: "send", Address: c.address.String(), Err: errWithdrawn})
+	c.finishLocked(d)
+}
+
+var errWithdrawn = errors.New("the loop over SendAll was left before the message was begun")
 
 // cancelOnWireLocked gives the recipients of transactions underway their outcomes
 // as far as they are known now. It reports whether the engine is reading the

@@ -93,6 +93,13 @@ func (c *Connection) observeClosed(w *wire, transactions int, reason *Error) {
 	}
 }
 
+func (c *Connection) observeFallback(id int, what string) {
+	if t := c.cfg.Trace; t != nil && t.FellBack != nil {
+		t.FellBack(id, what)
+	}
+	c.log().Warn("server fault", "wire", id, "fault", what)
+}
+
 // observeCommand shows a command of a transaction.
 func (c *Connection) observeCommand(id int, line []byte) {
 	if c.watched {

@@ -33,7 +33,7 @@ func (c *Connection) open(ctx context.Context, id int) (*wire, *Error) {
 		return nil, err
 	}
 	w.conn.SetDeadline(time.Time{})
-	w.opened, w.heard = time.Now(), time.Now()
+	w.opened, w.heard, w.window = time.Now(), time.Now(), 1
 	return w, nil
 }
 
@@ -162,6 +162,9 @@ func (w *wire) sayHello(ctx context.Context) *Error {
 		return w.openError(hint.Hello, r, nil)
 	case w.hello:
 		w.caps = smtp.ParseCapabilities(r.Text)
+		w.c.mu.Lock()
+		w.caps.Pipelining = w.caps.Pipelining && !w.c.quirks.noPipelining.on()
+		w.c.mu.Unlock()
 		w.c.observeHello(w.id, r.Text)
 	}
 	return nil

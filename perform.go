@@ -4,49 +4,56 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"time"
 
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
-// perform writes one transaction: MAIL, RCPT… and DATA in one flight where the
-// server offers PIPELINING (RFC 2920), one by one where it does not, then the
-// content. When it returns, the terminator is in the flight, or nothing more is
+// perform writes one transaction. Without PIPELINING, command after command. With
+// it (RFC 2920), MAIL, RCPT… and DATA are one flight, which begins with the content
+// of the transaction before, if that is still there. With CHUNKING as well (RFC
+// 3030), a small message is part of its flight, and whole transactions follow each
+// other. When perform returns, the terminator is in the flight, or nothing more is
 // to be written. The final reply is the reader's business.
 func (w *wire) perform(tx *transaction) {
-	if w.envelope(tx) && w.data(tx) {
-		w.content(tx)
+	if w.envelope(tx) {
+		if tx.chunked {
+			w.chunk(tx)
+		} else if w.data(tx) {
+			w.content(tx)
+		}
 	}
-	w.c.mu.Lock()
-	defer w.c.unlock()
-	tx.written, tx.streaming = true, false
-	if tx.unanswered == 0 && w.err == nil && !tx.ended {
-		w.endLocked(tx)
+	w.complete(tx)
+	if len(w.flight.out) >= inMemory {
+		w.flush()
 	}
 }
 
-// envelope reports whether DATA makes sense.
+// envelope reports whether a content makes sense.
 func (w *wire) envelope(tx *transaction) bool {
-	if w.needsReset {
-		w.queueCommand(expectation{verb: verbReset}, []byte("RSET\r\n"))
+	if tx.reset {
+		w.say(expectation{verb: verbReset}, "RSET\r\n")
 		if !w.inStep() {
 			return false
 		}
 	}
-	// Until a terminator is sent, the server may hold on to this transaction: one
-	// that is refused or left halfway needs a RSET behind it (RFC 5321 §4.1.1.5).
-	w.needsReset = true
 	d := tx.d
-	w.queueCommand(expectation{verbMail, tx, 0}, smtp.AppendMail(nil, d.from.form(tx.utf8), w.mailParams(tx)))
+	begin := len(w.flight.out)
+	w.flight.out = smtp.AppendMail(w.flight.out, d.from.form(tx.utf8), w.mailParams(tx))
+	w.expect(expectation{verbMail, tx, 0}, begin)
 	if !w.inStep() || !w.caps.Pipelining && tx.mail.Code/100 != 2 {
 		return false
 	}
 	for k, i := range tx.rcpts {
 		to := d.rcpts[i].form(tx.utf8)
-		w.queueCommand(expectation{verbRcpt, tx, k}, smtp.AppendRcpt(nil, to, w.rcptParams(tx, to)))
+		begin := len(w.flight.out)
+		w.flight.out = smtp.AppendRcpt(w.flight.out, to, w.rcptParams(tx, to))
+		w.expect(expectation{verbRcpt, tx, k}, begin)
 		if !w.inStep() {
 			return false
 		}
-		if len(w.out) > inMemory {
+		if len(w.flight.out) >= inMemory {
 			w.flush()
 		}
 	}
@@ -54,7 +61,7 @@ func (w *wire) envelope(tx *transaction) bool {
 }
 
 // inStep waits, on a wire without PIPELINING, for the reply to the command just
-// queued; it reports false when the wire has ended.
+// put into the flight; it reports false when the wire has ended.
 func (w *wire) inStep() bool {
 	return w.caps.Pipelining || w.await(func() bool { return w.expected.len() == 0 })
 }
@@ -79,9 +86,28 @@ func (w *wire) rcptParams(tx *transaction, to string) smtp.RcptParams {
 	return smtp.RcptParams{Notify: tx.d.msg.DSN.Notify, Original: to, UTF8: tx.utf8}
 }
 
+// chunk writes the content by BDAT, whole, behind the RCPTs. If those are all
+// refused, the server throws the octets away and refuses the BDAT (RFC 3030 §2).
+// It was decided when the transaction began that it will be ended: see begin.
+func (w *wire) chunk(tx *transaction) {
+	if tx.probe && !w.await(func() bool { return tx.mail.Code != 0 }) {
+		return
+	}
+	body := tx.d.body
+	begin := len(w.flight.out)
+	w.flight.out = append(w.flight.out, "BDAT "...)
+	w.flight.out = strconv.AppendInt(w.flight.out, body.size, 10)
+	w.flight.out = append(w.flight.out, " LAST\r\n"...)
+	w.expect(expectation{verbChunk, tx, 0}, begin)
+	begin = len(w.flight.out)
+	w.flight.out = append(w.flight.out, body.head...)
+	w.c.observeContent(w.id, w.flight.out[begin:])
+	tx.terminatorAt = len(w.flight.out) - 1
+}
+
 // data reports whether the server waits for a content.
 func (w *wire) data(tx *transaction) bool {
-	w.queueCommand(expectation{verbData, tx, 0}, []byte("DATA\r\n"))
+	w.say(expectation{verbData, tx, 0}, "DATA\r\n")
 	return w.await(func() bool { return tx.data.Code != 0 }) && tx.data.Code == 354
 }
 
@@ -113,9 +139,9 @@ func (w *wire) content(tx *transaction) {
 }
 
 func (w *wire) putContent(dots *smtp.Stuffer, canonical []byte) {
-	from := len(w.out)
-	w.out = dots.Append(w.out, canonical)
-	w.c.observeContent(w.id, w.out[from:])
+	begin := len(w.flight.out)
+	w.flight.out = dots.Append(w.flight.out, canonical)
+	w.c.observeContent(w.id, w.flight.out[begin:])
 }
 
 // streamRest writes what follows the first block.
@@ -160,16 +186,14 @@ func (w *wire) dead() bool {
 // that is decided here, in one step, so that a Send that reports Untried is right.
 func (w *wire) terminate(tx *transaction) bool {
 	w.c.mu.Lock()
-	ok := !tx.cancelled()
-	if ok {
-		tx.terminator = w.handed + int64(len(w.out))
-	}
+	tx.committed = !tx.cancelled()
+	tx.streaming = false
 	w.c.mu.Unlock()
-	if ok {
-		w.queueCommand(expectation{verbTerminator, tx, 0}, []byte(smtp.Terminator))
-		w.needsReset = false
+	if tx.committed {
+		tx.terminatorAt = len(w.flight.out)
+		w.say(expectation{verbTerminator, tx, 0}, smtp.Terminator)
 	}
-	return ok
+	return tx.committed
 }
 
 // breakOff cuts the wire in the middle of a content. The replies of the
@@ -177,9 +201,51 @@ func (w *wire) terminate(tx *transaction) bool {
 func (w *wire) breakOff(tx *transaction, err error) {
 	w.c.mu.Lock()
 	defer w.c.unlock()
+	tx.streaming = false
 	if w.err == nil {
 		w.ours = true
 		tx.broken = &Error{Stage: StageContent, Command: "content", Address: w.address, Err: err}
 		w.killLocked(tx.broken)
 	}
+}
+
+// begin prepares a transaction that is about to be written.
+func (w *wire) beginLocked(tx *transaction) {
+	before := w.last
+	if before != nil {
+		tx.behind = !before.ended
+		// Until its content has come to its end, a server may hold on to the
+		// transaction before: Exim does after a BDAT whose recipients were all
+		// refused, and would take our RCPTs under the old sender. RSET ends it for
+		// sure (RFC 5321 §4.1.1.5, RFC 3030 §2). Behind DATA's own terminator there
+		// is nothing to end.
+		tx.reset = !before.committed || before.chunked && before.final.Code/100 != 2
+	}
+	tx.chunked = w.chunksLocked(tx)
+	// Nothing is waited for between here and the end of a chunk, but for the probe:
+	// from now on a cancelled Send cannot know whether the message was sent.
+	tx.committed = tx.chunked
+	tx.probe = tx.chunked && len(w.inFlight) == 0 && time.Since(w.heard) > w.c.probeAfter()
+	w.mails++
+	w.last = tx
+	w.inFlight = append(w.inFlight, tx)
+	w.unacked += tx.weight()
+}
+
+// chunksLocked decides for BDAT: where the next transaction can follow unread,
+// which DATA does not allow. A message alone goes out by DATA, whose terminator is
+// sent only when the server has answered the envelope: then a wire that turns out
+// to be dead costs a second try and not an Unknown outcome.
+func (w *wire) chunksLocked(tx *transaction) bool {
+	company := len(w.inFlight) > 0 || w.c.queue.len() > 0
+	return w.caps.Chunking && w.caps.Pipelining && company && tx.d.body.small() && w.c.window() > 1 &&
+		!w.c.quirks.noChunking.on()
+}
+
+// roomLocked reports whether another transaction may be begun now.
+func (w *wire) roomLocked() bool {
+	if len(w.inFlight) == 0 {
+		return true
+	}
+	return w.caps.Pipelining && len(w.inFlight) < min(w.window, w.c.window()) && w.unacked < w.c.windowOctets()
 }

@@ -17,7 +17,7 @@ func (w *wire) planLocked(d *delivery) *transaction {
 	}
 	tx := &transaction{d: d, wire: w, terminator: farAway, utf8: w.needsUTF8(d)}
 	limit := len(d.pending)
-	for _, n := range []int{w.c.cfg.MaxRecipients, w.caps.RcptMax, w.rcptMax} {
+	for _, n := range [...]int{w.c.cfg.MaxRecipients, w.caps.RcptMax, w.rcptMax} {
 		if n > 0 {
 			limit = min(limit, n)
 		}
@@ -99,7 +99,7 @@ func (w *wire) judgeLocked(d *delivery) {
 
 // doneLocked reports that the wire has carried what it may.
 func (w *wire) doneLocked() bool {
-	for _, n := range []int{w.c.cfg.MaxTransactions, w.caps.MailMax} {
+	for _, n := range [...]int{w.c.cfg.MaxTransactions, w.caps.MailMax, w.c.quirks.learntCap()} {
 		if n > 0 && w.mails >= n {
 			return true
 		}

@@ -46,6 +46,15 @@ func (q *queue[T]) remove(gone func(T) bool) {
 	}
 }
 
+// all lists the elements, oldest first.
+func (q *queue[T]) all() []T {
+	list := make([]T, q.n)
+	for i := range list {
+		list[i] = *q.at(i)
+	}
+	return list
+}
+
 func (q *queue[T]) grow() {
 	if q.n < len(q.ring) {
 		return

@@ -34,6 +34,10 @@ type Trace struct {
 	// we ended it because it was due or no longer needed.
 	WireClosed func(wire int, transactions int, reason error)
 
+	// FellBack: the server offers what it does not do well; from now on, for an
+	// hour, it is met by doing without.
+	FellBack func(wire int, what string)
+
 	// Command: a command line that is being sent, without CRLF; what follows AUTH
 	// and its mechanism is masked. Reply: an answer that was read.
 	Command func(wire int, line string)
@@ -54,6 +58,7 @@ type Stats struct {
 	DialFailures int64 // of them, those that did not come as far as the first MAIL: dial, TLS, EHLO, AUTH
 	Transactions int64 // MAIL commands
 	Resends      int64 // transactions that were repeated on another wire
+	Fallbacks    int64 // faults of the server that were recognised, and are met by doing without
 
 	Accepted, Deferred, Refused, Untried, Unknown int64 // recipients
 

@@ -19,19 +19,27 @@ type transaction struct {
 	data  smtp.Reply // 354, or the refusal of DATA
 	final smtp.Reply // to the terminator
 
-	unanswered int   // commands whose replies are to come
-	written    bool  // no more commands will follow
-	ended      bool  // settled
-	terminator int64 // where on the wire the terminator begins; farAway before it is put there
-	streaming  bool  // the writer is reading the caller's content
+	chunked bool // the content goes out by BDAT
+	behind  bool // begun while the one before it was unread
+	reset   bool // RSET stands before its MAIL
+	probe   bool // the wire was silent for long: one reply is waited for before the end
+
+	unanswered   int   // commands whose replies are to come
+	written      bool  // no more commands will follow
+	ended        bool  // settled
+	committed    bool  // the terminator is in the flight, or sure to get there
+	terminatorAt int   // where in the flight it begins
+	terminator   int64 // where on the wire it begins; farAway before it leaves
+	streaming    bool  // the writer is reading the caller's content
 
 	// turnedAway: the server said 421 (or 451 4.4.2) to MAIL or RCPT of this
 	// transaction or to something before it, and nothing after that. It took no
 	// responsibility, whatever was written since.
-	turnedAway bool
-	wireUsedUp bool   // MAIL was refused because the wire has carried enough
-	culprit    bool   // its own command met the failure of the wire; it was not merely behind it
-	broken     *Error // why what is unread will not be read, or why the content broke off
+	turnedAway   bool
+	wireUsedUp   bool   // MAIL was refused because the wire has carried enough
+	chunkRefused bool   // BDAT itself was refused, not the message
+	culprit      bool   // its own command met the failure of the wire; it was not merely behind it
+	broken       *Error // why what is unread will not be read, or why the content broke off
 }
 
 const farAway = math.MaxInt64
@@ -50,6 +58,9 @@ func (tx *transaction) accepted() int {
 	}
 	return n
 }
+
+// weight is what the transaction adds to the octets that are not acknowledged.
+func (tx *transaction) weight() int { return len(tx.d.body.head) }
 
 // cancelled reports that nobody waits for the outcome any more.
 func (tx *transaction) cancelled() bool { return tx.d.abandoned }
@@ -94,6 +105,10 @@ func tooManyRecipients(r smtp.Reply) bool {
 // carried enough (OpenSMTPD after 100 transactions).
 func usedUp(r smtp.Reply) bool { return r.Code == 452 && r.Enhanced() == [3]int{4, 5, 3} }
 
+// notUnderstood reports a reply about a command's form or place, which says
+// nothing about the message (RFC 5321 §4.2.4).
+func notUnderstood(r smtp.Reply) bool { return 500 <= r.Code && r.Code <= 504 }
+
 // fits reports whether a reply can be an answer to a command at all. One that
 // cannot shows that replies and commands are out of step. So does a recipient
 // accepted without a sender: he would be one of another transaction.
@@ -123,6 +138,7 @@ func (tx *transaction) outcome(k int, begun bool) (o Outcome, again bool) {
 		return o.decide(StageRcpt, rcpt), again
 	case tx.mail.Code >= 400 && !decidesNobody(tx.mail) && !tx.wireUsedUp:
 		return o.decide(StageMail, tx.mail), false
+	case tx.chunkRefused:
 	case tx.final.Code != 0 && rcpt.Code/100 == 2:
 		return o.decideFinal(tx), false
 	case tx.data.Code >= 400 && rcpt.Code/100 == 2 && !decidesNobody(tx.data):

@@ -11,26 +11,6 @@ import (
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
-// verb is a command, as far as its reply and its timeout are concerned.
-type verb int
-
-const (
-	verbMail verb = iota
-	verbRcpt
-	verbData
-	verbTerminator
-	verbReset
-	verbQuit
-)
-
-// expectation is a reply to come: the answer to a command that was written, or
-// stands in the flight that is being put together.
-type expectation struct {
-	verb verb
-	tx   *transaction // nil for RSET and QUIT
-	rcpt int          // which of tx.rcpts
-}
-
 // wire is one TCP (and TLS) conversation, once it can carry transactions. Two
 // goroutines ride it: the connection's own, which alone writes, and the reader,
 // which is always on, so that whatever the server says is seen when it arrives.
@@ -48,15 +28,19 @@ type wire struct {
 	encrypted bool
 	local     bool
 
-	// Of the writer.
-	out        []byte // the flight that is being put together
-	needsReset bool   // RSET has to stand before the next MAIL
+	flight flight // of the writer
 
 	// Guarded by c.mu.
 	expected  queue[expectation]
 	inFlight  []*transaction // begun and not ended, in order
+	last      *transaction   // the one begun last
+	unacked   int            // octets of content in flight
+	window    int            // how many may be in flight
+	drained   int            // how many ended in step since the window grew
+	windowed  bool           // one that was begun behind an unread one has ended in step
 	handed    int64          // octets handed to the kernel, those of a write underway included
 	mails     int            // MAIL commands
+	answered  int            // MAIL commands that were answered
 	completed int            // transactions whose last reply was read
 	heard     time.Time      // when the server last said something
 	deadline  time.Time      // of the read underway; zero: none
@@ -76,59 +60,6 @@ type wire struct {
 // written to.
 const linger = 2 * time.Second
 
-// queueCommand puts one command into the flight. It is counted before it leaves.
-func (w *wire) queueCommand(e expectation, line []byte) {
-	w.out = append(w.out, line...)
-	w.c.mu.Lock()
-	w.expected.push(e)
-	if e.tx != nil {
-		e.tx.unanswered++
-	}
-	w.c.mu.Unlock()
-	w.c.observeCommand(w.id, line)
-}
-
-// flush hands the flight to the kernel in one write. A failure poisons the wire;
-// the reader then goes on, since the server's last words may lie in its buffers.
-func (w *wire) flush() {
-	if len(w.out) == 0 {
-		return
-	}
-	w.write(w.out)
-	w.out = w.out[:0]
-}
-
-// write writes octets that may contain, or follow, a terminator. Each block of at
-// most 64 KiB has its own deadline, which is a minimum rate.
-func (w *wire) write(b []byte) {
-	for len(b) > 0 {
-		block := b[:min(len(b), inMemory)]
-		w.c.mu.Lock()
-		if w.err != nil {
-			w.c.mu.Unlock()
-			return
-		}
-		// From here on the block may be in the server's hands.
-		before := w.handed
-		w.handed += int64(len(block))
-		if w.deadline.IsZero() {
-			w.armLocked()
-		}
-		w.c.mu.Unlock()
-
-		w.conn.SetWriteDeadline(time.Now().Add(w.c.timeouts.Block))
-		n, err := w.conn.Write(block)
-		if err != nil {
-			w.c.mu.Lock()
-			w.handed = before + int64(n)
-			w.poisonLocked(w.failure("write", err))
-			w.c.unlock()
-			return
-		}
-		b = b[n:]
-	}
-}
-
 // await flushes and waits until done, which is called with c.mu held. It reports
 // false when the wire ended before that.
 func (w *wire) await(done func() bool) bool {
@@ -145,12 +76,7 @@ func (w *wire) await(done func() bool) bool {
 }
 
 // nudge wakes the writer, if it waits.
-func (w *wire) nudge() {
-	select {
-	case w.progress <- struct{}{}:
-	default:
-	}
-}
+func (w *wire) nudge() { signal(w.progress) }
 
 // read is the reader: it takes replies until the wire ends. Replies that came
 // together are taken together, before the writer is woken.
@@ -188,22 +114,25 @@ func (w *wire) takeLocked(r smtp.Reply) bool {
 		// we are out of step. Either way nothing can be built on this wire.
 		e := w.failure("idle wire", nil)
 		e.Reply = replyFrom(r)
-		if !endsWire(r) {
-			e.Err = errors.New("the server said something that answers no command")
+		if endsWire(r) {
+			w.poisonLocked(e)
+			return true
 		}
-		w.poisonLocked(e)
-		return endsWire(r)
+		e.Err = errors.New("the server said something that answers no command")
+		w.outOfStepLocked(e)
+		return false
 	}
 	e := w.expected.pop()
 	w.farewell = nil
 	if !fits(e.verb, r) {
 		bad := w.failure(verbNames[e.verb], errors.New("this reply cannot answer the command: replies and commands are out of step"))
 		bad.Reply = replyFrom(r)
-		w.poisonLocked(bad)
+		w.outOfStepLocked(bad)
 		w.expected.unpop(e) // still unanswered
 		return false
 	}
 	if endsWire(r) {
+		w.c.learnCapLocked(w, e.verb)
 		w.farewell = &e
 		bye := w.failure(verbNames[e.verb], nil)
 		bye.Stage, bye.Reply = e.verb.stage(), replyFrom(r)
@@ -226,7 +155,9 @@ func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 		tx.mail = r
 		if usedUp(r) && w.mails > 1 {
 			tx.wireUsedUp, w.spent = true, true
+			w.c.learnCapLocked(w, verbMail)
 		}
+		w.answered++
 	case verbRcpt:
 		tx.rcpt[e.rcpt] = r
 		if n := tx.accepted(); tooManyRecipients(r) && n > 0 && w.rcptMax == 0 {
@@ -236,24 +167,41 @@ func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 		tx.data = r
 	case verbTerminator:
 		tx.final = r
+	case verbChunk:
+		tx.final = r
+		if tx.accepted() > 0 && notUnderstood(r) {
+			tx.chunkRefused = true
+			w.c.fallBackLocked(w, &w.c.quirks.noChunking, "BDAT is refused where it is due: messages go out by DATA")
+		}
 	}
-	if tx.written && tx.unanswered == 0 {
-		w.endLocked(tx)
-	}
+	w.endIfAnsweredLocked(tx)
 }
 
-// endLocked takes a transaction off the wire and settles it.
-func (w *wire) endLocked(tx *transaction) {
+// endIfAnsweredLocked takes a transaction whose last reply was read off the wire,
+// and settles it.
+func (w *wire) endIfAnsweredLocked(tx *transaction) {
+	if !tx.written || tx.unanswered > 0 || tx.ended || w.err != nil && tx.final.Code == 0 {
+		return
+	}
 	for i := range w.inFlight {
 		if w.inFlight[i] == tx {
 			w.inFlight = append(w.inFlight[:i], w.inFlight[i+1:]...)
 			break
 		}
 	}
-	if tx.unanswered == 0 && tx.written {
-		w.completed++
-	}
+	w.unacked -= tx.weight()
+	w.completed++
+	w.growLocked(tx)
 	w.c.settleLocked(tx)
+}
+
+// growLocked doubles the window when as many transactions as it holds have ended
+// in step.
+func (w *wire) growLocked(tx *transaction) {
+	w.windowed = w.windowed || tx.behind
+	if w.drained++; w.drained >= w.window {
+		w.window, w.drained = min(2*w.window, w.c.window()), 0
+	}
 }
 
 // readFailedLocked decides what an error of reading means: false is the end.
@@ -321,6 +269,14 @@ func (w *wire) killLocked(e *Error) {
 	w.raw.Close()
 }
 
+// outOfStepLocked poisons a wire on which replies and commands do not match.
+func (w *wire) outOfStepLocked(e *Error) {
+	if w.caps.Pipelining {
+		w.c.pipeliningBrokenLocked(w)
+	}
+	w.poisonLocked(e)
+}
+
 // failure describes what befell the wire.
 func (w *wire) failure(command string, err error) *Error {
 	e := &Error{Stage: StageContent, Command: command, Address: w.address, Err: err}
@@ -328,31 +284,4 @@ func (w *wire) failure(command string, err error) *Error {
 		e.Stage = w.expected.front().verb.stage()
 	}
 	return e
-}
-
-var verbNames = [...]string{"MAIL", "RCPT", "DATA", "content", "RSET", "QUIT"}
-
-func (v verb) stage() Stage {
-	switch v {
-	case verbRcpt:
-		return StageRcpt
-	case verbData, verbTerminator:
-		return StageContent
-	}
-	return StageMail
-}
-
-// of is the timeout of a command's reply.
-func (t *Timeouts) of(v verb) time.Duration {
-	switch v {
-	case verbRcpt:
-		return t.Rcpt
-	case verbData:
-		return t.Data
-	case verbTerminator:
-		return t.Final
-	case verbQuit:
-		return t.Quit
-	}
-	return t.Mail
 }

@@ -1,0 +1,143 @@
+package postrider
+
+import (
+	"time"
+)
+
+// verb is a command, as far as its reply and its timeout are concerned.
+type verb int
+
+const (
+	verbMail verb = iota
+	verbRcpt
+	verbData
+	verbTerminator // the line with the dot
+	verbChunk      // BDAT … LAST and its octets
+	verbReset
+	verbQuit
+)
+
+var verbNames = [...]string{"MAIL", "RCPT", "DATA", "content", "BDAT", "RSET", "QUIT"}
+
+func (v verb) stage() Stage {
+	switch v {
+	case verbRcpt:
+		return StageRcpt
+	case verbData, verbTerminator, verbChunk:
+		return StageContent
+	}
+	return StageMail
+}
+
+// of is the timeout of a command's reply.
+func (t *Timeouts) of(v verb) time.Duration {
+	switch v {
+	case verbRcpt:
+		return t.Rcpt
+	case verbData:
+		return t.Data
+	case verbTerminator, verbChunk:
+		return t.Final
+	case verbQuit:
+		return t.Quit
+	}
+	return t.Mail
+}
+
+// expectation is a reply to come: the answer to a command that was written, or
+// stands in the flight that is being put together.
+type expectation struct {
+	verb verb
+	tx   *transaction // nil for RSET and QUIT
+	rcpt int          // which of tx.rcpts
+}
+
+// flight is what leaves together, before any reply to it is read: octets, the
+// replies to expect, and the transactions that are complete with it. It belongs
+// to the writer.
+type flight struct {
+	out      []byte
+	expected []expectation
+	complete []*transaction
+}
+
+// expect notes that the command in out from octet begin on wants a reply.
+func (w *wire) expect(e expectation, begin int) {
+	w.flight.expected = append(w.flight.expected, e)
+	w.c.observeCommand(w.id, w.flight.out[begin:])
+}
+
+// say puts a command without parameters into the flight.
+func (w *wire) say(e expectation, line string) {
+	begin := len(w.flight.out)
+	w.flight.out = append(w.flight.out, line...)
+	w.expect(e, begin)
+}
+
+// complete notes that nothing more will be written for tx, whose terminator, if
+// there is one, is in the flight.
+func (w *wire) complete(tx *transaction) {
+	w.flight.complete = append(w.flight.complete, tx)
+}
+
+// flush registers what the flight is to be answered with, and hands it to the
+// kernel in one write.
+func (w *wire) flush() {
+	f := &w.flight
+	if len(f.expected) > 0 || len(f.complete) > 0 {
+		w.c.mu.Lock()
+		for _, e := range f.expected {
+			w.expected.push(e)
+			if e.tx != nil {
+				e.tx.unanswered++
+			}
+		}
+		for _, tx := range f.complete {
+			if tx.committed {
+				tx.terminator = w.handed + int64(tx.terminatorAt)
+			}
+			tx.written = true
+			w.endIfAnsweredLocked(tx)
+		}
+		w.c.unlock()
+		clear(f.expected)
+		clear(f.complete)
+		f.expected, f.complete = f.expected[:0], f.complete[:0]
+	}
+	if len(f.out) > 0 {
+		w.write(f.out)
+		f.out = f.out[:0]
+	}
+}
+
+// write hands octets to the kernel. Each block of at most 64 KiB has its own
+// deadline, which is a minimum rate. A failure poisons the wire; the reader then
+// goes on, since the server's last words may lie in its buffers.
+func (w *wire) write(b []byte) {
+	for len(b) > 0 {
+		block := b[:min(len(b), inMemory)]
+		w.c.mu.Lock()
+		if w.err != nil {
+			w.c.mu.Unlock()
+			return
+		}
+		// From here on the block may be in the server's hands.
+		before := w.handed
+		w.handed += int64(len(block))
+		if w.deadline.IsZero() {
+			w.armLocked()
+		}
+		w.c.mu.Unlock()
+
+		w.conn.SetWriteDeadline(time.Now().Add(w.c.timeouts.Block))
+		n, err := w.conn.Write(block)
+		if err != nil {
+			w.c.mu.Lock()
+			w.handed = before + int64(n)
+			w.poisonLocked(w.failure("write", err))
+			w.c.unlock()
+			return
+		}
+		b = b[n:]
+	}
+}
