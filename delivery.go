@@ -20,6 +20,7 @@ type delivery struct {
 	body  *body
 	rcpts []recipient
 	from  path
+	dsn   DSN
 
 	pending      []int // indexes of recipients that wait for a transaction
 	outcomes     []Outcome
@@ -43,13 +44,14 @@ type path struct {
 
 type recipient struct {
 	path
+	caller string // as the caller named it; m itself may be used again when a cancelled Send has returned
 	domain string // lower case, for RCPTDOMAINMAX
 }
 
 // newDelivery checks a message and reads the beginning of its content. An error
 // is one of the whole message; a recipient that is wrong in itself is settled.
 func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)) (*delivery, error) {
-	d := &delivery{ctx: ctx, msg: m, outcomes: untried(m), done: make(chan struct{}, 1)}
+	d := &delivery{ctx: ctx, msg: m, dsn: m.DSN, outcomes: untried(m), done: make(chan struct{}, 1)}
 	if len(m.To) == 0 {
 		return d, errors.New("the message has no recipient")
 	}
@@ -92,7 +94,7 @@ func (d *delivery) address(redirect func() (string, bool)) error {
 				return fmt.Errorf("development mode is on and its recipient %q is no address: %w", to, err)
 			}
 			for i := range d.rcpts {
-				d.rcpts[i] = newRecipient(to)
+				d.rcpts[i] = newRecipient(to, d.msg.To[i])
 				d.pending = append(d.pending, i)
 			}
 			return nil
@@ -103,15 +105,15 @@ func (d *delivery) address(redirect func() (string, bool)) error {
 			d.outcomes[i].State, d.outcomes[i].Err = Refused, err
 			continue
 		}
-		d.rcpts[i] = newRecipient(to)
+		d.rcpts[i] = newRecipient(to, to)
 		d.pending = append(d.pending, i)
 	}
 	return nil
 }
 
-func newRecipient(a string) recipient {
+func newRecipient(a, caller string) recipient {
 	_, domain := smtp.SplitAddress(a)
-	return recipient{newPath(a), strings.ToLower(domain)}
+	return recipient{newPath(a), caller, strings.ToLower(domain)}
 }
 
 // newPath prepares the form for servers without SMTPUTF8: a domain can be put in
@@ -145,7 +147,7 @@ func (d *delivery) settled() bool { return d.inFlight == 0 && len(d.pending) == 
 // fail leaves the pending recipients Untried because of err.
 func (d *delivery) fail(err *Error) {
 	for _, i := range d.pending {
-		d.outcomes[i] = Outcome{Recipient: d.msg.To[i], State: Untried, Stage: err.Stage, Reply: err.Reply, Err: err}
+		d.outcomes[i] = Outcome{Recipient: d.outcomes[i].Recipient, State: Untried, Stage: err.Stage, Reply: err.Reply, Err: err}
 	}
 	if len(d.pending) > 0 {
 		d.note(err)
@@ -158,7 +160,7 @@ func (d *delivery) refuse(which func(i int) bool, err error) {
 	kept := d.pending[:0]
 	for _, i := range d.pending {
 		if which(i) {
-			d.outcomes[i] = Outcome{Recipient: d.msg.To[i], State: Refused, Stage: StageLocal, Err: err}
+			d.outcomes[i] = Outcome{Recipient: d.outcomes[i].Recipient, State: Refused, Stage: StageLocal, Err: err}
 		} else {
 			kept = append(kept, i)
 		}

@@ -130,6 +130,10 @@ func (c *Connection) openForQueue() (*wire, *Error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c.mu.Lock()
+	if c.closed || c.idleLocked() { // they left before there was anything to cancel
+		c.mu.Unlock()
+		return nil, nil
+	}
 	c.cancelOpen = cancel
 	c.wires++
 	id := c.wires
@@ -330,6 +334,9 @@ func (c *Connection) finishLocked(d *delivery) {
 // leaveWire ends a wire: politely with QUIT if it still works.
 func (c *Connection) leaveWire(w *wire) {
 	var reason *Error // stays nil when we are the ones who end it
+	c.mu.Lock()
+	w.quitting = w.err == nil
+	c.mu.Unlock()
 	if w.caps.Pipelining {
 		w.say(expectation{verb: verbQuit}, "QUIT\r\n") // behind what is in flight; it is last in its group (RFC 2920 §3.1)
 	}
@@ -374,7 +381,7 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 			tx.broken = w.err
 		}
 		tx.turnedAway = w.farewell != nil && w.hungUp
-		tx.culprit = i == 0 && (w.farewell == nil || w.farewell.tx == nil || w.farewell.tx == tx)
+		tx.culprit = tx.culprit || i == 0 && (w.farewell == nil || w.farewell.tx == nil || w.farewell.tx == tx)
 	}
 	for i := len(left) - 1; i >= 0; i-- { // each goes to the head of the queue
 		c.settleLocked(left[i])
@@ -471,6 +478,10 @@ func (c *Connection) idleLocked() bool {
 // wants it; nil is Close, which wants all.
 func (c *Connection) breakOff(err *Error, until *delivery) {
 	c.mu.Lock()
+	if until != nil && until.finished {
+		c.unlock() // it came in time after all, and those behind it go on
+		return
+	}
 	if until == nil {
 		c.closed = true
 	}
@@ -494,7 +505,10 @@ func (c *Connection) breakOff(err *Error, until *delivery) {
 	if c.cancelOpen != nil {
 		c.cancelOpen()
 	}
-	if w := c.wire; w != nil && len(w.inFlight) > 0 {
+	if w := c.wire; w != nil && (len(w.inFlight) > 0 || w.quitting) {
+		for _, tx := range w.inFlight {
+			tx.d.givenUp = err // nothing of it goes back to the queue
+		}
 		w.ours = true
 		w.killLocked(err)
 	}

@@ -129,7 +129,8 @@ func (w *wire) write(b []byte) {
 		}
 		w.c.mu.Unlock()
 
-		w.conn.SetWriteDeadline(time.Now().Add(w.c.timeouts.Block))
+		start := time.Now()
+		w.conn.SetWriteDeadline(start.Add(w.c.timeouts.Block))
 		n, err := w.conn.Write(block)
 		if err != nil {
 			w.c.mu.Lock()
@@ -139,5 +140,10 @@ func (w *wire) write(b []byte) {
 			return
 		}
 		b = b[n:]
+		if time.Since(start) > 100*time.Millisecond {
+			w.c.mu.Lock()
+			w.armLocked() // the time for a reply begins when its command has left
+			w.c.mu.Unlock()
+		}
 	}
 }

@@ -72,7 +72,7 @@ func (w *wire) mailParams(tx *transaction) smtp.MailParams {
 		p.Size = tx.d.body.size
 	}
 	if w.caps.DSN {
-		p.Return, p.EnvelopeID = tx.d.msg.DSN.Return, tx.d.msg.DSN.EnvelopeID
+		p.Return, p.EnvelopeID = tx.d.dsn.Return, tx.d.dsn.EnvelopeID
 	}
 	return p
 }
@@ -80,10 +80,10 @@ func (w *wire) mailParams(tx *transaction) smtp.MailParams {
 // rcptParams derives ORCPT from the address that goes out, so that development
 // mode tells nobody's address.
 func (w *wire) rcptParams(tx *transaction, to string) smtp.RcptParams {
-	if !w.caps.DSN || tx.d.msg.DSN == (DSN{}) {
+	if !w.caps.DSN || tx.d.dsn == (DSN{}) {
 		return smtp.RcptParams{}
 	}
-	return smtp.RcptParams{Notify: tx.d.msg.DSN.Notify, Original: to, UTF8: tx.utf8}
+	return smtp.RcptParams{Notify: tx.d.dsn.Notify, Original: to, UTF8: tx.utf8}
 }
 
 // chunk writes the content by BDAT, whole, behind the RCPTs. If those are all
@@ -115,10 +115,13 @@ func (w *wire) data(tx *transaction) bool {
 // breaks off is never ended: the wire is cut instead, without a dot and without a
 // QUIT, whose line could be taken for the message's last.
 func (w *wire) content(tx *transaction) {
-	w.c.mu.Lock()
-	nobody := tx.accepted() == 0
-	w.c.mu.Unlock()
-	if nobody {
+	if tx.mail.Code/100 != 2 {
+		// The server wants a content for a transaction that it has refused to begin:
+		// whatever we wrote would be for somebody else's.
+		w.cut(tx)
+		return
+	}
+	if tx.accepted() == 0 {
 		// 354 although every recipient was refused: a lone dot gets out of it
 		// (RFC 2920 §3.1). It decides nothing.
 		w.terminate(tx)
@@ -209,7 +212,17 @@ func (w *wire) breakOff(tx *transaction, err error) {
 	}
 }
 
-// begin prepares a transaction that is about to be written.
+// cut ends a wire on which the server does not know any more where it is.
+func (w *wire) cut(tx *transaction) {
+	w.c.mu.Lock()
+	defer w.c.unlock()
+	e := w.failure("DATA", errors.New("the server wants a content although it refused MAIL: replies and commands are out of step"))
+	e.Reply = replyFrom(tx.data)
+	w.outOfStepLocked(e)
+	w.raw.Close()
+}
+
+// beginLocked prepares a transaction that is about to be written.
 func (w *wire) beginLocked(tx *transaction) {
 	before := w.last
 	if before != nil {

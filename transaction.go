@@ -49,7 +49,11 @@ const farAway = math.MaxInt64
 func (tx *transaction) begun() bool { return tx.wire.handed > tx.terminator }
 
 // accepted counts the recipients that the server took so far.
+// Behind a refused MAIL there are none, whatever is said to RCPT.
 func (tx *transaction) accepted() int {
+	if tx.mail.Code/100 != 2 {
+		return 0
+	}
 	n := 0
 	for _, r := range tx.rcpt {
 		if r.Code/100 == 2 {
@@ -129,7 +133,7 @@ func (e expectation) fits(r smtp.Reply) bool {
 // terminator may be in the server's hands; again that the recipient belongs into
 // another transaction.
 func (tx *transaction) outcome(k int, begun bool) (o Outcome, again bool) {
-	o = Outcome{Recipient: tx.d.msg.To[tx.rcpts[k]]}
+	o = Outcome{Recipient: tx.d.rcpts[tx.rcpts[k]].caller}
 	rcpt := tx.rcpt[k]
 	switch {
 	case rcpt.Code >= 400 && tx.mail.Code/100 == 2 && !decidesNobody(rcpt):

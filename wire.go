@@ -48,6 +48,7 @@ type wire struct {
 	farewell  *expectation   // what the server said 421 to, if it said nothing since
 	hungUp    bool           // the server ended the wire, not we
 	ours      bool           // we ended it in the middle, for a reason of our own
+	quitting  bool           // QUIT was said
 	spent     bool           // no more transactions: end politely
 	rcptMax   int            // learnt from 452 to RCPT; 0: nothing
 	domains   map[string]struct{}
@@ -83,6 +84,7 @@ func (w *wire) nudge() { signal(w.progress) }
 func (w *wire) read() {
 	defer w.nudge()
 	defer close(w.ended)
+	defer w.raw.Close() // so that a writer whom nobody reads does not wait for its deadline
 	for goOn := true; goOn; {
 		reply, err := w.in.Read()
 		if err == nil {
@@ -134,6 +136,9 @@ func (w *wire) takeLocked(r smtp.Reply) bool {
 	if endsWire(r) {
 		w.c.learnCapLocked(w, e.verb)
 		w.farewell = &e
+		if e.tx != nil && e.verb.stage() != StageContent {
+			e.tx.culprit = true
+		}
 		bye := w.failure(verbNames[e.verb], nil)
 		bye.Stage, bye.Reply = e.verb.stage(), replyFrom(r)
 		bye.Hint = hintFor(bye, w)
@@ -180,8 +185,11 @@ func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 // endIfAnsweredLocked takes a transaction whose last reply was read off the wire,
 // and settles it.
 func (w *wire) endIfAnsweredLocked(tx *transaction) {
-	if !tx.written || tx.unanswered > 0 || tx.ended || w.err != nil && tx.final.Code == 0 {
+	if !tx.written || tx.unanswered > 0 || tx.ended {
 		return
+	}
+	if w.err != nil && (tx.final.Code == 0 || tx.culprit) {
+		return // what it means is known when the wire has ended
 	}
 	for i := range w.inFlight {
 		if w.inFlight[i] == tx {
