@@ -262,7 +262,7 @@ func (c *Connection) settleLocked(tx *transaction) {
 	for k, i := range tx.rcpts {
 		o, next := tx.outcome(k, tx.begun())
 		outcomes[k] = o
-		if next {
+		if next && d.givenUp == nil {
 			again = append(again, i)
 		}
 		undecided = undecided || o.State == Untried
@@ -505,12 +505,14 @@ func (c *Connection) breakOff(err *Error, until *delivery) {
 	if c.cancelOpen != nil {
 		c.cancelOpen()
 	}
-	if w := c.wire; w != nil && (len(w.inFlight) > 0 || w.quitting) {
+	if w := c.wire; w != nil {
 		for _, tx := range w.inFlight {
 			tx.d.givenUp = err // nothing of it goes back to the queue
 		}
-		w.ours = true
-		w.killLocked(err)
+		if len(w.inFlight) > 0 || w.quitting {
+			w.ours = true
+			w.killLocked(err)
+		}
 	}
 	c.unlock()
 	c.nudge()
