@@ -60,9 +60,13 @@ func (a Address) String() string {
 	return a.Target()
 }
 
+var errUnix = errors.New("a unix socket is written unix:/path/of/the/socket")
+
+// parseUnix wants the whole path, because a daemon's working folder is nobody's choice, or the "@" of Linux's abstract
+// sockets.
 func parseUnix(path string) (Address, error) {
-	if path == "" || strings.Contains(path, "\x00") {
-		return Address{}, errors.New("a unix socket is written unix:/path/of/the/socket")
+	if !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "@") || strings.Contains(path, "\x00") {
+		return Address{}, errUnix
 	}
 	return Address{Network: "unix", Host: path}, nil
 }
@@ -106,6 +110,9 @@ func split(s string) (host, port string, err error) {
 func checkHost(host string) error {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return nil
+	}
+	if host == "unix" { // whose String would read as a socket
+		return errUnix
 	}
 	if strings.Trim(host, "0123456789") == "" {
 		return fmt.Errorf("address %q is only a number: write host:%s for a port", host, host)

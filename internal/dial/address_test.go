@@ -28,7 +28,7 @@ func TestParseAddress(t *testing.T) {
 		{"[::1]:2525", "tcp", "[::1]:2525", "[::1]:2525"},
 		{"[fe80::1%eth0]:25", "tcp", "[fe80::1%eth0]:25", "[fe80::1%eth0]:25"},
 		{"unix:/run/mta.sock", "unix", "/run/mta.sock", "unix:/run/mta.sock"},
-		{"unix:relative socket", "unix", "relative socket", "unix:relative socket"},
+		{"unix:/run/my mta", "unix", "/run/my mta", "unix:/run/my mta"},
 		{"unix:@abstract", "unix", "@abstract", "unix:@abstract"},
 	} {
 		a, err := ParseAddress(tt.in, "25")
@@ -65,6 +65,10 @@ func TestParseAddressAnswersMistakes(t *testing.T) {
 		{"[::1]25", "an IPv6 address in brackets"},
 		{"[1::2::3]", `':' cannot stand in a host name`},
 		{"unix:", "a unix socket is written unix:/path"},
+		{"unix", "a unix socket is written unix:/path"},
+		{"[unix]:25", "a unix socket is written unix:/path"},
+		{"unix:25", "a unix socket is written unix:/path"},
+		{"unix:run/mta.sock", "a unix socket is written unix:/path"},
 		{"unix:/a\x00b", "a unix socket is written unix:/path"},
 	} {
 		a, err := ParseAddress(tt.in, "25")
