@@ -65,6 +65,9 @@ func (c *conn) parseParams(v verb, b []byte) (p params, fault string) {
 		if i := bytes.IndexByte(word, ' '); i >= 0 {
 			word, b = word[:i], word[i:]
 		}
+		if len(word) == 0 {
+			return p, replyBadParam
+		}
 		if fault := c.parseParam(v, word, &p); fault != "" {
 			return p, fault
 		}

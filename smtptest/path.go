@@ -19,6 +19,9 @@ func cutPath(b []byte) (path, rest []byte, ok bool) {
 	if len(b) == 0 || b[0] != '<' {
 		return nil, b, false
 	}
+	if end := bytes.IndexByte(b, '>'); end > 0 && bytes.IndexByte(b[:end], '"') < 0 {
+		return b[1:end], b[end+1:], true // as nearly always
+	}
 	quoted := false
 	for i := 1; i < len(b); i++ {
 		switch c := b[i]; {
@@ -67,12 +70,20 @@ func isASCII(b []byte) bool {
 	return true
 }
 
-// validLocalPart is Local-part of RFC 5321 §4.1.2, with UTF-8 as in RFC 6531 §3.3.
+// validLocalPart is Local-part of RFC 5321 §4.1.2, with UTF-8 as in RFC 6531
+// §3.3: a quoted string, or words of atext with single dots between them.
 func validLocalPart(b []byte) bool {
 	if len(b) > 0 && b[0] == '"' {
 		return validQuoted(b)
 	}
-	return dotted(b, atext) && utf8.Valid(b)
+	last := byte('.')
+	for _, c := range b {
+		if c == '.' && last == '.' || c != '.' && charClass[c]&atext == 0 {
+			return false
+		}
+		last = c
+	}
+	return last != '.' && utf8.Valid(b)
 }
 
 // validQuoted is Quoted-string of RFC 5321 §4.1.2.
@@ -102,34 +113,30 @@ func validDomain(b []byte) bool {
 	if len(b) > 2 && b[0] == '[' && b[len(b)-1] == ']' {
 		return validLiteral(b[1 : len(b)-1])
 	}
-	if len(b) > maxDomain || !dotted(b, dtext) || !utf8.Valid(b) {
-		return false
-	}
-	for label := range bytes.SplitSeq(b, []byte{'.'}) {
-		if len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+	label := 0 // where the label at hand begins
+	for i, c := range b {
+		if c == '.' {
+			if !validLabel(b[label:i]) {
+				return false
+			}
+			label = i + 1
+		} else if charClass[c]&dtext == 0 {
 			return false
 		}
 	}
-	return true
+	return len(b) <= maxDomain && validLabel(b[label:]) && utf8.Valid(b)
+}
+
+// validLabel judges what the characters do not tell (RFC 1035 §2.3.1, RFC 1123
+// §2.1).
+func validLabel(b []byte) bool {
+	return len(b) > 0 && len(b) <= 63 && b[0] != '-' && b[len(b)-1] != '-'
 }
 
 func validLiteral(b []byte) bool {
 	v6, is6 := cutPrefixFold(b, "IPV6:")
 	ip, err := netip.ParseAddr(string(v6))
 	return err == nil && ip.Zone() == "" && ip.Is4() == !is6
-}
-
-// dotted reports whether b is one or more words of the class, with single dots
-// between them.
-func dotted(b []byte, class byte) bool {
-	last := byte('.')
-	for _, c := range b {
-		if c == '.' && last == '.' || c != '.' && charClass[c]&class == 0 {
-			return false
-		}
-		last = c
-	}
-	return last != '.'
 }
 
 // Classes of characters: one table and one comparison an octet.
