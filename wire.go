@@ -126,7 +126,7 @@ func (w *wire) takeLocked(r smtp.Reply) bool {
 	}
 	e := w.expected.pop()
 	w.farewell = nil
-	if !fits(e.verb, r) {
+	if !e.fits(r) {
 		bad := w.failure(verbNames[e.verb], errors.New("this reply cannot answer the command: replies and commands are out of step"))
 		bad.Reply = replyFrom(r)
 		w.outOfStepLocked(bad)

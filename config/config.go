@@ -63,7 +63,7 @@ func (c *Config) Push(name, text string) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.setLocked(append(c.layers[:len(c.layers):len(c.layers)], layers...))
+	c.setLocked(append(c.layers, layers...))
 	return nil
 }
 
@@ -86,7 +86,7 @@ func (c *Config) Pop(name string) error {
 	return fmt.Errorf("%w: %q; there are: %s", ErrNoOverlay, name, names(c.layers))
 }
 
-// setLocked puts a new stack in force. The old slice is never written to.
+// setLocked puts a new stack in force.
 func (c *Config) setLocked(layers []layer) {
 	c.layers = layers
 	c.view.Store(newView(layers))

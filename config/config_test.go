@@ -60,6 +60,10 @@ func TestPushPop(t *testing.T) {
 	}
 	pop("b")
 	user("a1")
+	push("", "[mta]\nsmtp_user: nameless\n")
+	user("nameless")
+	pop("")
+	user("a1")
 	pop("mailman.cfg")
 	user("")
 }
@@ -202,6 +206,14 @@ func TestFind(t *testing.T) {
 	if err != nil || c.Get("mta", "smtp_host") != "home" || c.File() != path {
 		t.Errorf("$HOME/.mailman.cfg: %v, %v", c, err)
 	}
+	homeless := Options{Environ: []string{"HOME=" + os.DevNull}}
+	if _, err := homeless.find(); err != nil {
+		t.Errorf("a home that is no directory: %v", err)
+	}
+	unsearchable := Options{Environ: []string{"HOME=/" + strings.Repeat("x", 5000)}} // ENAMETOOLONG, whoever runs the test
+	if file, err := unsearchable.find(); err == nil || !strings.Contains(err.Error(), "name another with -C") {
+		t.Errorf("a place that cannot be looked at: %q, %v", file, err)
+	}
 	missing := filepath.Join(t.TempDir(), "none.cfg")
 	for _, o := range []Options{{File: missing}, {Environ: []string{"MAILMAN_CONFIG_FILE=" + missing}}} {
 		if _, err := Load(o); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), missing) {
@@ -261,6 +273,7 @@ func TestNearest(t *testing.T) {
 		{"mta", "max_sessions", "max_sessions_per_connection"},
 		{"mta", "smtp_server", ""}, // two letters from smtp_user, and something else
 		{"mta", "host", ""},
+		{"mta", "verp", ""}, // the beginning of too many
 		{"devmode", "recipents", "recipient"},
 		{"postrider", "timeout_conect", "timeout_connect"},
 		{"mta", strings.Repeat("smtp_host", 10), ""},
@@ -274,6 +287,21 @@ func TestNearest(t *testing.T) {
 		if got := nearest(word, sectionNames()); got != want {
 			t.Errorf("[%s]: %q, want %q", word, got, want)
 		}
+	}
+}
+
+// Names and values come from a file and end up on a terminal.
+func TestErrorsAreLegible(t *testing.T) {
+	c, err := Parse("a\x1b[2J.cfg", "[mta]\n\x1b[31mred: x\nsmtp_port: \x1b]0;"+strings.Repeat("x", 5000)+"\n"+strings.Repeat("k", 5000)+": x\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := warned(c)
+	if strings.ContainsAny(got, "\x1b") || !strings.Contains(got, `"\x1b[31mred"`) || !strings.Contains(got, `"a\x1b[2J.cfg"`) {
+		t.Errorf("warnings:\n%q", got)
+	}
+	if len(got) > 1000 {
+		t.Errorf("%d bytes of warnings", len(got))
 	}
 }
 

@@ -188,6 +188,8 @@ func extended(dir, path string) string {
 
 // environment makes a document of the POSTRIDER_ variables, nil if there are none.
 func environment(environ []string) *document {
+	// A document like a file's, so that merging, warnings and Pop need to know
+	// nothing of variables; each entry has the name of its own for errors.
 	doc := &document{source: "environment"}
 	known := variables()
 	for _, v := range environ {
@@ -196,6 +198,8 @@ func environment(environ []string) *document {
 			continue
 		}
 		if at, ok := known[name]; ok {
+			// Stripped as a file's values are: a secret that was mounted as a
+			// variable often ends in a newline. smtp_pass_file keeps blanks.
 			doc.block(at.section, 0).set(&entry{key: at.key, value: strip(value), source: "$" + name})
 		} else {
 			doc.warnings = append(doc.warnings, &Error{Source: "$" + name, Problem: unknownVariable(name, known)})
@@ -240,7 +244,9 @@ func unknownVariable(name string, known map[string]keyPath) string {
 	return "unknown variable, which is ignored"
 }
 
-// overrides makes a document of the caller's flags, nil if there are none.
+// overrides makes a document of the caller's flags, nil if there are none. An
+// unknown key is an error here and not a warning: the caller knows the schema, and
+// who typed the flag is looking at the screen.
 func overrides(values map[string]string) (*document, error) {
 	if len(values) == 0 {
 		return nil, nil

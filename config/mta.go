@@ -89,6 +89,7 @@ type mta struct {
 
 // get reads a value with one of the view's conversions.
 func get[T any](m *mta, as func(section, key string) (T, error), section, key string) T {
+	// Going on after a mistake is safe: MTA gives out nothing if there was one.
 	value, err := as(section, key)
 	if err != nil {
 		m.errs = append(m.errs, err)
@@ -108,9 +109,9 @@ func (m *mta) address() string {
 	host, port := m.text("mta", "smtp_host"), get(m, m.view.integer, "mta", "smtp_port")
 	_, notNumeric := netip.ParseAddr(strings.Trim(host, "[]"))
 	switch {
-	case host == "":
+	case host == "": // Mailman would fail at every message (fact 45)
 		m.wrong("mta", "smtp_host", "it is empty; want the name or the address of the MTA")
-	case strings.HasPrefix(host, "unix:"):
+	case strings.HasPrefix(host, "unix:"): // ours; a socket has no port
 		return host
 	case port < 0 || port > 65535:
 		m.errs = append(m.errs, m.view.unfit("mta", "smtp_port", "a port, 1 to 65535, or 0 for the usual one"))
@@ -150,6 +151,8 @@ func (m *mta) idleTimeout() time.Duration {
 	return d
 }
 
+// timeouts: package postrider takes 0 for its default, which nobody means who
+// writes 0s.
 func (m *mta) timeouts(t *postrider.Timeouts) {
 	for _, f := range [...]struct {
 		key   string
@@ -178,7 +181,8 @@ func (m *mta) timeouts(t *postrider.Timeouts) {
 	}
 }
 
-// devmode finds out at once what Redirect could only refuse to do.
+// devmode finds out at once what Redirect could only refuse to do, and says it
+// with the file and line that Redirect has no means to say.
 func (m *mta) devmode() {
 	if get(m, m.view.boolean, "devmode", "enabled") && m.text("devmode", "recipient") == "" {
 		m.errs = append(m.errs, m.view.noRecipient())

@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -278,27 +277,24 @@ func TestDeliveryKeys(t *testing.T) {
 	}
 }
 
-// A relative ca_file of the environment starts where the program runs, one of a
-// pushed text too.
+// A relative file name of a text with a path starts at that path; one of the
+// environment, or of a pushed text without a path, where the program runs.
 func TestRelativeFiles(t *testing.T) {
 	c, err := Load(Options{File: os.DevNull, Environ: []string{"POSTRIDER_CA_FILE=ca.pem"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []string
-	for _, push := range []string{"", "x", "/etc/x.cfg"} {
-		if push != "" {
-			if err := c.Push(push, "[postrider]\nca_file: ca.pem\n"); err != nil {
-				t.Fatal(err)
-			}
+	caFile := func(want string) {
+		t.Helper()
+		if cfg, err := c.MTA(t.Context()); err != nil || filepath.ToSlash(cfg.CAFile) != want {
+			t.Errorf("ca_file is %q, %v; want %q", cfg.CAFile, err, want)
 		}
-		cfg, err := c.MTA(t.Context())
-		if err != nil {
+	}
+	caFile("ca.pem")
+	for _, push := range [][3]string{{"x", "x.pem", "x.pem"}, {"/etc/x.cfg", "x.pem", "/etc/x.pem"}, {"/etc/x.cfg", "/y.pem", "/y.pem"}, {"/etc/x.cfg", "", ""}} {
+		if err := c.Push(push[0], "[postrider]\nca_file: "+push[1]+"\n"); err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, filepath.ToSlash(cfg.CAFile))
-	}
-	if want := []string{"ca.pem", "ca.pem", "/etc/ca.pem"}; !slices.Equal(got, want) {
-		t.Errorf("files %q, want %q", got, want)
+		caFile(push[2])
 	}
 }

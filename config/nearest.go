@@ -13,6 +13,8 @@ func nearest(word string, candidates []string) string {
 		return ""
 	}
 	lower := strings.ToLower(strings.TrimSpace(word))
+	// Only strictly nearer ones replace the best, so that of equals the first, in
+	// the schema's order, is named every time.
 	_, own, _ := cutLast("."+lower, ".")
 	best, least := "", max(1, len(own)/4)+1
 	for _, c := range candidates {

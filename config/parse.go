@@ -133,6 +133,8 @@ func (p *parser) line(n int, line string) bool {
 	case trimmed[0] == '#' || trimmed[0] == ';':
 		return true // inside a value too, without leaving a line there
 	}
+	// An entry that is open takes whatever is indented deeper than it, even what
+	// looks like a header or a key.
 	indent := indentation(line)
 	if p.entry != nil && indent > p.indent {
 		p.entry.lines = append(p.entry.lines, trimmed)
@@ -236,7 +238,7 @@ func (b *block) join() {
 func (d *document) inherit() {
 	for _, b := range d.blocks {
 		for _, e := range d.defaults.entries {
-			if b.name != "meta" && b.index[e.key] == nil {
+			if b.index[e.key] == nil {
 				inherited := *e
 				inherited.inherited = true
 				b.set(&inherited)

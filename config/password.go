@@ -37,6 +37,8 @@ func (v *view) password(ctx context.Context) (postrider.Secret, error) {
 			from, top = at, s
 		}
 	}
+	// The file or the command of the layer that won, and no other: a lower one
+	// that fails is nobody's business any more.
 	word, err := top.value, error(nil)
 	switch from.key {
 	case "smtp_pass_file":
@@ -75,6 +77,7 @@ func passwordOfCommand(ctx context.Context, command string) (string, error) {
 		shell = []string{"cmd", "/C"}
 	}
 	var out clipped
+	// Standard input stays empty: it may be the message that is to be sent.
 	cmd := exec.CommandContext(ctx, shell[0], shell[1], command)
 	cmd.Stdout = &out
 	cmd.WaitDelay = time.Second // a grandchild may hold the pipe open
@@ -82,7 +85,7 @@ func passwordOfCommand(ctx context.Context, command string) (string, error) {
 	switch {
 	case ctx.Err() != nil:
 		return "", fmt.Errorf("the command was stopped after %v at the most: %w", commandTimeout, ctx.Err())
-	case err != nil:
+	case err != nil: // also when it printed something: that may be half a password
 		return "", fmt.Errorf("the command failed, run it by hand to see why: %w", err)
 	}
 	return firstLine(out.kept)

@@ -279,7 +279,7 @@ func extending(t *testing.T, files ...string) string {
 func TestExtends(t *testing.T) {
 	path := extending(t,
 		"other.cfg", "[mta]\nsmtp_host: other\nsmtp_user: other\nsmtp_port: 1\n",
-		"base.cfg", "[meta]\nextends: other.cfg\n[mta]\nsmtp_host: base\nsmtp_port: 2\n",
+		"base.cfg", "[meta]\nextends: DIR/other.cfg\n[mta]\nsmtp_host: base\nsmtp_port: 2\n",
 		"sub/mid.cfg", "[meta]\nextends: ../base.cfg\n[mta]\nsmtp_port: 3\n",
 		"user.cfg", "[meta]\nextends: sub/mid.cfg\n[mta]\nlmtp_host: user\n")
 	c, err := Load(Options{File: path})
@@ -321,6 +321,14 @@ func TestExtendsOverlay(t *testing.T) {
 	}
 	if got := c.String(); got != "config(mailman.cfg, base.cfg, auth)" {
 		t.Errorf("a failed Push left %s", got)
+	}
+}
+
+// [meta] is a section like others: [DEFAULT] reaches it.
+func TestExtendsByDefault(t *testing.T) {
+	path := extending(t, "base.cfg", "[mta]\nsmtp_host: base\n", "user.cfg", "[DEFAULT]\nextends: base.cfg\n[meta]\n")
+	if c, err := Load(Options{File: path}); err != nil || c.Get("mta", "smtp_host") != "base" {
+		t.Errorf("%v, %v", c, err)
 	}
 }
 

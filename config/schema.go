@@ -33,6 +33,7 @@ type sectionSpec struct {
 // they are not taken for mistakes. It is never changed.
 var schema = []sectionSpec{
 	{name: "mta", keys: []keySpec{
+		// incoming, lmtp_* and configuration are how mail comes in to Mailman.
 		{"incoming", "mailman.mta.postfix.LMTP", text},
 		{"outgoing", "mailman.mta.deliver.deliver", text},
 		{"smtp_host", "localhost", text},
@@ -44,9 +45,11 @@ var schema = []sectionSpec{
 		{"smtp_verify_hostname", "yes", boolean},
 		{"lmtp_host", "127.0.0.1", text},
 		{"lmtp_port", "8024", integer},
+		// Mailman 3.3.9 went down to 10 because an MTA that hangs up amid many
+		// recipients made it lose mail (fact 69); here they are Untried, not lost.
 		{"max_recipients", "500", integer},
 		{"max_sessions_per_connection", "0", integer},
-		{"max_delivery_threads", "0", integer},
+		{"max_delivery_threads", "0", integer}, // no code of Mailman reads it
 		{"delivery_retry_period", "5d", duration},
 		{"verp_delimiter", "+", text},
 		{"verp_format", "${bounces}+${local}=${domain}", text},
@@ -102,7 +105,9 @@ var schema = []sectionSpec{
 		{"refused", "$msgid post to $listname from $sender, $size bytes, $refused failures", text},
 		{"failure", "$msgid delivery to $recip failed with code $smtpcode, $smtpmsg", text},
 	}},
+	// Read before there are layers, by extends; here so that its slips are seen.
 	{name: "meta", keys: []keySpec{{"extends", "", text}}},
+	// Of Mailman's own sections the keys that a delivery needs defaults of.
 	{name: "mailman", open: true, keys: []keySpec{{"site_owner", "changeme@example.com", text}}},
 	{name: "runner.out", open: true, keys: []keySpec{{"sleep_time", "1s", duration}}},
 	{name: "runner.retry", open: true, keys: []keySpec{{"sleep_time", "15m", duration}}},

@@ -45,7 +45,9 @@ func (v *view) secureMode(section, key string) (postrider.SecureMode, error) {
 	return convert(v, section, key, secureMode, asSecureMode)
 }
 
-// convert reads a value with one of the conversions below.
+// convert reads a value with one of the conversions below. They answer ok and
+// not an error: what is wanted is said once, by wants, and where it was found is
+// known here.
 func convert[T any](v *view, section, key string, k kind, as func(string) (T, bool)) (T, error) {
 	s, known := v.values[section][key]
 	if !known {
@@ -62,6 +64,7 @@ func convert[T any](v *view, section, key string, k kind, as func(string) (T, bo
 // unfit is the error for a value that is not what its key wants.
 func (v *view) unfit(section, key, wants string) *Error {
 	s := v.values[section][key]
+	// Quoted, so that blanks and control characters can be seen and do no harm.
 	found := strconv.Quote(s.value)
 	switch {
 	case isSecret(section, key):
@@ -145,6 +148,7 @@ func asDuration(value string) (time.Duration, bool) {
 		letter byte
 		size   time.Duration
 	}{{'w', 7 * 24 * time.Hour}, {'d', 24 * time.Hour}, {'h', time.Hour}, {'m', time.Minute}, {'s', time.Second}} {
+		// Going through the units in order, each once, is what refuses 2d1w and 1d1d.
 		n := len(rest) - len(strings.TrimLeft(rest, "0123456789."))
 		if n == 0 || n == len(rest) || rest[n] != u.letter {
 			continue

@@ -25,6 +25,7 @@ func newView(layers []layer) *view {
 			v.set(s.name, k.name, setting{value: k.def})
 		}
 	}
+	// From the bottom up, so that what lies above is written over what is below.
 	for i, l := range layers {
 		v.merge(i+1, l.doc)
 	}
@@ -50,6 +51,7 @@ func (v *view) merge(layer int, d *document) {
 			continue
 		}
 		for _, e := range b.entries {
+			// What [DEFAULT] hands down fits where it fits; see warnDefaults.
 			if s.knows(e.key) {
 				v.set(b.name, e.key, setting{e.value, e.source, e.line, d.dir, layer})
 			} else if !e.inherited {
@@ -89,8 +91,10 @@ func unknownSection(name string) string {
 	return "unknown section, which is ignored"
 }
 
+// unknownKey looks for the name in the other sections before it looks for a
+// similar one in this: a key in the wrong place is the commoner slip with ours.
 func unknownKey(s *sectionSpec, key string) string {
-	if h := home(key); h != "" && h != s.name {
+	if h := home(key); h != "" {
 		return fmt.Sprintf("unknown key; it belongs in [%s]", h)
 	}
 	if n := nearest(key, s.keyNames()); n != "" {
