@@ -50,7 +50,7 @@
 //	enabled                       no; every recipient is replaced
 //	recipient                     empty; the address that gets it all
 //
-// [postrider]:
+// The section postrider, which is ours:
 //
 //	server_name                   empty; the name in the server's certificate,
 //	                              where that is not smtp_host
@@ -70,7 +70,7 @@
 //	idle_timeout                  empty; 0s is no limit
 //	max_age                       0s; 0s is no limit
 //
-// An empty value of [postrider] leaves the choice to package postrider. A
+// An empty value there leaves the choice to package postrider. A
 // relative file name is looked for beside the file that says it. Sections that
 // only Mailman needs are kept without judgement. Booleans, numbers and times
 // are written as Mailman writes them: yes, 25, 1d12h ([Config.Duration]).

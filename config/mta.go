@@ -13,7 +13,7 @@ import (
 	"github.com/postrider/postrider"
 )
 
-// MTA says how to reach the MTA of [mta], with what [postrider] adds. All
+// MTA says how to reach the MTA of [mta], with what the section postrider adds. All
 // mistakes in those sections are reported together. The context bounds the
 // command that gives the password, if there is one; it is run once, now, and
 // only if there is a user to log in.
