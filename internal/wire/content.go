@@ -38,28 +38,26 @@ type Repairer struct {
 
 // Append appends the repaired src to dst. src may be cut anywhere.
 func (r *Repairer) Append(dst, src []byte) []byte {
+	if r.afterCR && len(src) > 0 {
+		src, r.afterCR = bytes.TrimPrefix(src, []byte{'\n'}), false
+	}
 	for len(src) > 0 {
-		if r.afterCR && src[0] == '\n' {
-			src = src[1:]
-			r.afterCR = false
-			continue
+		line, rest, ended := bytes.Cut(src, []byte{'\n'})
+		if ended {
+			line = bytes.TrimSuffix(line, []byte{'\r'})
 		}
-		r.afterCR = false
-		line, end := src, -1
-		if i := bytes.IndexByte(src, '\n'); i >= 0 {
-			line, end = src[:i], i
-		}
-		if i := bytes.IndexByte(line, '\r'); i >= 0 {
-			line, end = src[:i], i
+		// The CRs that are left stand alone. They are looked for within the line, so
+		// that a content of nothing but CRs is not searched for an LF at each of them.
+		for i := bytes.IndexByte(line, '\r'); i >= 0; i = bytes.IndexByte(line, '\r') {
+			dst = append(append(dst, line[:i]...), '\r', '\n')
+			line = line[i+1:]
 		}
 		dst = append(dst, line...)
-		if end < 0 {
-			r.midLine = true
-			return dst
+		if ended {
+			dst = append(dst, '\r', '\n')
 		}
-		dst = append(dst, '\r', '\n')
-		r.midLine, r.afterCR = false, src[end] == '\r'
-		src = src[end+1:]
+		r.midLine, r.afterCR = !ended && len(line) > 0, !ended && len(line) == 0
+		src = rest
 	}
 	return dst
 }
