@@ -79,7 +79,7 @@
 //
 // POSTRIDER_, the section, an underscore and the key, in capitals, set a value
 // for any key above: POSTRIDER_MTA_SMTP_HOST, POSTRIDER_DEVMODE_ENABLED. The
-// section [postrider] is left out: POSTRIDER_SERVER_NAME. A dot becomes an
+// section postrider is left out: POSTRIDER_SERVER_NAME. A dot becomes an
 // underscore: POSTRIDER_LOGGING_SMTP_EVERY.
 //
 // # Mistakes
