@@ -86,22 +86,31 @@ func (c *conn) answer(v verb, line []byte, own string) bool {
 // send gives the answer, and reports whether the connection goes on.
 func (c *conn) send(p plan) bool {
 	if p.fault == nil {
-		c.append(p)
+		c.owe(p, Whole)
 		return !c.last421(p.text)
 	}
 	f := p.fault
 	if f.Delay > 0 && !c.pause(f.Delay) {
 		return false
 	}
-	switch f.Answer {
-	case Whole:
-		c.append(p)
-	case Half:
-		before := len(c.out)
-		c.append(p)
-		c.out = c.out[:before+(len(c.out)-before)/2]
-	}
+	c.owe(p, f.Answer)
 	return c.aftermath(f.Then, p.text)
+}
+
+// owe puts a reply, or as much of it as is wanted, behind those that are to be
+// written.
+func (c *conn) owe(p plan, much Answer) {
+	before := len(c.out)
+	c.append(p)
+	switch much {
+	case Half:
+		c.out = c.out[:before+(len(c.out)-before)/2]
+	case None:
+		c.out = c.out[:before]
+	}
+	if c.transcript != nil {
+		c.note('S', string(c.out[before:]))
+	}
 }
 
 // last421 closes the connection behind a reply that says so.
@@ -134,13 +143,9 @@ func (c *conn) aftermath(then Then, text string) bool {
 	return false
 }
 
-// append puts a reply behind those that are owed. The reply of a fault is sent
-// as it is; of the server's own the enhanced code is left out where it was not
-// offered (RFC 2034 §3).
+// append puts a reply into its form. That of a fault is sent as it is; from the
+// server's own the enhanced code is taken where it was not offered (RFC 2034 §3).
 func (c *conn) append(p plan) {
-	if c.transcript != nil {
-		c.note('S', p.text)
-	}
 	if p.raw {
 		text := strings.ReplaceAll(strings.ReplaceAll(p.text, "\r\n", "\n"), "\n", "\r\n")
 		c.out = append(append(c.out, text...), "\r\n"...)

@@ -226,6 +226,6 @@ func (c *conn) flush() error {
 
 // depart says a last word and ends the connection.
 func (c *conn) depart(text string) {
-	c.append(plan{text: text})
+	c.owe(plan{text: text}, Whole)
 	c.finish()
 }
