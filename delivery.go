@@ -25,6 +25,7 @@ type delivery struct {
 	pending      []int // indexes of recipients that wait for a transaction
 	outcomes     []Outcome
 	transactions []Transaction
+	wire         *wire         // of the transaction that ended last
 	inFlight     int           // transactions begun and not ended
 	resent       bool          // a transaction met a wire's failure and is being repeated
 	abandoned    bool          // its Send has returned before the end: the context was done
@@ -188,14 +189,14 @@ func (d *delivery) result(address string) (*Result, error) {
 	if r.Count(Accepted) > 0 {
 		return r, nil
 	}
-	return r, refusalError(r.Outcomes, address)
+	return r, d.refusalError(address)
 }
 
 // refusalError says that nobody was accepted, with the reason of the one that
 // leaves most hope: a deferred recipient before a refused one.
-func refusalError(outcomes []Outcome, address string) *Error {
-	o := outcomes[0]
-	for _, other := range outcomes[1:] {
+func (d *delivery) refusalError(address string) *Error {
+	o := d.outcomes[0]
+	for _, other := range d.outcomes[1:] {
 		if o.State == Refused && other.State == Deferred {
 			o = other
 		}
@@ -203,8 +204,8 @@ func refusalError(outcomes []Outcome, address string) *Error {
 	e := &Error{Stage: o.Stage, Command: stageCommands[o.Stage], Reply: o.Reply, Err: o.Err}
 	if o.Stage != StageLocal {
 		e.Address = address
-		e.Hint = hintFor(e, nil)
 	}
+	e.Hint = hintFor(e, d.wire)
 	return e
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -254,37 +255,24 @@ func (c *Connection) settleLocked(tx *transaction) {
 	if tx.final.Code != 0 {
 		d.resent = false
 	}
-	queued := len(d.pending) > 0
 	told := Transaction{Wire: tx.wire.id, Recipients: len(tx.rcpts), Reply: tx.lastReply()}
-	outcomes := make([]Outcome, len(tx.rcpts))
-	var again []int
-	undecided := false
-	for k, i := range tx.rcpts {
-		o, next := tx.outcome(k, tx.begun())
-		outcomes[k] = o
-		if next && d.givenUp == nil {
-			again = append(again, i)
-		}
-		undecided = undecided || o.State == Untried
-	}
+	outcomes, putOff := tx.outcomes()
 	c.settled = append(c.settled, settlement{told: told, outcomes: outcomes})
 	if d.abandoned {
 		return // its Send has returned what was known then
 	}
-	d.transactions = append(d.transactions, told)
-	resend := undecided && c.resendLocked(tx)
+	d.transactions, d.wire = append(d.transactions, told), tx.wire
+	queued := len(d.pending) > 0
+	resend := slices.ContainsFunc(outcomes, isUntried) && c.resendLocked(tx)
 	for k, i := range tx.rcpts {
 		d.outcomes[i] = outcomes[k]
-		switch outcomes[k].State {
-		case Untried, Unknown:
-			if resend && outcomes[k].State == Untried {
-				again = append(again, i)
-			} else {
-				d.note(outcomes[k].Err.(*Error))
-			}
+		switch undecided := outcomes[k].State == Untried || outcomes[k].State == Unknown; {
+		case resend && isUntried(outcomes[k]), putOff[k] && d.givenUp == nil:
+			d.pending = append(d.pending, i)
+		case undecided:
+			d.note(outcomes[k].Err.(*Error))
 		}
 	}
-	d.pending = append(d.pending, again...)
 	if d.givenUp != nil {
 		d.fail(d.givenUp)
 	}
@@ -296,6 +284,8 @@ func (c *Connection) settleLocked(tx *transaction) {
 		c.finishLocked(d)
 	}
 }
+
+func isUntried(o Outcome) bool { return o.State == Untried }
 
 // resendLocked decides whether the undecided recipients of a transaction are sent
 // to again on another wire. That must be safe (mayResend), the wire must have
@@ -337,7 +327,7 @@ func (c *Connection) leaveWire(w *wire) {
 	c.mu.Lock()
 	w.quitting = w.err == nil
 	c.mu.Unlock()
-	if w.caps.Pipelining {
+	if w.quitting && w.caps.Pipelining {
 		w.say(expectation{verb: verbQuit}, "QUIT\r\n") // behind what is in flight; it is last in its group (RFC 2920 §3.1)
 	}
 	if w.await(func() bool { return len(w.inFlight) == 0 }) {
@@ -485,22 +475,14 @@ func (c *Connection) breakOff(err *Error, until *delivery) {
 	if until == nil {
 		c.closed = true
 	}
-	var rest []*delivery
-	for c.queue.len() > 0 {
+	for c.queue.len() > 0 && c.queue.front() != until {
 		d := c.queue.pop()
-		if d == until {
-			rest = append(rest, d)
-			break
-		}
 		if !d.quit {
 			d.fail(err)
 		}
 		if d.inFlight == 0 {
 			c.finishLocked(d)
 		}
-	}
-	for i := len(rest) - 1; i >= 0; i-- {
-		c.queue.unpop(rest[i])
 	}
 	if c.cancelOpen != nil {
 		c.cancelOpen()

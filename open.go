@@ -25,10 +25,6 @@ func (c *Connection) open(ctx context.Context, id int) (*wire, *Error) {
 	}
 	stop := context.AfterFunc(ctx, func() { w.raw.Close() })
 	err := w.introduce(ctx)
-	if err == nil && w.in.Buffered() > 0 {
-		// It would be taken for the reply to MAIL, and every reply for the one before.
-		err = w.openError(hint.Hello, smtp.Reply{}, errors.New("the server said more than it was asked"))
-	}
 	if !stop() && err == nil {
 		err = w.openError(hint.Greeting, smtp.Reply{}, context.Cause(ctx))
 	}

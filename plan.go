@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/postrider/postrider/internal/hint"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -82,7 +83,7 @@ func (w *wire) takesDomain(domain string) bool {
 func (w *wire) judgeLocked(d *delivery) {
 	everybody := func(int) bool { return true }
 	if limit := w.caps.Size; limit > 0 && d.body.least > limit {
-		d.refuse(everybody, fmt.Errorf("the message has %d octets, and %s takes at most %d (its SIZE)", d.body.least, w.address, limit))
+		d.refuse(everybody, fmt.Errorf("%w: it has %d octets, and %s takes at most %d (SIZE)", hint.ErrTooBig, d.body.least, w.address, limit))
 	}
 	if d.body.spent {
 		d.fail(&Error{Stage: StageLocal, Command: "content", Err: errReadOnce})
@@ -90,7 +91,7 @@ func (w *wire) judgeLocked(d *delivery) {
 	if w.caps.SMTPUTF8 {
 		return
 	}
-	err := fmt.Errorf("the address is not ASCII, and %s does not offer SMTPUTF8", w.address)
+	err := fmt.Errorf("%s: %w", w.address, hint.ErrNoSMTPUTF8)
 	if d.from.needsUTF8() {
 		d.refuse(everybody, fmt.Errorf("sender %q: %w", d.from.address, err))
 	}

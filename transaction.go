@@ -151,6 +151,16 @@ func (tx *transaction) outcome(k int, begun bool) (o Outcome, again bool) {
 	return tx.undecided(o, begun), false
 }
 
+// outcomes gives those of all recipients, and which of them were put off to another
+// transaction.
+func (tx *transaction) outcomes() (all []Outcome, putOff []bool) {
+	all, putOff = make([]Outcome, len(tx.rcpts)), make([]bool, len(tx.rcpts))
+	for k := range tx.rcpts {
+		all[k], putOff[k] = tx.outcome(k, tx.begun())
+	}
+	return all, putOff
+}
+
 func (o Outcome) decide(s Stage, r smtp.Reply) Outcome {
 	o.Stage, o.Reply = s, replyFrom(r)
 	switch r.Code / 100 {

@@ -291,5 +291,6 @@ func (w *wire) failure(command string, err error) *Error {
 	if w.expected.len() > 0 {
 		e.Stage = w.expected.front().verb.stage()
 	}
+	e.Hint = hintFor(e, w)
 	return e
 }
