@@ -179,7 +179,7 @@ var modeWords = [...]string{"smtp", "smtps", "starttls"}
 // "smtp" is [Insecure], "smtps" is [ImplicitTLS], "starttls" is [StartTLS].
 func ParseSecureMode(word string) (SecureMode, error) {
 	for i, w := range modeWords {
-		if strings.EqualFold(word, w) {
+		if strings.ToLower(word) == w {
 			return SecureMode(i), nil
 		}
 	}
