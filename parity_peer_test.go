@@ -90,6 +90,15 @@ func (p *peer) hear(beginnings ...string) (last string) {
 	return last
 }
 
+// line reads a line, whatever it is.
+func (p *peer) line() string {
+	line, err := p.in.ReadString('\n')
+	if err != nil {
+		p.t.Errorf("heard %q, %v; want a line", line, err)
+	}
+	return strings.TrimRight(line, "\r\n")
+}
+
 // message hears the usual message from MAIL to the dot, command by command.
 func (p *peer) message() {
 	p.hear("MAIL")
