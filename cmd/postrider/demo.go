@@ -1,0 +1,315 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/smtptest"
+)
+
+// demoCmd is postrider demo.
+type demoCmd struct {
+	Mode            mode `default:"starttls" placeholder:"smtp|smtps|starttls" help:"No TLS, TLS from the start, or STARTTLS. Default: ${default}."`
+	MaxTransactions int  `default:"2" placeholder:"N" help:"After how many transactions the connection changes its wire; 0 is never. Default: ${default}."`
+	Verbose         bool `short:"v" help:"Show the dialogue on standard error."`
+}
+
+// Help is the long part of the help text.
+func (*demoCmd) Help() string {
+	return `
+Starts a test MTA on a free port that only this machine can reach, sends five
+messages to a list of four members through one Connection, shows what became of
+every recipient, and compares that with what the MTA received. No mail leaves this
+machine. The exit status is 0 if everything is as it must be, else 70.
+
+Examples:
+
+  postrider demo
+  postrider demo --mode smtp -v
+`
+}
+
+// Validate finds what is wrong with the command line itself.
+func (c *demoCmd) Validate() error {
+	if c.MaxTransactions < 0 {
+		return errors.New("--max-transactions: write a number from 0")
+	}
+	return nil
+}
+
+//go:embed testdata/mailing
+var mailingFiles embed.FS
+
+const (
+	demoSender  = "riders-bounces@example.com"
+	demoUnknown = "dora@example.com" // whom the MTA does not know
+)
+
+// post is one message of the mailing.
+type post struct {
+	name    string
+	content []byte
+	result  *postrider.Result
+}
+
+// mailing is what the demo sends.
+type mailing struct {
+	members []string
+	posts   []*post
+}
+
+func loadMailing(files fs.FS) (*mailing, error) {
+	dir, err := fs.Sub(files, "testdata/mailing")
+	if err != nil {
+		return nil, err
+	}
+	members, err := fs.ReadFile(dir, "members.txt")
+	if err != nil {
+		return nil, err
+	}
+	m := &mailing{members: strings.Fields(string(members))}
+	names, err := fs.Glob(dir, "*.eml")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		content, err := fs.ReadFile(dir, name)
+		if err != nil {
+			return nil, err
+		}
+		m.posts = append(m.posts, &post{name: name, content: content})
+	}
+	return m, nil
+}
+
+// Run sends the mailing, shows it, and checks it.
+func (c *demoCmd) Run(ctx context.Context, std streams) error {
+	m, err := loadMailing(mailingFiles)
+	if err != nil {
+		return err
+	}
+	s := smtptest.NewUnstartedServer()
+	s.Mode = postrider.SecureMode(c.Mode)
+	s.Faults = []smtptest.Fault{{Command: "RCPT", Address: demoUnknown, Reply: "550 5.1.1 Nobody here by that name"}}
+	s.Log = std.warn
+	s.Start()
+	defer s.Close()
+
+	c.introduce(std.out, m, s)
+	stats, err := c.send(ctx, std, m, s)
+	if err != nil {
+		return fail(exitSoftware, err)
+	}
+	s.Close()
+	return c.conclude(std.out, m.compare(c.MaxTransactions, s, stats))
+}
+
+func (c *demoCmd) introduce(w io.Writer, m *mailing, s *smtptest.Server) {
+	limit := fmt.Sprintf("after %d transactions it changes to a new one.", c.MaxTransactions)
+	if c.MaxTransactions == 0 {
+		limit = "it keeps that for as long as it can."
+	}
+	fmt.Fprintf(w, `A mailing: %d messages to %d members, through one Connection.
+
+The MTA is a test server on %s (%v). Only this machine can reach it, and
+no mail leaves it. The Connection opens a wire, which is one TCP connection, when the
+first message is sent; %s
+Each message is one transaction: MAIL, RCPT for every member, the content, and one reply.
+The MTA does not know %s, to show what a refusal looks like.
+`, len(m.posts), len(m.members), s.Addr, s.Mode, limit, demoUnknown)
+}
+
+// send sends the mailing through one Connection.
+func (c *demoCmd) send(ctx context.Context, std streams, m *mailing, s *smtptest.Server) (postrider.Stats, error) {
+	cfg := s.Config()
+	cfg.MaxTransactions = c.MaxTransactions
+	cfg.LocalName = "localhost"
+	wires := &wireLog{tls: map[int]string{}}
+	cfg.Trace = &postrider.Trace{}
+	if c.Verbose {
+		cfg.Trace = newDialogue(std.err)
+	}
+	wires.listen(cfg.Trace)
+	conn, err := postrider.NewConnection(cfg)
+	if err != nil {
+		return postrider.Stats{}, err
+	}
+	defer conn.Close()
+	progress := newProgress(std.err, len(m.posts))
+	for i, p := range m.posts {
+		progress.show(i)
+		p.result, err = conn.Send(ctx, &postrider.Message{From: demoSender, To: m.members, Content: postrider.Bytes(p.content)})
+		progress.clear()
+		wires.print(std.out, p, i+1)
+		if err != nil {
+			return postrider.Stats{}, err
+		}
+	}
+	return conn.Stats(), conn.Quit(ctx)
+}
+
+// wireLog remembers how each wire was opened, and shows messages below theirs.
+type wireLog struct {
+	mu    sync.Mutex // the hooks run on the connection's goroutines
+	tls   map[int]string
+	shown int // the newest wire that was shown
+}
+
+// listen adds a hook for TLS before the one that is there.
+func (l *wireLog) listen(t *postrider.Trace) {
+	next := t.TLSDone
+	t.TLSDone = func(wire int, state tls.ConnectionState, err error) {
+		if err == nil {
+			l.mu.Lock()
+			l.tls[wire] = tls.VersionName(state.Version)
+			if state.DidResume {
+				l.tls[wire] += ", the session of the wire before resumed"
+			}
+			l.mu.Unlock()
+		}
+		if next != nil {
+			next(wire, state, err)
+		}
+	}
+}
+
+func (l *wireLog) print(w io.Writer, p *post, number int) {
+	for _, t := range p.result.Transactions {
+		if t.Wire != l.shown {
+			l.shown = t.Wire
+			fmt.Fprintf(w, "\nwire %d%s\n", t.Wire, l.describe(t.Wire))
+		}
+		fmt.Fprintf(w, "  message %d, %s (%d octets): %s\n", number, p.name, len(p.content), t.Reply)
+	}
+	for _, o := range p.result.Outcomes {
+		fmt.Fprintf(w, "    %-9s %s", o.State, o.Recipient)
+		if o.State != postrider.Accepted {
+			fmt.Fprintf(w, ": %s", o.Reply)
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func (l *wireLog) describe(wire int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tls[wire] == "" {
+		return ", no TLS"
+	}
+	return ", " + l.tls[wire]
+}
+
+// progress is a line on a terminal that is overwritten; elsewhere it is nothing.
+type progress struct {
+	w     io.Writer
+	total int
+}
+
+func newProgress(w io.Writer, total int) *progress {
+	if !terminal(w) {
+		w = io.Discard
+	}
+	return &progress{w, total}
+}
+
+func (p *progress) show(done int) {
+	bar := strings.Repeat("=", done) + strings.Repeat("-", p.total-done)
+	fmt.Fprintf(p.w, "\r[%s] %d of %d sent", bar, done, p.total)
+}
+
+// clear takes the line away, so that others can be printed.
+func (p *progress) clear() { fmt.Fprint(p.w, "\r\x1b[K") }
+
+// check is a figure as it must be, and as it is.
+type check struct {
+	what      string
+	want, got int
+}
+
+// compare holds what was sent against what the MTA received. Its figures come
+// from the server, which knows nothing of the client's.
+func (m *mailing) compare(maxTransactions int, s *smtptest.Server, stats postrider.Stats) []check {
+	perWire := maxTransactions
+	if perWire == 0 {
+		perWire = len(m.posts)
+	}
+	got := s.Messages()
+	octets, equal, received := 0, 0, 0
+	for i, p := range m.posts {
+		octets += len(canonical(p.content))
+		if i < len(got) && m.same(p, got[i]) && got[i].Connection == i/perWire+1 && got[i].Transaction == i%perWire+1 {
+			equal++
+		}
+	}
+	for _, g := range got {
+		received += len(g.Content)
+	}
+	n := len(m.posts)
+	return []check{
+		{"TCP connections", (n + perWire - 1) / perWire, s.ConnectionCount()},
+		{"transactions", n, s.Transactions()},
+		{"messages", n, len(got)},
+		{"octets of content", octets, received},
+		{"messages that are octet for octet what was sent, on the wire that was expected", n, equal},
+		{"recipients accepted", n * (len(m.members) - 1), int(stats.Accepted)},
+		{"recipients refused", n, int(stats.Refused)},
+	}
+}
+
+// same reports whether a message arrived as it was sent, for all that know the
+// MTA, and whether its sender was told so.
+func (m *mailing) same(p *post, got *smtptest.Message) bool {
+	var accepted []string
+	for _, o := range p.result.Outcomes {
+		if o.State == postrider.Accepted {
+			accepted = append(accepted, o.Recipient)
+		}
+	}
+	known := slices.DeleteFunc(slices.Clone(m.members), func(a string) bool { return a == demoUnknown })
+	return got.From == demoSender && bytes.Equal(got.Content, canonical(p.content)) &&
+		slices.Equal(got.To, known) && slices.Equal(accepted, known)
+}
+
+// canonical is what SMTP makes of a text file: CRLF at the end of every line
+// (RFC 5321 §2.3.8).
+func canonical(text []byte) []byte {
+	lines := bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n"))
+	if !bytes.HasSuffix(lines, []byte("\n")) {
+		lines = append(lines, "\r\n"...)
+	}
+	return lines
+}
+
+// conclude shows the figures. Any that is not as it must be is an error.
+func (c *demoCmd) conclude(w io.Writer, checks []check) error {
+	fmt.Fprintln(w, "\nWhat the MTA counted:")
+	wrong := 0
+	for _, k := range checks {
+		verdict := ""
+		if k.got != k.want {
+			verdict = fmt.Sprintf("   WRONG, must be %d", k.want)
+			wrong++
+		}
+		fmt.Fprintf(w, "  %5d  %s%s\n", k.got, k.what, verdict)
+	}
+	if wrong > 0 {
+		return fail(exitSoftware, fmt.Errorf("%d of the figures are wrong", wrong))
+	}
+	fmt.Fprint(w, `
+All is as it must be. To go on by hand:
+
+  postrider sink --listen 127.0.0.1:2525
+  postrider send --server 127.0.0.1:2525 -v anne@example.com < message.eml
+`)
+	return nil
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/postrider/postrider"
+)
+
+// dialogue shows what is said on the wires: "> " before our commands, "< " before
+// the server's replies, "* " before what befell the connection. It does not ask
+// the library for credentials, so it cannot show them; of content it shows the
+// length.
+type dialogue struct {
+	mu      sync.Mutex // hooks are called from more than one goroutine
+	w       io.Writer
+	content int // octets that went out and were not told of yet
+	quit    int // the wire that was told QUIT
+}
+
+// newDialogue gives the hooks of a dialogue that is written to w.
+func newDialogue(w io.Writer) *postrider.Trace {
+	d := &dialogue{w: w}
+	return &postrider.Trace{
+		Dialed:          d.dialed,
+		TLSDone:         d.tlsDone,
+		Command:         d.command,
+		Reply:           d.reply,
+		Content:         d.sent,
+		TransactionDone: d.transactionDone,
+		WireClosed:      d.closed,
+	}
+}
+
+func (d *dialogue) line(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.content > 0 {
+		fmt.Fprintf(d.w, "> (%d octets of content)\n", d.content)
+		d.content = 0
+	}
+	fmt.Fprintf(d.w, format+"\n", args...)
+}
+
+func (d *dialogue) dialed(wire int, address string, took time.Duration, err error) {
+	if err != nil {
+		d.line("* no connection to %s: %s", address, printable(err.Error()))
+		return
+	}
+	d.line("* wire %d to %s, after %v", wire, address, took.Round(time.Microsecond))
+}
+
+func (d *dialogue) tlsDone(_ int, state tls.ConnectionState, err error) {
+	if err != nil {
+		d.line("* no TLS: %s", printable(err.Error()))
+		return
+	}
+	d.line("* %s, %s", tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite))
+}
+
+func (d *dialogue) command(wire int, line string) {
+	d.line("> %s", line)
+	if line == "QUIT" {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.quit = wire
+	}
+}
+
+// reply shows every line of a reply as it came.
+func (d *dialogue) reply(_ int, r postrider.Reply) {
+	lines := strings.Split(r.Text, "\n")
+	for i, text := range lines {
+		between := "-"
+		if i == len(lines)-1 {
+			between = " "
+		}
+		d.line("< %d%s%s", r.Code, between, printable(text))
+	}
+}
+
+func (d *dialogue) sent(_ int, octets []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.content += len(octets)
+}
+
+func (d *dialogue) transactionDone(t postrider.Transaction, outcomes []postrider.Outcome) {
+	accepted := 0
+	for _, o := range outcomes {
+		if o.State == postrider.Accepted {
+			accepted++
+		}
+	}
+	d.line("* %d of %d recipients accepted", accepted, t.Recipients)
+}
+
+// closed says how a wire ended. Behind a QUIT it is no loss that the server was
+// the first to hang up.
+func (d *dialogue) closed(wire, _ int, reason error) {
+	d.mu.Lock()
+	quit := d.quit == wire
+	d.mu.Unlock()
+	if reason != nil && !quit {
+		d.line("* wire %d is lost: %s", wire, words(reason))
+		return
+	}
+	d.line("* wire %d is closed", wire)
+}
+
+// printable escapes what a terminal should not get to see.
+func printable(text string) string {
+	if text == "" {
+		return ""
+	}
+	return postrider.Reply{Text: text}.String()
+}

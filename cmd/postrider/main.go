@@ -1,0 +1,27 @@
+// Command postrider hands mail to an MTA and says what became of every recipient;
+// it is also a test MTA, and a demonstration of both.
+//
+//	postrider demo                       see it work, on this machine only
+//	postrider send anne@example.com      send the message on standard input
+//	postrider sink --save mail/          take every message, and keep it
+//
+// Each subcommand has a --help with examples; docs/program.md tells it all.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() { os.Exit(start()) }
+
+// start is main with its deferred calls. The first signal cancels what is under
+// way, which then ends in an orderly way; a second one ends the program.
+func start() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
+}

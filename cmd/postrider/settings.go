@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/config"
+)
+
+// settings are the flags that say how to reach the MTA. Each one that is given
+// overrides a key of the configuration; those that are not leave it alone, so
+// booleans and numbers are pointers.
+type settings struct {
+	Config string  `short:"C" placeholder:"FILE" group:"mta" help:"Configuration in the format of mailman.cfg. Default: $POSTRIDER_CONFIG_FILE, $MAILMAN_CONFIG_FILE, ~/.mailman.cfg, /etc/mailman.cfg, /etc/mailman3/mailman.cfg."`
+	Server string  `placeholder:"HOST[:PORT]" group:"mta" help:"The MTA, or unix:/path. Without a port: 25, and 465 with smtps."`
+	Mode   *string `placeholder:"smtp|smtps|starttls" group:"mta" help:"No TLS, TLS from the start, or STARTTLS and never without."`
+
+	User               string  `placeholder:"NAME" group:"mta" help:"Log in as NAME."`
+	PasswordFile       string  `placeholder:"FILE" group:"mta" help:"The password is the first line of FILE. There is no flag for the password itself, which everybody on the machine could read."`
+	PasswordCommand    string  `placeholder:"COMMAND" group:"mta" help:"The password is the first line that this shell command prints."`
+	AuthMechanisms     string  `placeholder:"WORDS" group:"mta" help:"PLAIN, LOGIN, CRAM-MD5 in order of preference."`
+	AllowPlaintextAuth *bool   `negatable:"" group:"mta" help:"Send the password without TLS to a server that is not local."`
+	CAFile             string  `name:"ca-file" placeholder:"FILE" group:"mta" help:"Trust these certificate authorities (PEM) instead of the system's."`
+	ServerName         string  `placeholder:"NAME" group:"mta" help:"The name in the server's certificate, where it is not HOST."`
+	VerifyCert         *bool   `negatable:"" group:"mta" help:"Check the server's certificate (the default)."`
+	VerifyHostname     *bool   `negatable:"" group:"mta" help:"Check the name in it (the default)."`
+	LocalName          string  `placeholder:"NAME" group:"mta" help:"What EHLO says."`
+	MaxTransactions    *int    `placeholder:"N" group:"mta" help:"At most so many transactions on one TCP connection."`
+	MaxRecipients      *int    `placeholder:"N" group:"mta" help:"At most so many recipients in one transaction."`
+	Redirect           *string `placeholder:"ADDRESS" group:"mta" help:"Development mode: ADDRESS gets the message, once for each recipient, and nobody else does."`
+
+	Set map[string]string `mapsep:"none" placeholder:"SECTION.KEY=VALUE" group:"mta" help:"Any other key of the configuration, as in postrider.timeout_connect=5s. May be repeated."`
+}
+
+// errPassword answers who tries to put the password on the command line.
+var errPassword = errors.New("a password on the command line can be read by everybody on this machine: use --password-file, --password-command or $POSTRIDER_MTA_SMTP_PASS")
+
+// Validate finds what is wrong with the command line itself.
+func (s *settings) Validate() error {
+	for key := range s.Set {
+		if strings.EqualFold(key, "mta.smtp_pass") {
+			return fmt.Errorf("--set: %w", errPassword)
+		}
+	}
+	if s.PasswordFile != "" && s.PasswordCommand != "" {
+		return errors.New("--password-file and --password-command: give one of them")
+	}
+	if s.Mode != nil {
+		return new(mode).UnmarshalText([]byte(*s.Mode))
+	}
+	return nil
+}
+
+// overrides are the flags that were given, by the keys that they override.
+func (s *settings) overrides() map[string]string {
+	keys := map[string]string{}
+	for key, value := range s.Set {
+		keys[key] = value
+	}
+	if s.Server != "" {
+		// Port 0 is the mode's own, and lets the host carry one: --server says
+		// where to go as a whole, and nothing of the file's port stays.
+		keys["mta.smtp_host"], keys["mta.smtp_port"] = s.Server, "0"
+	}
+	if s.Redirect != nil {
+		keys["devmode.enabled"], keys["devmode.recipient"] = "yes", *s.Redirect
+	}
+	for key, value := range map[string]string{
+		"mta.smtp_user":               s.User,
+		"postrider.smtp_pass_file":    s.PasswordFile,
+		"postrider.smtp_pass_command": s.PasswordCommand,
+		"postrider.auth_mechanisms":   s.AuthMechanisms,
+		"postrider.ca_file":           s.CAFile,
+		"postrider.server_name":       s.ServerName,
+		"postrider.local_name":        s.LocalName,
+	} {
+		if value != "" {
+			keys[key] = value
+		}
+	}
+	put(keys, "mta.smtp_secure_mode", s.Mode)
+	put(keys, "postrider.allow_plaintext_auth", s.AllowPlaintextAuth)
+	put(keys, "mta.smtp_verify_cert", s.VerifyCert)
+	put(keys, "mta.smtp_verify_hostname", s.VerifyHostname)
+	put(keys, "mta.max_sessions_per_connection", s.MaxTransactions)
+	put(keys, "mta.max_recipients", s.MaxRecipients)
+	return keys
+}
+
+// put enters a flag that was given, whatever its value.
+func put[T any](keys map[string]string, key string, value *T) {
+	if value != nil {
+		keys[key] = fmt.Sprint(*value)
+	}
+}
+
+// route is how a message will travel.
+type route struct {
+	cfg      postrider.Config
+	warnings []*config.Error
+
+	redirected string // development mode's address, "" if it is off
+	origin     string // where that was switched on
+}
+
+// load reads the configuration under and above the flags.
+func (s *settings) load(ctx context.Context) (*route, error) {
+	c, err := config.Load(config.Options{File: s.Config, Environ: os.Environ(), Overrides: s.overrides()})
+	if err != nil {
+		return nil, err
+	}
+	r := &route{warnings: c.Warnings()}
+	if r.cfg, err = c.MTA(ctx); err != nil {
+		return r, err
+	}
+	if err := s.checkLogin(&r.cfg); err != nil {
+		return r, err
+	}
+	if to, on := c.Redirect(); on {
+		r.redirected, r.origin = to, strings.Replace(c.Origin("devmode", "enabled"), "override", "by a flag", 1)
+		if err := checkAddress(ctx, to); err != nil {
+			return r, fail(exitConfig, fmt.Errorf("development mode is on (%s), and its recipient %q is no address: %w", r.origin, to, err))
+		}
+	}
+	return r, nil
+}
+
+// checkLogin finds half a login. The library does not log in with it, as Mailman
+// does not, but that cannot be what a flag was given for.
+func (s *settings) checkLogin(cfg *postrider.Config) error {
+	switch {
+	case s.User != "" && cfg.Password.IsZero():
+		return fail(exitConfig, errors.New("--user without a password: give --password-file, --password-command or $POSTRIDER_MTA_SMTP_PASS"))
+	case s.PasswordFile+s.PasswordCommand != "" && cfg.User == "":
+		return fail(exitConfig, errors.New("a password without a user: give --user"))
+	}
+	return nil
+}
+
+// checkAddress asks the library what it thinks of a recipient, by a message that
+// goes nowhere.
+func checkAddress(ctx context.Context, address string) error {
+	conn, err := postrider.NewConnection(postrider.Config{Dial: goNowhere})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	result, _ := conn.Send(ctx, &postrider.Message{To: []string{address}})
+	if o := result.Outcomes[0]; o.State == postrider.Refused {
+		return o.Err
+	}
+	return nil
+}
+
+// errNowhere is what a Send comes to that finds nothing wrong and shall not send.
+var errNowhere = errors.New("dry run")
+
+func goNowhere(context.Context, string, string) (net.Conn, error) { return nil, errNowhere }
+
+// describe says where the message goes, for --dry-run.
+func (r *route) describe() string {
+	c := &r.cfg
+	text := c.Address + ", " + c.Mode.String()
+	switch {
+	case c.Mode == postrider.Insecure:
+		text += " (no TLS)"
+	case c.NoVerifyCert:
+		text += " (the certificate is not checked)"
+	case c.NoVerifyHostname:
+		text += " (the name in the certificate is not checked)"
+	}
+	if c.User != "" && !c.Password.IsZero() {
+		text += ", as " + strconv.Quote(c.User)
+	}
+	return text
+}

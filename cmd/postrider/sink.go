@@ -1,0 +1,315 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/smtptest"
+)
+
+// sinkCmd is postrider sink.
+type sinkCmd struct {
+	Listen      string   `default:"127.0.0.1:2525" placeholder:"ADDRESS" help:"Where to listen: [HOST]:PORT or unix:/path. Without HOST only this machine gets in; port 0 is a free one. Default: ${default}."`
+	Mode        mode     `default:"smtp" placeholder:"smtp|smtps|starttls" help:"No TLS, TLS from the start, or STARTTLS. Default: ${default}."`
+	CAOut       string   `name:"ca-out" placeholder:"FILE" help:"Write the certificate authority to FILE (PEM), for the client's --ca-file. It is a new one each time; the certificate is for localhost, 127.0.0.1, ::1 and example.com."`
+	User        []string `sep:"none" placeholder:"NAME:env:VARIABLE" help:"Let NAME log in with the password in the environment's VARIABLE, or in the first line of a file with NAME:file:PATH. May be repeated."`
+	RequireAuth bool     `help:"Refuse mail from who has not logged in."`
+	MaxMessages int      `placeholder:"N" help:"End after N messages. Default: never."`
+	Save        string   `placeholder:"DIR" help:"Keep every message as DIR/000001.eml and so on, octet for octet. DIR is made if it is not there; no file in it is overwritten."`
+	Fault       []string `sep:"none" placeholder:"WHEN=WHAT" help:"Let something go wrong; see above. May be repeated."`
+	JSON        bool     `help:"Print a JSON object a line instead of sentences."`
+}
+
+// Help is the long part of the help text.
+func (*sinkCmd) Help() string {
+	return `
+The first line that is printed names the address; then there is one line for each
+message, and in the end, after Ctrl-C or --max-messages, how many connections,
+transactions and messages there were. No message goes anywhere.
+
+A fault is WHEN=WHAT. WHEN is a command (or "greeting", "TLS", and "." for the end
+of the message), for MAIL and RCPT with an address if you like, and #N for the
+N-th only. WHAT is the reply, or one of: close (the connection is closed without a
+reply; at the end of a message after taking it), hang (no answer, ever).
+
+Examples:
+
+  postrider sink --listen 127.0.0.1:2525 --save mail/
+  postrider sink --mode starttls --ca-out ca.pem --user app:env:APP_PASSWORD
+  postrider sink --fault 'RCPT bart@example.com=550 5.1.1 no such user' \
+      --fault 'MAIL#3=421 4.3.2 too busy' --fault '.#2=close' --json
+
+Exit status: 0, 64 for a wrong command line, 69 if it cannot listen, 73 if a file
+or directory cannot be written.
+`
+}
+
+// Validate finds what is wrong with the command line itself.
+func (c *sinkCmd) Validate() error {
+	if c.MaxMessages < 0 {
+		return errors.New("--max-messages: a number of messages cannot be negative")
+	}
+	if c.CAOut != "" && postrider.SecureMode(c.Mode) == postrider.Insecure {
+		return errors.New("--ca-out: there is no certificate with --mode smtp")
+	}
+	if c.RequireAuth && len(c.User) == 0 {
+		return errors.New("--require-auth: nobody could log in without --user")
+	}
+	if !strings.HasPrefix(c.Listen, "unix:") {
+		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+			return fmt.Errorf("--listen: %w", err)
+		}
+	}
+	_, err := parseFaults(c.Fault)
+	return err
+}
+
+// Run serves until ctx is done or there were messages enough.
+func (c *sinkCmd) Run(ctx context.Context, std streams) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	l := &ledger{std: std, json: c.JSON, dir: c.Save, stopAfter: c.MaxMessages, stop: stop}
+	s, err := c.server(l)
+	if err != nil {
+		return err
+	}
+	if err := c.prepare(s); err != nil {
+		return err
+	}
+	if s.Listener, err = listen(c.Listen); err != nil {
+		return fail(exitUnavailable, err)
+	}
+	l.listening(s) // the socket is open, and nothing else can be printed before
+	s.Start()
+	<-ctx.Done()
+	s.Close()
+	l.summary(s)
+	return l.failed
+}
+
+// server is the test MTA that the flags describe, without a listener.
+func (c *sinkCmd) server(l *ledger) (*smtptest.Server, error) {
+	users, err := readUsers(c.User)
+	if err != nil {
+		return nil, fail(exitUsage, err)
+	}
+	faults, err := parseFaults(c.Fault)
+	if err != nil {
+		return nil, fail(exitUsage, err)
+	}
+	s := smtptest.NewUnstartedServer()
+	s.Mode = postrider.SecureMode(c.Mode)
+	s.Users, s.RequireAuth, s.Faults = users, c.RequireAuth, faults
+	s.Discard = true // it may run for long; the ledger has what anybody wants to know
+	s.OnMessage = l.message
+	s.Log = l.std.warn
+	return s, nil
+}
+
+// prepare writes what has to be there before the first client comes.
+func (c *sinkCmd) prepare(s *smtptest.Server) error {
+	if c.Save != "" {
+		if err := os.MkdirAll(c.Save, 0o777); err != nil {
+			return fail(exitCantCreate, err)
+		}
+	}
+	if c.CAOut != "" {
+		if err := os.WriteFile(c.CAOut, s.CAPEM(), 0o666); err != nil {
+			return fail(exitCantCreate, err)
+		}
+	}
+	return nil
+}
+
+// listen opens the address. Without a host it is this machine alone: a test MTA
+// that takes everything is open to others only if somebody says so.
+func listen(address string) (net.Listener, error) {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		return net.Listen("unix", path)
+	}
+	if strings.HasPrefix(address, ":") {
+		address = "127.0.0.1" + address
+	}
+	return net.Listen("tcp", address)
+}
+
+// readUsers reads NAME:env:VARIABLE and NAME:file:PATH.
+func readUsers(flags []string) (map[string]string, error) {
+	users := map[string]string{}
+	for _, flag := range flags {
+		name, source, _ := strings.Cut(flag, ":")
+		kind, where, found := strings.Cut(source, ":")
+		var password string
+		switch {
+		case name == "" || !found || kind != "env" && kind != "file":
+			// What stands there may be a password: it is not repeated.
+			return nil, errors.New("--user: write NAME:env:VARIABLE or NAME:file:PATH; the password itself could be read by everybody on this machine")
+		case kind == "env":
+			password = os.Getenv(where)
+		case kind == "file":
+			text, err := os.ReadFile(where)
+			if err != nil {
+				return nil, fmt.Errorf("--user %s: %w", name, err)
+			}
+			password, _, _ = strings.Cut(string(text), "\n")
+			password = strings.TrimSuffix(password, "\r")
+		}
+		if password == "" {
+			return nil, fmt.Errorf("--user %s: no password in %s %s", name, kind, where)
+		}
+		users[name] = password
+	}
+	return users, nil
+}
+
+// ledger tells of what a sink takes.
+type ledger struct {
+	std       streams
+	json      bool
+	dir       string // "": messages are not kept
+	stopAfter int    // 0: never
+	stop      func()
+
+	mu     sync.Mutex // messages come from several connections at once
+	count  int
+	file   int // the newest number in dir
+	failed error
+}
+
+// taken is a message, as --json shows it.
+type taken struct {
+	Event       string              `json:"event"`
+	Message     int                 `json:"message"`
+	Connection  int                 `json:"connection"`
+	Transaction int                 `json:"transaction"`
+	TLS         bool                `json:"tls"`
+	User        string              `json:"user,omitempty"`
+	From        string              `json:"from"`
+	To          []string            `json:"to"`
+	MailParams  map[string]string   `json:"mail_params,omitempty"`
+	RcptParams  []map[string]string `json:"rcpt_params,omitempty"`
+	Octets      int                 `json:"octets"`
+	File        string              `json:"file,omitempty"`
+}
+
+// message is called before the client learns that its message was taken.
+func (l *ledger) message(m *smtptest.Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count++
+	t := taken{
+		Event: "message", Message: l.count, Connection: m.Connection, Transaction: m.Transaction,
+		TLS: m.TLS, User: m.User, From: m.From, MailParams: m.MailParams, To: m.To, Octets: len(m.Content), File: l.save(m.Content),
+	}
+	for _, p := range m.RcptParams {
+		if p != nil {
+			t.RcptParams = m.RcptParams
+		}
+	}
+	l.print(t, t.sentence())
+	if l.count == l.stopAfter {
+		l.stop()
+	}
+}
+
+func (t *taken) sentence() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "message %d: connection %d, transaction %d", t.Message, t.Connection, t.Transaction)
+	if t.TLS {
+		b.WriteString(", TLS")
+	}
+	if t.User != "" {
+		b.WriteString(", user " + printable(t.User))
+	}
+	fmt.Fprintf(&b, ": from <%s> to <%s>, %d octets", printable(t.From), printable(strings.Join(t.To, ">, <")), t.Octets)
+	if t.File != "" {
+		b.WriteString(", " + t.File)
+	}
+	return b.String()
+}
+
+// save keeps a message and gives its file. What cannot be kept is told, and
+// remembered for the exit status; the client cannot be told any more.
+func (l *ledger) save(content []byte) string {
+	if l.dir == "" {
+		return ""
+	}
+	name, err := l.create(content)
+	if err != nil {
+		l.std.warn("a message is not saved: %v", err)
+		l.failed = fail(exitCantCreate, errors.New("not every message was saved"))
+		return ""
+	}
+	return name
+}
+
+// create writes a file under the next number that is free.
+func (l *ledger) create(content []byte) (string, error) {
+	for {
+		l.file++
+		name := filepath.Join(l.dir, fmt.Sprintf("%06d.eml", l.file))
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		_, err = f.Write(content)
+		return name, errors.Join(err, f.Close())
+	}
+}
+
+// listening tells the address, and whom it concerns.
+func (l *ledger) listening(s *smtptest.Server) {
+	address := s.Listener.Addr().String()
+	switch a := s.Listener.Addr().(type) {
+	case *net.UnixAddr:
+		address = "unix:" + address
+	case *net.TCPAddr:
+		if !a.IP.IsLoopback() {
+			l.std.warn("warning: %s can be reached from other machines, and takes mail from everybody", address)
+		}
+	}
+	l.print(struct {
+		Event   string `json:"event"`
+		Address string `json:"address"`
+		Mode    string `json:"mode"`
+	}{"listening", address, s.Mode.String()},
+		fmt.Sprintf("listening on %s (%v)", address, s.Mode))
+}
+
+// summary tells what there was, when nothing more can come.
+func (l *ledger) summary(s *smtptest.Server) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	connections, transactions := s.ConnectionCount(), s.Transactions()
+	l.print(struct {
+		Event        string `json:"event"`
+		Connections  int    `json:"connections"`
+		Transactions int    `json:"transactions"`
+		Messages     int    `json:"messages"`
+	}{"summary", connections, transactions, l.count},
+		fmt.Sprintf("connections: %d, transactions: %d, messages: %d", connections, transactions, l.count))
+}
+
+// print writes a line in one of its two forms.
+func (l *ledger) print(object any, sentence string) {
+	if !l.json {
+		fmt.Fprintln(l.std.out, sentence)
+		return
+	}
+	encoder := json.NewEncoder(l.std.out)
+	encoder.SetEscapeHTML(false)
+	// These shapes always encode; a closed standard output is nobody's loss here.
+	_ = encoder.Encode(object)
+}
