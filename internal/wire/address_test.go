@@ -143,6 +143,13 @@ func TestBadAddresses(t *testing.T) {
 		{"anne@[a]]", "bad address literal"},
 		{"anne@[[a]", "bad address literal"},
 		{"anne@[a b]", "bad address literal"},
+		{"anne@[a>b]", "bad address literal"},
+		{"anne@[a<b]", "bad address literal"},
+		{"anne@[a>", "bad address literal"},
+		{"anne@[a<", "bad address literal"},
+		{"anne@[a[", "bad address literal"},
+		{"anne@[a ", "bad address literal"},
+		{`anne@[a\b]`, "bad address literal"},
 		{`anne@[a\]b]`, "bad address literal"},
 		{"anne@[é]", "bad address literal"}, // dcontent stays ASCII in RFC 6531
 		{"anne@x[a]", `has '['`},

@@ -114,6 +114,7 @@ func TestCheckDSN(t *testing.T) {
 		{"", "", "SUCCESS,NEVER", "DSN.Notify"},
 		{"", "", "NEVER,NEVER", "DSN.Notify"},
 		{"", "", "SUCCESS,SUCCESS", "DSN.Notify"},
+		{"", "", "SUCCESS,DELAY,success", "DSN.Notify"},
 		{"", "", "SUCCESS,", "DSN.Notify"},
 		{"", "", ",", "DSN.Notify"},
 		{"", "", "SUCCESS, FAILURE", "DSN.Notify"},

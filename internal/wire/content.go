@@ -2,29 +2,29 @@ package wire
 
 import "bytes"
 
-// Canonical reports whether b, standing at the beginning of a line, is already
-// as it has to be on the wire: every line ended by CRLF and no other CR or LF.
-// An empty b is.
-func Canonical(b []byte) bool {
-	if len(b) == 0 {
-		return true
-	}
-	if !bytes.HasSuffix(b, []byte("\r\n")) {
-		return false
-	}
+// Survey looks through whole lines: canonical is whether they are already as they
+// have to be on the wire, each ended by CRLF and no other CR or LF; dots, which
+// means something only then, whether one of them begins with a dot. An empty b is
+// canonical. It searches and does not look at every octet by itself.
+func Survey(b []byte) (canonical, dots bool) {
 	lines := 0
-	for rest := b; ; lines++ {
+	for rest := b; len(rest) > 0; lines++ {
 		i := bytes.IndexByte(rest, '\n')
-		if i < 0 {
-			break
+		if i < 1 || rest[i-1] != '\r' {
+			return false, dots
 		}
-		if i == 0 || rest[i-1] != '\r' {
-			return false
-		}
+		dots = dots || rest[0] == '.'
 		rest = rest[i+1:]
 	}
 	// Every LF has its CR; as many CRs as LFs means that none stands alone.
-	return bytes.Count(b, []byte{'\r'}) == lines
+	return bytes.Count(b, []byte{'\r'}) == lines, dots
+}
+
+// Canonical reports whether b, standing at the beginning of a line, needs no
+// repair.
+func Canonical(b []byte) bool {
+	canonical, _ := Survey(b)
+	return canonical
 }
 
 // Repairer makes content canonical: CR, LF and CRLF each end a line and become
@@ -61,6 +61,10 @@ func (r *Repairer) Append(dst, src []byte) []byte {
 	}
 	return dst
 }
+
+// Idle reports that the Repairer stands between two lines, so that canonical
+// lines may pass it by.
+func (r *Repairer) Idle() bool { return !r.afterCR && !r.midLine }
 
 // Finish appends the end of a last line that has none.
 func (r *Repairer) Finish(dst []byte) []byte {

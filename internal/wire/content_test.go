@@ -30,6 +30,8 @@ var contents = []struct{ name, raw, canonical string }{
 	{"CR LF LF", "a\r\n\nb", "a\r\n\r\nb\r\n"},
 	{"CR LF CR", "a\r\n\rb", "a\r\n\r\nb\r\n"},
 	{"CR CR CR LF LF", "\r\r\r\n\n", "\r\n\r\n\r\n\r\n"},
+	{"a CR within a line", "a\rb\r\n", "a\r\nb\r\n"},
+	{"LF first, CR last", "\na\r", "\r\na\r\n"},
 	{"as many CRs as LFs, apart", "a\rb\r\n\nc\r\n", "a\r\nb\r\n\r\nc\r\n"},
 	{"a dot", ".", ".\r\n"},
 	{"a dot and no more, in the ways of smugglers", "a\n.\r\nb\r\n.\nc\r.\rd\n.\ne\r\n.\r\n",
@@ -181,6 +183,7 @@ func TestHeaderASCII(t *testing.T) {
 		{"A: b\r\n\r\né\r\n", true},
 		{"A: b\r\n\r\nc\r\n\r\né\r\n", true},
 		{"A: b\r\n \r\nC: é\r\n\r\n", false}, // a line of a space is folding, no end
+		{"A: b\r\n\r\né\r\n\r\nc\r\n", true},
 		{"\r\né\r\n", true},
 		{"\r\n\r\né\r\n", true},
 		{"é\r\n\r\n", false},

@@ -28,18 +28,18 @@ type Reply struct {
 // zero where there is none or where its class contradicts the reply code. There
 // is no class 3, and no number has a zero before it (RFC 3463 §2).
 func (r Reply) Enhanced() [3]int {
-	head, _, _ := strings.Cut(r.Text, " ")
-	head, _, _ = strings.Cut(head, "\n")
-	parts := strings.Split(head, ".")
-	if len(parts) != 3 {
-		return [3]int{}
+	head := r.Text
+	if i := strings.IndexAny(head, " \n"); i >= 0 {
+		head = head[:i]
 	}
 	var e [3]int
-	for i, p := range parts {
-		if p == "" || len(p) > 3 || strings.Trim(p, "0123456789") != "" || len(p) > 1 && p[0] == '0' {
+	for i := range e {
+		p, rest, more := strings.Cut(head, ".")
+		if p == "" || len(p) > 3 || strings.Trim(p, "0123456789") != "" || len(p) > 1 && p[0] == '0' || more != (i < 2) {
 			return [3]int{}
 		}
 		e[i], _ = strconv.Atoi(p)
+		head = rest
 	}
 	if e[0] != r.Code/100 || e[0] == 3 {
 		return [3]int{}
@@ -55,8 +55,9 @@ type ReplyReader struct {
 	r          io.Reader
 	buf        []byte
 	start, end int
-	seen, code int   // how much behind start is whole lines of an unfinished reply, and their code
-	last       Reply // the previous one: servers repeat themselves, and an equal text need not be allocated again
+	seen, code int      // how much behind start is whole lines of an unfinished reply, and their code
+	known      [8]Reply // the newest texts: a server says the same few over and over
+	oldest     int
 }
 
 // NewReplyReader gives a reader with nothing buffered.
@@ -76,10 +77,10 @@ func (r *ReplyReader) Ready() bool {
 		if i < 0 {
 			return len(b) >= MaxReplyLine || r.end-r.start >= MaxReply
 		}
-		// The first line that is none ends the wait: an SSH server says "SSH-2.0",
-		// which looks like the beginning of several lines, and then nothing.
-		code, _, more, err := parseLine(b[:i])
-		if err != nil || !more || i >= MaxReplyLine || r.seen > 0 && code != r.code {
+		// A line that is none has no more lines behind it either: an SSH server says
+		// "SSH-2.0", which looks like the first of several, and then nothing.
+		code, _, more, _ := parseLine(b[:i])
+		if !more || i >= MaxReplyLine || r.seen > 0 && code != r.code {
 			return true
 		}
 		r.seen, r.code = r.seen+i+1, code
@@ -111,10 +112,20 @@ func (r *ReplyReader) Read() (Reply, error) {
 	if more {
 		return r.rest(code, append([]byte(nil), text...))
 	}
-	if code != r.last.Code || string(text) != r.last.Text {
-		r.last = Reply{code, string(text)}
+	return r.remember(code, text), nil
+}
+
+// remember makes a Reply without a copy of a text that was said before.
+func (r *ReplyReader) remember(code int, text []byte) Reply {
+	for i := range r.known {
+		if r.known[i].Code == code && r.known[i].Text == string(text) {
+			return r.known[i]
+		}
 	}
-	return r.last, nil
+	reply := Reply{code, string(text)}
+	r.known[r.oldest] = reply
+	r.oldest = (r.oldest + 1) % len(r.known)
+	return reply
 }
 
 // rest reads the other lines of a reply of several (RFC 5321 §4.2.1).

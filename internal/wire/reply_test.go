@@ -108,6 +108,8 @@ func TestNoReply(t *testing.T) {
 		{"1yz is gone since RFC 2821", "150 a\r\n"},
 		{"6yz", "600 a\r\n"},
 		{"0yz", "050 a\r\n"},
+		{"a letter for a digit", "2a0 x\r\n"},
+		{"a letter for the last digit", "25a x\r\n"},
 		{"digits of another script", "25٠ a\r\n"},
 		{"HTTP", "HTTP/1.1 400 Bad Request\r\n"},
 		{"SSH", "SSH-2.0-OpenSSH_9.2p1\r\n"},
@@ -122,6 +124,7 @@ func TestNoReply(t *testing.T) {
 		{"a line too long, bare LF", "250 " + long[:MaxReplyLine-4] + "\n"},
 		{"a line without an end", "250 " + long[:MaxReplyLine-4]},
 		{"a line too long in the middle", "250-a\r\n250-" + long + "\r\n"},
+		{"a line too long at the end", "250-a\r\n250 " + long[:MaxReplyLine-5] + "\r\n"},
 		{"a line without an end in the middle", "250-a\r\n250-" + long[:MaxReplyLine-4]},
 		{"a reply too long", strings.Repeat("250-"+long[:1018]+"\r\n", MaxReply/1024)},
 		{"a reply too long, cut in a line", strings.Repeat("250-"+long[:1000]+"\r\n", MaxReply/1006+1)[:MaxReply]},
@@ -147,16 +150,29 @@ func TestNoReply(t *testing.T) {
 // no SMTP port.
 func TestNoReplyIsQuoted(t *testing.T) {
 	for wire, want := range map[string]string{
-		"SSH-2.0-OpenSSH_9.2p1\r\n":       `"SSH-2.0-OpenSSH_9.2p1"`,
-		"\x15\x03\x01 \"\r\n":             `"\x15\x03\x01 \""`,
-		strings.Repeat("é", 999) + "\r\n": `"` + strings.Repeat(`\u00e9`, 40) + `"`,
-		"250-a\r\n550 b\r\n":              "code 550 in a reply that began with 250",
-		strings.Repeat("x", MaxReplyLine): "a line of more than 4096 octets",
-		strings.Repeat("250-a\r\n", 9999): "more than 65536 octets in one reply",
+		"SSH-2.0-OpenSSH_9.2p1\r\n":                                  `"SSH-2.0-OpenSSH_9.2p1"`,
+		"\x15\x03\x01 \"\r\n":                                        `"\x15\x03\x01 \""`,
+		strings.Repeat("é", 999) + "\r\n":                            `"` + strings.Repeat(`\u00e9`, 40) + `"`,
+		"250-a\r\n550 b\r\n":                                         "code 550 in a reply that began with 250",
+		"250-a\r\n250-" + strings.Repeat("x", MaxReplyLine) + "\r\n": "a line of more than 4096 octets",
+		strings.Repeat("x", MaxReplyLine):                            "a line of more than 4096 octets",
+		strings.Repeat("250-a\r\n", 9999):                            "more than 65536 octets in one reply",
 	} {
 		if _, err := NewReplyReader(says(t, wire)).Read(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Read() of %.50q = %v, want %s in it", wire, err, want)
 		}
+	}
+}
+
+// Not only the reply is bounded, but what is held of it.
+func TestReplyTakesNoMoreThanItsBound(t *testing.T) {
+	const plenty = 1 << 20
+	src := &io.LimitedReader{R: &endless{data: []byte("250-a\r\n")}, N: plenty}
+	if _, err := NewReplyReader(src).Read(); !errors.Is(err, ErrSyntax) {
+		t.Errorf("Read() = %v, want an ErrSyntax", err)
+	}
+	if taken := plenty - src.N; taken > MaxReply {
+		t.Errorf("%d octets were taken from the network", taken)
 	}
 }
 
