@@ -1,136 +1,206 @@
 package postrider
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 	"io"
 
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
-// inMemory is up to how many octets a content is held in memory before its MAIL
-// is written, and the size of the blocks that a larger one is read in. 64 KiB is
-// most mail, and little enough for every message of a window.
-const inMemory = 64 << 10
+const (
+	// inMemory is up to how many octets a content is held in memory before its MAIL
+	// is written: most mail, and little enough for every message of a window.
+	inMemory = 64 << 10
+
+	// blockSize is how much of a larger content is read, and written, at a time.
+	blockSize = 128 << 10
+)
 
 // body is the content of one Send, made canonical.
 type body struct {
 	content Content
-	head    []byte  // canonical: the whole content if small, else its first block
-	size    int64   // canonical octets; -1 if not known
-	rest    *stream // what follows head, opened; nil for a small content
-	least   int64   // octets at the least, for the check against SIZE
-	utf8    bool    // the header needs SMTPUTF8
-	spent   bool    // a one-shot content that was read
+	text    []byte  // of a small content, all of it, and our own
+	dots    bool    // a line of text may begin with a dot
+	large   *stream // of a large one, opened; nil once it was taken
+	small   bool
+	size    int64 // canonical octets; -1 if not known
+	least   int64 // octets at the least, for the check against SIZE
+	utf8    bool  // the header needs SMTPUTF8
+	spent   bool  // a one-shot content that was read
 }
 
 // loadBody reads as much of a content as is held in memory. It runs on the
 // caller's goroutine: a reader that blocks there disturbs nobody.
 func loadBody(c Content) (*body, error) {
 	b := &body{content: c, size: -1}
-	if c.open == nil && len(c.bytes) <= inMemory {
-		var r smtp.Repairer
-		b.head = r.Finish(r.Append(make([]byte, 0, len(c.bytes)+64), c.bytes))
-		b.size, b.least = int64(len(b.head)), int64(len(b.head))
-		b.utf8 = !smtp.HeaderASCII(b.head)
-		return b, nil
-	}
 	s, err := openStream(c)
 	if err != nil {
 		return nil, err
 	}
-	b.head, err = s.next()
-	if err == nil {
-		b.rest = s
-		b.least = max(c.knownSize(), int64(len(b.head)))
-		if c.open == nil && smtp.Canonical(c.bytes) {
+	s.ahead, s.aheadDots, s.aheadErr = s.next()
+	s.peeked = true
+	switch {
+	case s.aheadErr == nil || s.aheadErr == io.EOF && len(s.ahead) > inMemory:
+		b.large = s
+		b.least = max(c.knownSize(), int64(len(s.ahead)))
+		if s.clean {
 			b.size = int64(len(c.bytes))
 		}
-		// The stream's buffers are used again for what follows.
-		b.head = append([]byte(nil), b.head...)
-	} else if errors.Is(err, io.EOF) {
-		b.size = int64(len(b.head))
-		b.least = b.size
+	case s.aheadErr == io.EOF:
+		b.small, b.text, b.dots = true, bytes.Clone(s.ahead), s.aheadDots
+		b.size, b.least = int64(len(b.text)), int64(len(b.text))
 		err = s.close()
-	} else {
+	default:
+		err = s.aheadErr
 		s.close()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the content: %w", err)
 	}
-	b.utf8 = !smtp.HeaderASCII(b.head)
+	b.utf8 = !smtp.HeaderASCII(s.ahead)
 	return b, nil
 }
 
-// stream gives what follows head. A second call opens the content anew.
+// stream gives the blocks of a large content from its beginning. Every call but
+// the first opens the content anew.
 func (b *body) stream() (*stream, error) {
-	if s := b.rest; s != nil {
-		b.rest, b.spent = nil, b.content.once
+	if s := b.large; s != nil {
+		b.large, b.spent = nil, b.content.once
 		return s, nil
 	}
 	if b.spent {
 		return nil, errReadOnce
 	}
-	s, err := openStream(b.content)
-	if err != nil {
-		return nil, err
-	}
-	// The head was sent from memory; pass over it.
-	for n := 0; n < len(b.head); {
-		block, err := s.next()
-		if err != nil {
-			s.close()
-			return nil, fmt.Errorf("the content is shorter than it was: %w", err)
-		}
-		n += len(block)
-	}
-	return s, nil
+	return openStream(b.content)
 }
-
-// small reports that head is everything.
-func (b *body) small() bool { return b.size >= 0 && b.size == int64(len(b.head)) }
 
 // discard closes what was opened and not used.
 func (b *body) discard() {
-	if b != nil && b.rest != nil {
-		b.rest.close()
-		b.rest = nil
+	if b != nil && b.large != nil {
+		b.large.close()
+		b.large = nil
 	}
 }
 
-// stream reads a content in canonical blocks.
+// stream reads a content in canonical blocks, mostly of whole lines. What is
+// canonical already is passed on as it lies there.
 type stream struct {
-	r      io.ReadCloser
-	repair smtp.Repairer
-	raw    []byte
-	clean  []byte
-	err    error
+	memory []byte        // what is left of a content in memory
+	r      io.ReadCloser // of any other
+	buf    []byte
+	n      int // octets in buf
+	given  int // of them, those that next gave out
+
+	clean    bool // all of it is canonical, and no line begins with a dot
+	repair   smtp.Repairer
+	repaired []byte
+
+	peeked    bool // what next gives first
+	ahead     []byte
+	aheadDots bool
+	aheadErr  error
 }
 
 func openStream(c Content) (*stream, error) {
-	r, err := c.Open()
+	if c.open == nil {
+		s := &stream{memory: c.bytes}
+		if len(c.bytes) > inMemory {
+			canonical, dots := smtp.Survey(c.bytes)
+			s.clean = canonical && !dots
+		}
+		return s, nil
+	}
+	r, err := c.open()
 	if err != nil {
 		return nil, fmt.Errorf("opening the content: %w", err)
 	}
-	block := int64(inMemory)
-	if n := c.knownSize(); n >= 0 && n < block {
-		block = n + 1 // one more, to see the end
+	size := int64(blockSize)
+	if n := c.knownSize(); n >= 0 && n < size {
+		size = n + 1 // one more, to see the end
 	}
-	return &stream{r: r, raw: make([]byte, block)}, nil
+	return &stream{r: r, buf: make([]byte, size)}, nil
 }
 
-// next gives the next block, valid until the call after it. The last block comes
-// together with io.EOF. The blocks are cut in the same places whenever the same
-// content is read, however its reader cuts them.
-func (s *stream) next() ([]byte, error) {
-	n, err := io.ReadFull(s.r, s.raw)
-	s.clean = s.repair.Append(s.clean[:0], s.raw[:n])
-	switch err {
-	case io.EOF, io.ErrUnexpectedEOF:
-		s.clean = s.repair.Finish(s.clean)
-		return s.clean, io.EOF
+// next gives the next block, valid until the call after it, and whether a line in
+// it may begin with a dot. The last block comes together with io.EOF.
+func (s *stream) next() (block []byte, dots bool, err error) {
+	if s.peeked {
+		s.peeked = false
+		return s.ahead, s.aheadDots, s.aheadErr
 	}
-	return s.clean, err
+	raw, err := s.raw()
+	if err != nil && err != io.EOF {
+		return nil, false, err
+	}
+	if s.clean {
+		return raw, false, err
+	}
+	if s.repair.Idle() {
+		if canonical, dots := smtp.Survey(raw); canonical {
+			return raw, dots, err
+		}
+	}
+	s.repaired = s.repair.Append(s.repaired[:0], raw)
+	if err == io.EOF {
+		s.repaired = s.repair.Finish(s.repaired)
+	}
+	return s.repaired, true, err
 }
 
-func (s *stream) close() error { return s.r.Close() }
+// raw gives octets as the caller gave them, cut behind a line where there is one.
+func (s *stream) raw() (b []byte, err error) {
+	if s.r == nil {
+		if len(s.memory) <= blockSize {
+			b, s.memory = s.memory, nil
+			return b, io.EOF
+		}
+		end := afterLine(s.memory[:blockSize])
+		b, s.memory = s.memory[:end], s.memory[end:]
+		return b, nil
+	}
+	s.n = copy(s.buf, s.buf[s.given:s.n])
+	switch err = s.fill(); err {
+	case nil:
+		s.given = afterLine(s.buf[:s.n])
+	case io.EOF:
+		s.given = s.n
+	default:
+		return nil, err
+	}
+	return s.buf[:s.given], err
+}
+
+// fill reads until the buffer is full. It is not io.ReadFull, whose
+// ErrUnexpectedEOF cannot be told from that of a reader which was cut short: a
+// message would end there as if it were whole.
+func (s *stream) fill() error {
+	for idle := 0; s.n < len(s.buf); {
+		m, err := s.r.Read(s.buf[s.n:])
+		s.n += m
+		if err != nil {
+			return err
+		}
+		if m > 0 {
+			idle = 0
+		} else if idle++; idle == 100 {
+			return io.ErrNoProgress
+		}
+	}
+	return nil
+}
+
+// afterLine is where the last whole line of b ends; all of b if it has none.
+func afterLine(b []byte) int {
+	if i := bytes.LastIndexByte(b, '\n'); i >= 0 {
+		return i + 1
+	}
+	return len(b)
+}
+
+func (s *stream) close() error {
+	if s.r == nil {
+		return nil
+	}
+	return s.r.Close()
+}

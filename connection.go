@@ -26,6 +26,7 @@ type Connection struct {
 	cfg      Config // without the password, which no dump of a Connection shall show
 	timeouts Timeouts
 	address  dial.Address
+	server   string // address, as errors name it
 	tls      *tls.Config
 	login    func() sasl.Credentials // nil: no AUTH
 	watched  bool                    // somebody wants to see replies
@@ -71,6 +72,7 @@ func (c *Connection) prepare() (err error) {
 	if c.address, err = dial.ParseAddress(cfg.Address, port); err != nil {
 		return fmt.Errorf("Address: %w", err)
 	}
+	c.server = c.address.String()
 	if err := smtp.CheckHelloName(cfg.LocalName); err != nil {
 		return fmt.Errorf("LocalName: %w", err)
 	}
@@ -137,25 +139,15 @@ func (c *Connection) Send(ctx context.Context, m *Message) (*Result, error) {
 	return c.finished(d)
 }
 
-// finished counts the outcomes and gives the result.
-func (c *Connection) finished(d *delivery) (*Result, error) {
-	c.mu.Lock()
-	for i := range d.outcomes {
-		switch d.outcomes[i].State {
-		case Accepted:
-			c.stats.Accepted++
-		case Deferred:
-			c.stats.Deferred++
-		case Refused:
-			c.stats.Refused++
-		case Untried:
-			c.stats.Untried++
-		case Unknown:
-			c.stats.Unknown++
-		}
+// finished gives the result.
+func (c *Connection) finished(d *delivery) (*Result, error) { return d.result(c.server) }
+
+// count adds the outcomes of a Send that has ended.
+func (s *Stats) count(outcomes []Outcome) {
+	counters := [...]*int64{Untried: &s.Untried, Accepted: &s.Accepted, Deferred: &s.Deferred, Refused: &s.Refused, Unknown: &s.Unknown}
+	for i := range outcomes {
+		*counters[outcomes[i].State]++
 	}
-	c.mu.Unlock()
-	return d.result(c.address.String())
 }
 
 // SendMail is the short form of Send: refused has the recipients that are Refused
@@ -201,7 +193,7 @@ func (c *Connection) Quit(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	err := context.Cause(ctx)
-	c.breakOff(&Error{Stage: StageLocal, Command: "QUIT", Address: c.address.String(), Err: err}, d)
+	c.breakOff(&Error{Stage: StageLocal, Command: "QUIT", Address: c.server, Err: err}, d)
 	<-d.done
 	return err
 }

@@ -66,7 +66,7 @@ func (c *Connection) enqueueLocked(d *delivery) *Error {
 }
 
 func (c *Connection) closedError() *Error {
-	return &Error{Stage: StageLocal, Command: "send", Address: c.address.String(), Err: ErrClosed}
+	return &Error{Stage: StageLocal, Command: "send", Address: c.server, Err: ErrClosed}
 }
 
 // nudge tells the engine that there is something new.
@@ -256,22 +256,25 @@ func (c *Connection) settleLocked(tx *transaction) {
 		d.resent = false
 	}
 	told := Transaction{Wire: tx.wire.id, Recipients: len(tx.rcpts), Reply: tx.lastReply()}
-	outcomes, putOff := tx.outcomes()
-	c.settled = append(c.settled, settlement{told: told, outcomes: outcomes})
+	if c.tracing() {
+		c.settled = append(c.settled, settlement{told: told, outcomes: tx.outcomes()})
+	}
 	if d.abandoned {
 		return // its Send has returned what was known then
 	}
 	d.transactions, d.wire = append(d.transactions, told), tx.wire
 	queued := len(d.pending) > 0
-	resend := slices.ContainsFunc(outcomes, isUntried) && c.resendLocked(tx)
+	decided := true
 	for k, i := range tx.rcpts {
-		d.outcomes[i] = outcomes[k]
-		switch undecided := outcomes[k].State == Untried || outcomes[k].State == Unknown; {
-		case resend && isUntried(outcomes[k]), putOff[k] && d.givenUp == nil:
+		o, putOff := tx.outcome(k, tx.begun())
+		d.outcomes[i] = o
+		if putOff && d.givenUp == nil {
 			d.pending = append(d.pending, i)
-		case undecided:
-			d.note(outcomes[k].Err.(*Error))
 		}
+		decided = decided && o.State != Untried && o.State != Unknown
+	}
+	if !decided {
+		c.settleUndecidedLocked(tx)
 	}
 	if d.givenUp != nil {
 		d.fail(d.givenUp)
@@ -285,7 +288,20 @@ func (c *Connection) settleLocked(tx *transaction) {
 	}
 }
 
-func isUntried(o Outcome) bool { return o.State == Untried }
+// settleUndecidedLocked decides who of a transaction is sent to again, and notes
+// why the others are not.
+func (c *Connection) settleUndecidedLocked(tx *transaction) {
+	d := tx.d
+	resend := slices.ContainsFunc(tx.rcpts, func(i int) bool { return d.outcomes[i].State == Untried }) && c.resendLocked(tx)
+	for _, i := range tx.rcpts {
+		switch o := d.outcomes[i]; {
+		case o.State == Untried && resend:
+			d.pending = append(d.pending, i)
+		case o.State == Untried, o.State == Unknown:
+			d.note(o.Err.(*Error))
+		}
+	}
+}
 
 // resendLocked decides whether the undecided recipients of a transaction are sent
 // to again on another wire. That must be safe (mayResend), the wire must have
@@ -318,7 +334,15 @@ func (c *Connection) finishLocked(d *delivery) {
 		return
 	}
 	d.finished = true
-	c.settled = append(c.settled, settlement{done: d})
+	if !d.quit {
+		c.stats.count(d.outcomes)
+	}
+	if len(c.settled) > 0 || c.tracing() {
+		c.settled = append(c.settled, settlement{done: d})
+		return
+	}
+	d.told.Store(true) // there is nobody to be told before
+	signal(d.done)
 }
 
 // leaveWire ends a wire: politely with QUIT if it still works.
@@ -395,7 +419,7 @@ func (c *Connection) cancel(d *delivery) (wait bool) {
 	if d.finished {
 		return false
 	}
-	err := &Error{Stage: StageLocal, Command: "send", Address: c.address.String(), Err: context.Cause(d.ctx)}
+	err := &Error{Stage: StageLocal, Command: "send", Address: c.server, Err: context.Cause(d.ctx)}
 	c.queue.remove(func(q *delivery) bool { return q == d })
 	d.fail(err)
 	if w := c.wire; w != nil && d.inFlight > 0 {
@@ -421,7 +445,7 @@ func (c *Connection) withdraw(d *delivery) {
 		return
 	}
 	c.queue.remove(func(q *delivery) bool { return q == d })
-	d.leave(&Error{Stage: StageLocal, Command: "send", Address: c.address.String(), Err: errWithdrawn})
+	d.leave(&Error{Stage: StageLocal, Command: "send", Address: c.server, Err: errWithdrawn})
 	c.finishLocked(d)
 }
 

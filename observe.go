@@ -19,7 +19,7 @@ func (c *Connection) log() *slog.Logger {
 	if c.cfg.Logger == nil {
 		return slog.New(slog.DiscardHandler)
 	}
-	return c.cfg.Logger.With("server", c.address.String())
+	return c.cfg.Logger.With("server", c.server)
 }
 
 // debugging reports that the dialogue is wanted in the log.
@@ -28,7 +28,7 @@ func (c *Connection) debugging() bool {
 }
 
 func (c *Connection) observeDial(w *wire, conn net.Conn, took time.Duration, err error) {
-	remote := c.address.String()
+	remote := c.server
 	if conn != nil && conn.RemoteAddr() != nil {
 		remote = conn.RemoteAddr().String()
 	}
@@ -67,6 +67,11 @@ func (c *Connection) observeAuth(id int, mechanism string, failed *Error) {
 	if failed == nil {
 		c.log().Debug("authenticated", "wire", id, "mechanism", mechanism)
 	}
+}
+
+// tracing reports that somebody wants to hear of transactions.
+func (c *Connection) tracing() bool {
+	return c.cfg.Trace != nil && c.cfg.Trace.TransactionDone != nil || c.debugging()
 }
 
 func (c *Connection) observeTransaction(tx Transaction, outcomes []Outcome) {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ import (
 // open brings a wire to where it can carry transactions: dial, TLS, greeting,
 // EHLO, STARTTLS, EHLO again, AUTH. Step by step, one reply after the other.
 func (c *Connection) open(ctx context.Context, id int) (*wire, *Error) {
-	w := &wire{c: c, id: id, address: c.address.String(), progress: make(chan struct{}, 1), ended: make(chan struct{})}
+	w := &wire{c: c, id: id, address: c.server, progress: make(chan struct{}, 1), ended: make(chan struct{})}
 	if err := w.dial(ctx); err != nil {
 		return nil, err
 	}
@@ -123,11 +124,15 @@ func (w *wire) hear(timeout time.Duration) (smtp.Reply, error) {
 // ask writes a line and reads its reply.
 func (w *wire) ask(step hint.Step, timeout time.Duration, line string) (smtp.Reply, *Error) {
 	err := w.tell(line)
-	if err == nil {
-		var r smtp.Reply
-		if r, err = w.hear(timeout); err == nil {
-			return r, nil
-		}
+	if err != nil {
+		timeout = linger // a server that hung up has often said why: a 421, a TLS alert
+	}
+	r, heard := w.hear(timeout)
+	if heard == nil {
+		return r, nil
+	}
+	if err == nil || !errors.Is(heard, io.EOF) {
+		err = heard
 	}
 	return smtp.Reply{}, w.openError(step, smtp.Reply{}, err)
 }

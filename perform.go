@@ -100,7 +100,7 @@ func (w *wire) chunk(tx *transaction) {
 	w.flight.out = append(w.flight.out, " LAST\r\n"...)
 	w.expect(expectation{verbChunk, tx, 0}, begin)
 	begin = len(w.flight.out)
-	w.flight.out = append(w.flight.out, body.head...)
+	w.flight.out = append(w.flight.out, body.text...)
 	w.c.observeContent(w.id, w.flight.out[begin:])
 	tx.terminatorAt = len(w.flight.out) - 1
 }
@@ -127,28 +127,37 @@ func (w *wire) content(tx *transaction) {
 		w.terminate(tx)
 		return
 	}
-	var dots smtp.Stuffer
-	body := tx.d.body
-	w.putContent(&dots, body.head)
-	if !body.small() {
-		if err := w.streamRest(tx, &dots); err != nil {
-			w.breakOff(tx, err)
-			return
-		}
+	if body := tx.d.body; body.small {
+		w.putContent(&smtp.Stuffer{}, body.text, body.dots)
+	} else if err := w.stream(tx); err != nil {
+		w.breakOff(tx, err)
+		return
 	}
 	if !w.terminate(tx) {
 		w.breakOff(tx, tx.d.ctx.Err())
 	}
 }
 
-func (w *wire) putContent(dots *smtp.Stuffer, canonical []byte) {
+// putContent puts a block into the flight. A large one that needs no stuffing is
+// written from where it lies.
+func (w *wire) putContent(stuffer *smtp.Stuffer, block []byte, dots bool) {
+	if !dots && len(block) >= inMemory {
+		w.c.observeContent(w.id, block)
+		w.flush()
+		w.write(block)
+		return
+	}
 	begin := len(w.flight.out)
-	w.flight.out = dots.Append(w.flight.out, canonical)
+	if dots {
+		w.flight.out = stuffer.Append(w.flight.out, block)
+	} else {
+		w.flight.out = append(w.flight.out, block...)
+	}
 	w.c.observeContent(w.id, w.flight.out[begin:])
 }
 
-// streamRest writes what follows the first block.
-func (w *wire) streamRest(tx *transaction, dots *smtp.Stuffer) error {
+// stream writes a large content, block by block.
+func (w *wire) stream(tx *transaction) error {
 	w.c.mu.Lock()
 	if tx.cancelled() {
 		w.c.mu.Unlock()
@@ -162,12 +171,13 @@ func (w *wire) streamRest(tx *transaction, dots *smtp.Stuffer) error {
 		return err
 	}
 	defer s.close()
+	var stuffer smtp.Stuffer
 	for {
-		block, err := s.next()
+		block, dots, err := s.next()
 		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("reading the content: %w", err)
 		}
-		w.putContent(dots, block)
+		w.putContent(&stuffer, block, dots)
 		if err != nil {
 			return nil
 		}
@@ -251,7 +261,7 @@ func (w *wire) beginLocked(tx *transaction) {
 // to be dead costs a second try and not an Unknown outcome.
 func (w *wire) chunksLocked(tx *transaction) bool {
 	company := len(w.inFlight) > 0 || w.c.queue.len() > 0
-	return w.caps.Chunking && w.caps.Pipelining && company && tx.d.body.small() && w.c.window() > 1 &&
+	return w.caps.Chunking && w.caps.Pipelining && company && tx.d.body.small && w.c.window() > 1 &&
 		!w.c.quirks.noChunking.on()
 }
 

@@ -64,7 +64,7 @@ func (tx *transaction) accepted() int {
 }
 
 // weight is what the transaction adds to the octets that are not acknowledged.
-func (tx *transaction) weight() int { return len(tx.d.body.head) }
+func (tx *transaction) weight() int { return len(tx.d.body.text) }
 
 // cancelled reports that nobody waits for the outcome any more.
 func (tx *transaction) cancelled() bool { return tx.d.abandoned }
@@ -151,14 +151,13 @@ func (tx *transaction) outcome(k int, begun bool) (o Outcome, again bool) {
 	return tx.undecided(o, begun), false
 }
 
-// outcomes gives those of all recipients, and which of them were put off to another
-// transaction.
-func (tx *transaction) outcomes() (all []Outcome, putOff []bool) {
-	all, putOff = make([]Outcome, len(tx.rcpts)), make([]bool, len(tx.rcpts))
+// outcomes gives those of all recipients.
+func (tx *transaction) outcomes() []Outcome {
+	all := make([]Outcome, len(tx.rcpts))
 	for k := range tx.rcpts {
-		all[k], putOff[k] = tx.outcome(k, tx.begun())
+		all[k], _ = tx.outcome(k, tx.begun())
 	}
-	return all, putOff
+	return all
 }
 
 func (o Outcome) decide(s Stage, r smtp.Reply) Outcome {

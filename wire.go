@@ -98,6 +98,7 @@ func (w *wire) read() {
 		}
 		more := goOn && w.in.Ready()
 		if !more {
+			w.heard = time.Now()
 			w.armLocked()
 		}
 		w.c.unlock()
@@ -110,7 +111,6 @@ func (w *wire) read() {
 // takeLocked matches a reply to the oldest unanswered command. It reports whether
 // reading makes sense any longer.
 func (w *wire) takeLocked(r smtp.Reply) bool {
-	w.heard = time.Now()
 	if w.expected.len() == 0 {
 		// Said without having been asked: the server's farewell, or the proof that
 		// we are out of step. Either way nothing can be built on this wire.
@@ -135,7 +135,8 @@ func (w *wire) takeLocked(r smtp.Reply) bool {
 	}
 	if endsWire(r) {
 		w.c.learnCapLocked(w, e.verb)
-		w.farewell = &e
+		last := e // only this one is to live longer than the call
+		w.farewell = &last
 		if e.tx != nil && e.verb.stage() != StageContent {
 			e.tx.culprit = true
 		}
