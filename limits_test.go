@@ -1,0 +1,347 @@
+package postrider_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/smtptest"
+)
+
+// What a server limits, and what it is told beforehand: LIMITS (RFC 9422), the
+// number of recipients (RFC 5321 §4.5.3.1.10), SIZE (RFC 1870), DSN (RFC 3461).
+
+// offering lets the server offer more than it does by itself.
+func offering(limits string) func(*smtptest.Server) {
+	return func(s *smtptest.Server) { s.Extensions.Limits = limits }
+}
+
+func TestMAILMAXChangesTheWireInTime(t *testing.T) {
+	for name, c := range map[string]struct {
+		limits string
+		own    int
+		want   []int
+	}{
+		"MAILMAX":         {"MAILMAX=2", 0, []int{1, 1, 2, 2, 3}},
+		"its own is less": {"MAILMAX=4", 2, []int{1, 1, 2, 2, 3}},
+		"its own is more": {"MAILMAX=2", 4, []int{1, 1, 2, 2, 3}},
+		"lower case":      {"mailmax=2", 0, []int{1, 1, 2, 2, 3}},
+		"and others":      {"RCPTMAX=7 X-OTHER=1 MAILMAX=2", 0, []int{1, 1, 2, 2, 3}},
+		// RFC 9422 §4: a bad value is ignored, a list with bad syntax as a whole.
+		"zero":       {"MAILMAX=0", 0, []int{1, 1, 1, 1, 1}},
+		"words":      {"MAILMAX=two", 0, []int{1, 1, 1, 1, 1}},
+		"empty":      {"MAILMAX=2 RCPTMAX=", 0, []int{1, 1, 1, 1, 1}},
+		"no value":   {"MAILMAX=2 X-OTHER", 0, []int{1, 1, 2, 2, 3}},
+		"seven long": {"MAILMAX=1000000", 0, []int{1, 1, 1, 1, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEverySetting(t, func(t *testing.T, s setting) {
+				// The line itself, so that the server does not judge what it says.
+				r := s.start(t, options{
+					server: func(s *smtptest.Server) { s.Extensions.Lines = []string{"LIMITS " + c.limits} },
+					client: func(cfg *postrider.Config) { cfg.MaxTransactions = c.own },
+				})
+				if got := r.counts(5); !slices.Equal(got, c.want) {
+					t.Errorf("counts %v; want %v", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+// A server that enforces its MAILMAX never has to.
+func TestMAILMAXIsNeverExceeded(t *testing.T) {
+	inEverySetting(t, func(t *testing.T, s setting) {
+		r := s.start(t, options{server: offering("MAILMAX=3"), faults: []smtptest.Fault{{Command: "MAIL", Nth: 2, Reply: "550 5.7.1 no"}}})
+		for i := range 7 {
+			if _, err := r.send("bart@example.com"); (err != nil) != (i == 1) {
+				t.Errorf("Send %d: %v", i, err)
+			}
+		}
+		if n, mails := r.server.ConnectionCount(), r.server.Commands("MAIL"); n != 3 || mails != 7 {
+			t.Errorf("%d connections, %d MAIL commands", n, mails)
+		}
+	})
+}
+
+func TestLIMITSBeforeSTARTTLSAreForgotten(t *testing.T) {
+	inBubble(t, "starttls", func(t *testing.T) {
+		r := setting{mode: postrider.StartTLS}.start(t, options{server: func(s *smtptest.Server) {
+			s.BeforeTLS = &smtptest.Extensions{Limits: "MAILMAX=1 RCPTMAX=1", Size: 10}
+		}})
+		if got := r.counts(3); !slices.Equal(got, []int{1, 1, 1}) {
+			t.Errorf("counts %v", got)
+		}
+		r.accepted("bart@example.com", "cate@example.com")
+		if n := r.server.Transactions(); n != 4 {
+			t.Errorf("%d transactions", n)
+		}
+	})
+}
+
+// people are n recipients.
+func people(n int) (to []string) {
+	for i := range n {
+		to = append(to, fmt.Sprintf("p%d@example.com", i))
+	}
+	return to
+}
+
+// sizes tells how many recipients each transaction had.
+func sizes(r *postrider.Result) (n []int) {
+	for _, tx := range r.Transactions {
+		n = append(n, tx.Recipients)
+	}
+	return n
+}
+
+func TestRCPTMAXSplitsTheMessage(t *testing.T) {
+	for name, c := range map[string]struct {
+		limits string
+		own    int
+		want   []int
+	}{
+		"RCPTMAX": {"RCPTMAX=2", 0, []int{2, 2, 1}}, "its own is less": {"RCPTMAX=4", 2, []int{2, 2, 1}}, "its own is more": {"RCPTMAX=3", 4, []int{3, 2}},
+		"only its own": {"", 2, []int{2, 2, 1}}, "none": {"", 0, []int{5}}, "negative": {"", -1, []int{5}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEverySetting(t, func(t *testing.T, s setting) {
+				r := s.start(t, options{server: offering(c.limits), client: func(cfg *postrider.Config) { cfg.MaxRecipients = c.own }})
+				result, err := r.send(people(5)...)
+				if err != nil || !slices.Equal(sizes(result), c.want) {
+					t.Errorf("transactions of %v, %v", sizes(result), err)
+				}
+				var got []string
+				for _, m := range r.server.Messages() {
+					got = append(got, m.To...)
+				}
+				if !slices.Equal(got, people(5)) {
+					t.Errorf("the server took %v", got)
+				}
+			})
+		})
+	}
+}
+
+// Further domains wait for the next wire.
+func TestRCPTDOMAINMAXWaitsForTheNextWire(t *testing.T) {
+	inEverySetting(t, func(t *testing.T, s setting) {
+		r := s.start(t, options{server: offering("RCPTDOMAINMAX=2")})
+		r.accepted("a@one.example", "b@two.example", "c@three.example", "d@ONE.example", "e@four.example")
+		var got [][]string
+		for _, m := range r.server.Messages() {
+			got = append(got, append([]string{fmt.Sprint(m.Connection)}, m.To...))
+		}
+		want := [][]string{{"1", "a@one.example", "b@two.example", "d@ONE.example"}, {"2", "c@three.example", "e@four.example"}}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("the server took %v; want %v", got, want)
+		}
+	})
+}
+
+// A server that takes no more recipients without having said so: the rest goes
+// into the next transaction at once, and the limit is learnt for this wire.
+func TestTooManyRecipientsMoveToTheNextTransaction(t *testing.T) {
+	for _, reply := range []string{"452 too many recipients", "452 4.5.3 too many recipients", "552 too many recipients", "552 5.5.3 too many recipients"} {
+		t.Run(reply, func(t *testing.T) {
+			inEverySetting(t, func(t *testing.T, s setting) {
+				r := s.start(t, options{server: refusingBeyond(2, reply)})
+				result, err := r.send(people(5)...)
+				if err != nil || result.Count(postrider.Accepted) != 5 {
+					t.Errorf("%v, %v", result.Outcomes, err)
+				}
+				if got := sizes(result); !slices.Equal(got, []int{5, 2, 1}) {
+					t.Errorf("transactions of %v", got)
+				}
+				result, err = r.send(people(3)...)
+				if err != nil || !slices.Equal(sizes(result), []int{2, 1}) {
+					t.Errorf("the next message: transactions of %v, %v", sizes(result), err)
+				}
+			})
+		})
+	}
+}
+
+// refusingBeyond lets the server take n recipients in each transaction.
+func refusingBeyond(n int, reply string) func(*smtptest.Server) {
+	return func(s *smtptest.Server) {
+		taken := 0
+		s.Policy = func(c smtptest.Command) string {
+			switch c.Verb {
+			case "MAIL":
+				taken = 0
+			case "RCPT":
+				if taken++; taken > n {
+					return reply
+				}
+			}
+			return ""
+		}
+	}
+}
+
+// Other reasons for 452 and 552 are a matter of that recipient.
+func TestAFullMailboxIsNotTooManyRecipients(t *testing.T) {
+	for reply, want := range map[string]string{
+		"452 4.2.2 mailbox full": "accepted content 250, deferred rcpt 452", "552 5.2.2 mailbox full": "accepted content 250, refused rcpt 552",
+		"452 4.3.1 no space": "accepted content 250, deferred rcpt 452", "450 4.5.3 too many": "accepted content 250, deferred rcpt 450",
+	} {
+		t.Run(reply, func(t *testing.T) {
+			inEverySetting(t, func(t *testing.T, s setting) {
+				r := s.start(t, options{server: refusingBeyond(1, reply)})
+				result, err := r.send(people(2)...)
+				r.equal("outcomes", fates(result), want)
+				r.equal("error", trouble(err), "<nil>")
+				if len(result.Transactions) != 1 {
+					t.Errorf("transactions %v", result.Transactions)
+				}
+			})
+		})
+	}
+}
+
+// A transaction that got nobody is not tried again and again.
+func TestTooManyRecipientsWithNobodyAcceptedIsADeferral(t *testing.T) {
+	inEverySetting(t, func(t *testing.T, s setting) {
+		r := s.start(t, options{server: refusingBeyond(0, "452 4.5.3 too many recipients")})
+		result, err := r.send(people(3)...)
+		r.equal("outcomes", fates(result), "deferred rcpt 452, deferred rcpt 452, deferred rcpt 452")
+		r.equal("error", trouble(err), "rcpt RCPT 452 passes")
+		if len(result.Transactions) != 1 {
+			t.Errorf("transactions %v", result.Transactions)
+		}
+	})
+}
+
+// What is over the server's SIZE is refused before its MAIL, and the wire stays.
+func TestSIZEIsCheckedBeforeSending(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "large.eml")
+	large := bytes.Repeat([]byte("x"), 200_000)
+	if err := os.WriteFile(file, large, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inEverySetting(t, func(t *testing.T, s setting) {
+		r := s.start(t, options{server: func(s *smtptest.Server) { s.Extensions.Size = 100_000 }})
+		for name, c := range map[string]postrider.Content{
+			"bytes": postrider.Bytes(large), "file": postrider.File(file),
+			// LF becomes CRLF: 60,000 octets are 120,000.
+			"small before repair": postrider.Bytes(bytes.Repeat([]byte("\n"), 60_000)),
+		} {
+			m := mail("bart@example.com", "cate@example.com")
+			m.Content = c
+			result, err := r.deliver(m)
+			r.equal(name+" outcomes", fates(result), "refused local 0, refused local 0")
+			r.equal(name+" error", trouble(err), "local message 0 lasts")
+			if err == nil || !strings.Contains(err.Error(), "100000") || !strings.Contains(err.Error(), "message_size_limit") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		m := mail("bart@example.com")
+		m.Content = postrider.Bytes(append(bytes.Repeat([]byte("x"), 99_998), "\r\n"...))
+		if _, err := r.deliver(m); err != nil {
+			t.Errorf("exactly SIZE octets: %v", err)
+		}
+		if n := r.server.Commands("MAIL"); n != 1 || r.server.ConnectionCount() != 1 {
+			t.Errorf("%d MAIL commands", n)
+		}
+	})
+}
+
+func TestSIZEWithoutALimitLimitsNothing(t *testing.T) {
+	for _, line := range []string{"SIZE", "SIZE 0"} {
+		inBubble(t, line, func(t *testing.T) {
+			var declared string
+			p := playServer(t, func(p *peer) {
+				p.hello(line)
+				declared = p.hear("MAIL")
+				p.say("250 ok")
+				p.hear("RCPT")
+				p.say("550 no")
+			})
+			_, _ = p.send("bart@example.com")
+			if declared != "MAIL FROM:<anne@example.com> SIZE=68" {
+				t.Errorf("MAIL was %q", declared)
+			}
+		})
+	}
+}
+
+// A stream of unknown length declares nothing: a wrong SIZE is worse than none.
+func TestSIZEIsNotDeclaredWhereItIsNotKnown(t *testing.T) {
+	inEverySetting(t, func(t *testing.T, s setting) {
+		r := s.start(t, options{})
+		m := mail("bart@example.com")
+		m.Content = postrider.Func(func() (io.ReadCloser, error) { return io.NopCloser(io.LimitReader(zeros{}, 200_000)), nil })
+		if _, err := r.deliver(m); err != nil {
+			t.Fatal(err)
+		}
+		got := r.server.Messages()[0]
+		if _, declared := got.MailParams["SIZE"]; declared || len(got.Content) < 200_000 {
+			t.Errorf("%v, %d octets", got.MailParams, len(got.Content))
+		}
+	})
+}
+
+// BODY=8BITMIME whenever it is offered; what is 8-bit goes out as it is where it
+// is not. Nothing is converted.
+func Test8BITMIME(t *testing.T) {
+	for _, offered := range []bool{true, false} {
+		inEverySetting(t, func(t *testing.T, s setting) {
+			r := s.start(t, options{server: func(s *smtptest.Server) { s.Extensions.EightBitMIME = offered }})
+			for _, body := range []string{"Subject: x\r\n\r\nascii\r\n", "Subject: x\r\n\r\n\xe4\r\n"} {
+				r.server.Clear()
+				m := mail("bart@example.com")
+				m.Content = postrider.Bytes([]byte(body))
+				if _, err := r.deliver(m); err != nil {
+					t.Fatal(err)
+				}
+				want := map[bool]string{true: "8BITMIME"}[offered]
+				if got := r.server.Messages()[0]; got.MailParams["BODY"] != want || string(got.Content) != body {
+					t.Errorf("BODY=%q, %q", got.MailParams["BODY"], got.Content)
+				}
+			}
+		})
+	}
+}
+
+func TestDSNParameters(t *testing.T) {
+	inEverySetting(t, func(t *testing.T, s setting) {
+		r := s.start(t, options{})
+		for _, c := range []struct {
+			dsn        postrider.DSN
+			mail, rcpt string
+		}{
+			{postrider.DSN{}, "", ""},
+			{postrider.DSN{Return: "FULL"}, " RET=FULL", " ORCPT=rfc822;a+2Bb@example.com"},
+			{postrider.DSN{Return: "hdrs", EnvelopeID: "a+b=c d"}, " RET=HDRS ENVID=a+2Bb+3Dc+20d", " ORCPT=rfc822;a+2Bb@example.com"},
+			{postrider.DSN{Notify: "never"}, "", " NOTIFY=NEVER ORCPT=rfc822;a+2Bb@example.com"},
+			{postrider.DSN{Notify: "FAILURE,delay"}, "", " NOTIFY=FAILURE,DELAY ORCPT=rfc822;a+2Bb@example.com"},
+		} {
+			before := len(r.lines(1, "MAIL"))
+			m := mail("a+b@example.com")
+			m.DSN = c.dsn
+			if _, err := r.deliver(m); err != nil {
+				t.Fatal(err)
+			}
+			r.equal("MAIL", r.lines(1, "MAIL")[before], "MAIL FROM:<anne@example.com> SIZE=68 BODY=8BITMIME"+c.mail)
+			r.equal("RCPT", r.lines(1, "RCPT")[before], "RCPT TO:<a+b@example.com>"+c.rcpt)
+		}
+		for _, bad := range []postrider.DSN{
+			{Return: "ALL"}, {Notify: "NEVER,FAILURE"}, {Notify: "FAILURE,FAILURE"}, {Notify: "SUCCESS "}, {Notify: ","}, {EnvelopeID: "a\r\nb"},
+			{EnvelopeID: strings.Repeat("x", 101)}, {EnvelopeID: "ä"}, {Return: "FULL SIZE=1"},
+		} {
+			m := mail("bart@example.com")
+			m.DSN = bad
+			result, err := r.deliver(m)
+			if fates(result) != "untried local 0" || trouble(err) != "local message 0 lasts" {
+				t.Errorf("%+v: %v, %v", bad, result.Outcomes, err)
+			}
+		}
+	})
+}
