@@ -28,6 +28,7 @@ type plan struct {
 }
 
 // plan starts with the server's own answer; anything scripted may change it.
+// Without a script it costs one atomic load, which a benchmark does not notice.
 func (c *conn) plan(v verb, line []byte, own string) plan {
 	c.srv.verbs[v].Add(1)
 	if !c.srv.scripted.Load() {
@@ -113,7 +114,8 @@ func (c *conn) owe(p plan, much Answer) {
 	}
 }
 
-// last421 closes the connection behind a reply that says so.
+// last421 closes the connection behind a reply that says so: after 421 a server
+// must close (RFC 5321 §3.8), after 221 the client waits for it (§4.1.1.10).
 func (c *conn) last421(text string) bool {
 	if !strings.HasPrefix(text, "421") && !strings.HasPrefix(text, "221") {
 		return false
@@ -143,7 +145,8 @@ func (c *conn) aftermath(then Then, text string) bool {
 	return false
 }
 
-// append puts a reply into its form. That of a fault is sent as it is; from the
+// append puts a reply into its form, without a copy: this runs for every command.
+// It is the only place where replies become octets. That of a fault is sent as it is; from the
 // server's own the enhanced code is taken where it was not offered (RFC 2034 §3).
 func (c *conn) append(p plan) {
 	if p.raw {
@@ -165,7 +168,8 @@ func enhanced(text string) bool {
 	return len(text) > 10 && text[3] == ' ' && text[4] <= '9' && text[5] == '.' && text[7] == '.' && text[9] == ' '
 }
 
-// pause writes the earlier answers and waits; false: the server is closed.
+// pause writes the earlier answers and waits; false: the server is closed. What
+// is delayed is one reply, not those that were owed before it.
 func (c *conn) pause(d time.Duration) bool {
 	if c.flush() != nil {
 		return false
@@ -199,7 +203,7 @@ func (c *conn) finish() {
 }
 
 // drain reads the client's octets away, until it closes or the time is over (0:
-// none). Close does not wait for it.
+// none). Close does not wait for it: nothing that is read here is ever answered.
 func (c *conn) drain(limit time.Duration) {
 	if c.beginDrain(limit) {
 		io.Copy(io.Discard, c.raw)

@@ -44,6 +44,7 @@ func verifyPlain(c *conn, answers []string) (user string, ok bool) {
 	return parts[1], c.knows(parts[1], parts[2])
 }
 
+// verifyLogin is a mechanism without an RFC: user and password, one after the other.
 func verifyLogin(c *conn, answers []string) (user string, ok bool) {
 	return answers[0], c.knows(answers[0], answers[1])
 }
@@ -61,6 +62,7 @@ func verifyCRAM(c *conn, answers []string) (user string, ok bool) {
 	return user, ok && answers[0][i+1:] == hex.EncodeToString(h.Sum(nil))
 }
 
+// knows compares in no constant time: these are the passwords of a test.
 func (c *conn) knows(user, password string) bool {
 	want, ok := c.srv.Users[user]
 	return ok && want == password
@@ -72,7 +74,8 @@ func (c *conn) authOffered() bool {
 	return len(c.srv.Users) > 0 && (c.tls || !c.startTLSOffered())
 }
 
-// exchange is one AUTH command with what follows it.
+// exchange is one AUTH command with what follows it. What is wrong with it is
+// kept until the next reply is due, so that each line of the client has one.
 type exchange struct {
 	*mechanism
 	c       *conn
@@ -112,6 +115,8 @@ func (c *conn) auth(arg []byte) bool {
 
 const replyBadCredentials = "535 5.7.8 Authentication credentials invalid"
 
+// newExchange reads the argument of AUTH: a mechanism, and perhaps the first
+// response.
 func (c *conn) newExchange(arg []byte) *exchange {
 	x := &exchange{c: c, bad: c.authUnwanted()}
 	name, initial, given := bytes.Cut(arg, []byte{' '})
@@ -185,6 +190,8 @@ func (x *exchange) next() string {
 	return "235 2.7.0 Authenticated"
 }
 
+// authenticated takes note of who it is, and of the credentials: those that were
+// refused are not kept.
 func (c *conn) authenticated(x *exchange) {
 	c.user, _ = x.verify(c, x.answers)
 	c.srv.mu.Lock()

@@ -13,6 +13,12 @@ import (
 
 // conn is one connection of a client. Its goroutine owns everything but what
 // the lock guards.
+//
+// A command goes through four steps, and always in this order: it is judged (the
+// server's own reply is found, nothing changes), planned (faults, policy and
+// queued errors may change the reply), it takes effect (if the plan still says
+// so), and is answered. So what the server did is settled before the client can
+// know of it, and a scripted reply can never leave half an effect behind.
 type conn struct {
 	srv        *Server
 	number     int
@@ -55,7 +61,8 @@ type learnt struct {
 // errEnding is why a read fails while the server is being closed.
 var errEnding = errors.New("smtptest: the server is being closed")
 
-// use makes nc the socket, under the faults that count octets.
+// use makes nc the socket, under the faults that count octets: they are looked
+// for once, here, so that all other connections pay nothing for them.
 func (c *conn) use(nc net.Conn) {
 	c.raw = nc
 	if faults := c.srv.octetFaults(c.number); len(faults) > 0 {
@@ -82,7 +89,8 @@ func (c *conn) greet() bool {
 }
 
 // next reads one command and answers it. It reports whether the connection goes
-// on.
+// on. A line that is none is answered too: the client counts replies, and one
+// less would put it out of step with the server.
 func (c *conn) next() bool {
 	line, err := c.line(0)
 	switch err {
@@ -97,7 +105,8 @@ func (c *conn) next() bool {
 }
 
 // line gives the next line; limit is as for [input.cutLine]. One that is too long
-// is eaten.
+// for the buffer is eaten to its end, so that memory is bounded and the rest of it
+// is not taken for commands.
 func (c *conn) line(limit int) ([]byte, error) {
 	tooLong := false
 	for {
@@ -143,7 +152,9 @@ func (c *conn) refill() error {
 	}
 }
 
-// outwaits judges a read that failed, and reports whether to read again.
+// outwaits judges a read that failed, and reports whether to read again. Every
+// deadline comes here: that of the client's patience, that of a fault, and the one
+// in the past that Close sets to wake a connection.
 func (c *conn) outwaits(err error, idle *armed) bool {
 	switch {
 	case !errors.Is(err, os.ErrDeadlineExceeded):
@@ -158,6 +169,7 @@ func (c *conn) outwaits(err error, idle *armed) bool {
 }
 
 // patience is how long to wait for the client, and the fault that strikes then.
+// Content is not a silence: a fault that spoke into it would be a reply to nothing.
 func (c *conn) patience() (time.Duration, *armed) {
 	limit := c.srv.IdleTimeout
 	if !c.srv.scripted.Load() || c.idleStruck || c.tx.reading {
@@ -211,7 +223,8 @@ func (c *conn) closed() bool {
 	return c.ending
 }
 
-// flush writes the replies that are owed.
+// flush writes the replies that are owed. A client that does not read them is
+// waited for as long as one that does not write.
 func (c *conn) flush() error {
 	if len(c.out) == 0 {
 		return nil

@@ -152,6 +152,7 @@ func TestContentChecks(t *testing.T) {
 		{"bare CR", bare, "a\rb\r\n", "550"},
 		{"CR CR LF", bare, "a\r\r\n", "550"},
 		{"LF CR", bare, "a\n\rb\r\n", "550"},
+		{"LF at once", bare, "\nb\r\n", "550"},
 		{"CRLF", bare, "a\r\n\r\nb\r\n", "250"},
 		{"1000 octets", long, strings.Repeat("x", 998) + "\r\n", "250"},
 		{"1001 octets", long, "a\r\n" + strings.Repeat("x", 999) + "\r\n", "500"},
@@ -171,6 +172,15 @@ func TestContentChecks(t *testing.T) {
 			}
 		})
 	}
+}
+
+// With BDAT content can end in a CR that no LF will ever follow.
+func TestBareCRAtEnd(t *testing.T) {
+	s := start(t, func(s *smtptest.Server) { s.RejectBareLineEnds = true })
+	c := dial(t, s)
+	c.talk(envelope)
+	c.send("BDAT 2 LAST\r\na\r")
+	c.expect("550")
 }
 
 // Content that breaks off is no message.

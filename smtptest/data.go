@@ -25,7 +25,7 @@ func (c *conn) data(line, arg []byte) bool {
 		return false
 	}
 	if !begins {
-		return true
+		return true // the transaction stays as it was: the client may try again, or RSET
 	}
 	c.tx.reading = true
 	if !c.readDots() {
@@ -61,7 +61,8 @@ func (c *conn) noRecipients() string {
 	return "554 5.5.1 No valid recipients"
 }
 
-// readDots reads content up to CRLF "." CRLF.
+// readDots reads content up to CRLF "." CRLF. It works on the read buffer in
+// place, in as large parts as it holds.
 func (c *conn) readDots() bool {
 	var d dotReader
 	for {
@@ -94,7 +95,7 @@ func (c *conn) bdat(line, arg []byte) bool {
 		return false
 	}
 	if last && positive(own) {
-		return c.conclude(verbBdat, line)
+		return c.conclude(verbBdat, line) // one reply, to the chunk and to the message
 	}
 	c.tx.reading = false
 	if positive(own) && c.tx.content.size > c.offered().maxSize() {
@@ -141,7 +142,8 @@ func (c *conn) readChunk(size int64, wanted bool) bool {
 	return true
 }
 
-// take adds octets to the content. Beyond the largest size they are only counted.
+// take adds octets to the content. Beyond the largest size they are only counted:
+// a refused message must still be read to its end (RFC 1870 §6.3), but not kept.
 func (c *conn) take(p []byte) {
 	t, s := &c.tx.content, c.srv
 	t.size += int64(len(p))
@@ -159,7 +161,8 @@ func (c *conn) collects() bool {
 	return !s.Discard || s.OnMessage != nil || s.Policy != nil
 }
 
-// inspect looks for long lines and bare line ends.
+// inspect looks for long lines and bare line ends. It looks at every octet, and so
+// is only called if somebody wants to know.
 func (t *contentState) inspect(p []byte, limit int) {
 	for _, b := range p {
 		t.line++

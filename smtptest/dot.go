@@ -7,7 +7,8 @@ import "bytes"
 // CRLF "." CRLF ends the content (§4.1.1.4): a bare CR or LF is content, which
 // is what keeps one message from being taken for two.
 //
-// The zero value stands behind the CRLF of DATA, at the start of a line.
+// The zero value stands behind the CRLF of DATA, at the start of a line: the
+// CRLF that ends the command is also the first of the end of an empty message.
 type dotReader struct{ at dotState }
 
 type dotState uint8
@@ -43,7 +44,9 @@ func (d *dotReader) next(p []byte) (out []byte, used int, done bool) {
 			d.at = atLineStart
 			return nil, 1, true
 		}
-		d.at = afterCR // the dot was stuffing, the CR is content
+		// The dot was stuffing and the CR is content after all. p[0] is no LF, so
+		// the line goes on as any other.
+		d.at = inLine
 		return heldCR, 0, false
 	case afterCR:
 		d.at = inLine

@@ -6,7 +6,8 @@ import (
 )
 
 // transaction is the state of a mail transaction. Its buffers are used again for
-// the next one.
+// the next one, so that a server which discards does not allocate: addresses lie
+// one behind the other in one slice, and become strings when a Message is made.
 type transaction struct {
 	open     bool // MAIL was accepted
 	utf8     bool // with SMTPUTF8
@@ -26,7 +27,7 @@ type transaction struct {
 }
 
 // recipient is where an address and its parameters end in names; the address
-// begins where the one before ends.
+// begins where the parameters before it end. The reverse-path is the first.
 type recipient struct{ path, params int }
 
 func (t *transaction) reset() {

@@ -126,7 +126,9 @@ func verbByName(word string) verb {
 	return verbUnknown
 }
 
-// armed is a fault with its counters. The lock of the script guards them.
+// armed is a fault with its counters. The lock of the server guards them: with
+// several connections the order of arrival decides what is the n-th, as it does
+// on a real server.
 type armed struct {
 	Fault
 	verb  verb
@@ -192,7 +194,8 @@ func (s *Server) ClearFaults() {
 	s.scripted.Store(s.Policy != nil)
 }
 
-// fault finds the fault that strikes at this occasion.
+// fault finds the fault that strikes at this occasion. All faults are asked even
+// if one was found, so that the count of none depends on the others.
 func (s *Server) fault(o occasion) (found *Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -262,6 +265,8 @@ func (q queuedError) text() string {
 }
 
 // queuedReply gives the queued error that is the answer to this command, or "".
+// An error is pulled before it is known whether it fits (fact 36 of
+// docs/parity.md), which is what makes the head of the queue block the rest.
 func (c *conn) queuedReply(v verb) string {
 	if v != verbMail && v != verbRcpt {
 		return ""

@@ -99,7 +99,9 @@ func (s *Server) Clear() {
 	s.messages, s.credentials = nil, nil
 }
 
-// keep is the moment at which the server takes responsibility for a message.
+// keep is the moment at which the server takes responsibility for a message. The
+// reply is not even decided to the last octet then: whatever happens to it, the
+// message is here, as RFC 1047 fears.
 func (s *Server) keep(m *Message) {
 	if !s.Discard {
 		s.mu.Lock()

@@ -35,7 +35,7 @@ type params struct {
 }
 
 // paramWords gives each parameter its name, the command it belongs to, and the
-// extension without which it is unknown.
+// extension without which it is unknown: RFC 5321 §4.1.1.11 wants 555 for those.
 var paramWords = [...]struct {
 	bit     param
 	verb    verb
@@ -75,6 +75,8 @@ func (c *conn) parseParams(v verb, b []byte) (p params, fault string) {
 	return p, ""
 }
 
+// parseParam reads one "KEYWORD" or "KEYWORD=value", and gives the reply to what is
+// wrong with it.
 func (c *conn) parseParam(v verb, b []byte, p *params) string {
 	keyword, value, valued := bytes.Cut(b, []byte{'='})
 	for _, w := range paramWords {

@@ -37,7 +37,8 @@ func cutPath(b []byte) (path, rest []byte, ok bool) {
 }
 
 // pathFault says what is wrong with a mailbox, as the words of an SMTP reply, ""
-// if nothing is. Source routes are declined, as RFC 5321 §4.1.1.3 lets a server.
+// if nothing is. It is strict where real servers are lenient: a client under test
+// should hear of it. Source routes are declined, as RFC 5321 §4.1.1.3 lets a server.
 func pathFault(path []byte, utf8ok bool) string {
 	if !utf8ok && !isASCII(path) {
 		return "553 5.6.7 Non-ASCII address without SMTPUTF8"

@@ -190,7 +190,8 @@ func (s *Server) listen() (err error) {
 	return nil
 }
 
-// accept serves connections until the listener is closed.
+// accept serves connections until the listener is closed. Counting comes first:
+// a connection counts even if the server does nothing for it.
 func (s *Server) accept() {
 	for {
 		nc, err := s.Listener.Accept()

@@ -7,7 +7,8 @@ import (
 	"github.com/postrider/postrider"
 )
 
-// serverTLS is the configuration of the handshakes; nil without TLS.
+// serverTLS is the configuration of the handshakes; nil without TLS. It is one for
+// the life of the server, so that clients can resume sessions.
 func (s *Server) serverTLS() *tls.Config {
 	if s.Mode == postrider.Insecure {
 		return nil

@@ -41,7 +41,8 @@ func (c *conn) note(who byte, text string) {
 	}
 }
 
-// noteCommand hides what AUTH carries.
+// noteCommand hides what AUTH carries. The mechanism is shown: which one a client
+// chose is what a test wants to see.
 func (c *conn) noteCommand(v verb, line []byte) {
 	if c.transcript == nil {
 		return
