@@ -88,7 +88,7 @@ func untried(m *Message) []Outcome {
 // address fills in who the RCPT commands name: the recipients, or as many times
 // the address of development mode.
 func (d *delivery) address(redirect func() (string, bool)) error {
-	d.rcpts = make([]recipient, len(d.msg.To))
+	d.rcpts, d.pending = make([]recipient, len(d.msg.To)), make([]int, 0, len(d.msg.To))
 	if redirect != nil {
 		if to, on := redirect(); on {
 			if err := smtp.CheckAddress(to); err != nil {

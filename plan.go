@@ -23,6 +23,7 @@ func (w *wire) planLocked(d *delivery) *transaction {
 			limit = min(limit, n)
 		}
 	}
+	tx.rcpts = make([]int, 0, limit)
 	kept := d.pending[:0]
 	for _, i := range d.pending {
 		r := &d.rcpts[i]

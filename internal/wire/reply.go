@@ -28,9 +28,12 @@ type Reply struct {
 // zero where there is none or where its class contradicts the reply code. There
 // is no class 3, and no number has a zero before it (RFC 3463 §2).
 func (r Reply) Enhanced() [3]int {
-	head := r.Text
-	if i := strings.IndexAny(head, " \n"); i >= 0 {
-		head = head[:i]
+	head := r.Text[:min(len(r.Text), len("n.nnn.nnn "))] // it ends before that, or is none
+	for i := range head {
+		if head[i] == ' ' || head[i] == '\n' {
+			head = head[:i]
+			break
+		}
 	}
 	var e [3]int
 	for i := range e {
@@ -209,6 +212,14 @@ func syntaxError(line []byte) error {
 		line = line[:80]
 	}
 	return fmt.Errorf("%w: %s", ErrSyntax, strconv.QuoteToASCII(string(line)))
+}
+
+// trimRight takes the spaces off that some servers put behind their words.
+func trimRight(b []byte) []byte {
+	for len(b) > 0 && b[len(b)-1] == ' ' {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 func digit(c byte) bool { return '0' <= c && c <= '9' }
