@@ -1,6 +1,10 @@
 package postrider
 
-import "fmt"
+import (
+	"fmt"
+
+	smtp "github.com/postrider/postrider/internal/wire"
+)
 
 // State is what became of one recipient.
 type State int
@@ -66,14 +70,15 @@ type Outcome struct {
 	Err       error // why, where no reply says it: a local verdict, or what befell the wire
 }
 
-// String is a line for a log: recipient, state, stage and the reason.
+// String is a line for a log: recipient, state, stage and the reason, control
+// characters escaped.
 func (o Outcome) String() string {
-	s := fmt.Sprintf("%s: %s at %s", o.Recipient, o.State, o.Stage)
+	s := fmt.Sprintf("%s: %s at %s", smtp.Printable(o.Recipient), o.State, o.Stage)
 	switch {
 	case o.Reply.Code != 0:
 		return s + ": " + o.Reply.String()
 	case o.Err != nil:
-		return s + ": " + o.Err.Error()
+		return s + ": " + smtp.Printable(o.Err.Error())
 	}
 	return s
 }

@@ -1,0 +1,253 @@
+package postrider_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/smtptest"
+)
+
+// Passwords and mail do not get into logs by accident, and a server's words do not
+// get into a terminal raw.
+
+const password = "Tr0ub4dor&3"
+
+// disguises are the forms in which a password could show itself.
+func disguises() []string {
+	return []string{
+		password, hex.EncodeToString([]byte(password)), strings.ToUpper(hex.EncodeToString([]byte(password))),
+		base64.StdEncoding.EncodeToString([]byte(password)), base64.StdEncoding.EncodeToString([]byte("\x00testuser\x00" + password)),
+		fmt.Sprint([]byte(password)), strings.Trim(fmt.Sprintf("%#v", []byte(password)), "[]byte{}"), `Tr0ub4dor\u00263`,
+	}
+}
+
+func mustHide(t *testing.T, what, shown string) {
+	t.Helper()
+	for _, d := range disguises() {
+		if strings.Contains(shown, d) {
+			t.Errorf("%s shows the password as %q:\n%s", what, d, shown)
+		}
+	}
+}
+
+func TestPasswordsDoNotPrint(t *testing.T) {
+	inBubble(t, "verbs", func(t *testing.T) {
+		r := setting{mode: postrider.StartTLS}.start(t, options{
+			server: func(s *smtptest.Server) { s.Users = map[string]string{"testuser": password} }, faults: []smtptest.Fault{{Command: "AUTH", Nth: 2, Reply: "535 5.7.8 no"}},
+		})
+		r.accepted("bart@example.com")
+		r.quit()
+		result, err := r.send("bart@example.com")
+		r.equal("error", trouble(err), "connect AUTH 535 lasts")
+		cfg := r.server.Config()
+		values := map[string]any{
+			"Config": cfg, "*Config": &cfg, "Connection": r.conn, "Secret": cfg.Password, "*Secret": &cfg.Password, "Error": err, "Result": result,
+			"a caller's struct": struct{ settings []*postrider.Config }{[]*postrider.Config{&cfg}}, "a map": map[string]postrider.Secret{"x": cfg.Password},
+		}
+		for name, v := range values {
+			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%p", "%T"} {
+				mustHide(t, name+" by "+verb, fmt.Sprintf(verb, v))
+			}
+			if b, err := json.Marshal(v); err == nil {
+				mustHide(t, name+" by JSON", string(b))
+			}
+			for _, h := range []func(*bytes.Buffer) slog.Handler{
+				func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) }, func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
+			} {
+				var b bytes.Buffer
+				slog.New(h(&b)).Info("x", "value", v)
+				mustHide(t, name+" by slog", b.String())
+			}
+		}
+	})
+}
+
+func TestASecretTellsOnlyWhatItMust(t *testing.T) {
+	s := postrider.NewSecret(password)
+	if s.Reveal() != password || s.IsZero() || s.String() != "********" || fmt.Sprint(s) != "********" {
+		t.Errorf("%v, %v", s, s.IsZero())
+	}
+	if e := postrider.NewSecret(""); !e.IsZero() || e.Reveal() != "" || e.String() != "" {
+		t.Errorf("the empty secret is %v", e)
+	}
+	if (postrider.Secret{}).Reveal() != "" {
+		t.Error("the zero Secret holds something")
+	}
+}
+
+// record is everything that a Trace and a Logger were told.
+type record struct {
+	commands, replies, credentials, contents bytes.Buffer
+	log                                      bytes.Buffer
+}
+
+func (rec *record) watch(level slog.Level) func(*postrider.Config) {
+	return func(cfg *postrider.Config) {
+		cfg.Logger = slog.New(slog.NewTextHandler(&rec.log, &slog.HandlerOptions{Level: level}))
+		cfg.Trace = &postrider.Trace{
+			Command:     func(_ int, line string) { fmt.Fprintln(&rec.commands, line) },
+			Reply:       func(_ int, r postrider.Reply) { fmt.Fprintln(&rec.replies, r) },
+			Credentials: func(_ int, line string) { fmt.Fprintln(&rec.credentials, line) },
+			Content:     func(_ int, octets []byte) { rec.contents.Write(octets) },
+		}
+	}
+}
+
+// Commands, credentials and content are three levels: the dialogue is shown without
+// the other two, which come only to the hooks that are named for them.
+func TestFact55CommandsCredentialsAndContentAreThreeLevels(t *testing.T) {
+	for mechanism, shown := range map[string]string{"PLAIN": "AUTH PLAIN ********", "LOGIN": "AUTH LOGIN\n********\n********", "CRAM-MD5": "AUTH CRAM-MD5\n********"} {
+		t.Run(mechanism, func(t *testing.T) {
+			inEverySetting(t, func(t *testing.T, s setting) {
+				var rec record
+				r := s.start(t, options{
+					server: func(s *smtptest.Server) {
+						s.Users, s.Mechanisms = map[string]string{"testuser": password}, []string{mechanism}
+					},
+					client: rec.watch(slog.LevelDebug),
+				})
+				r.accepted("bart@example.com")
+				r.quit()
+				for name, text := range map[string]string{"Command": rec.commands.String(), "Reply": rec.replies.String(), "Logger": rec.log.String(), "Content": rec.contents.String()} {
+					mustHide(t, name, text)
+					for _, response := range strings.Fields(r.server.Credentials()[0]) {
+						if strings.Contains(text, response) {
+							t.Errorf("%s shows the response %q", name, response)
+						}
+					}
+				}
+				if !strings.Contains(rec.commands.String(), shown+"\nMAIL") {
+					t.Errorf("Command was told\n%s", &rec.commands)
+				}
+				if n := strings.Count(rec.log.String(), "********"); n != strings.Count(shown, "********") {
+					t.Errorf("the log is\n%s", &rec.log)
+				}
+				for name, text := range map[string]string{"Command": rec.commands.String(), "Logger": rec.log.String(), "Credentials": rec.credentials.String()} {
+					if strings.Contains(text, "aardvarks") {
+						t.Errorf("%s shows the content:\n%s", name, text)
+					}
+				}
+				if got := rec.contents.String(); got != content {
+					t.Errorf("Content was told %q", got)
+				}
+				for _, response := range strings.Fields(r.server.Credentials()[0]) {
+					if !strings.Contains(rec.credentials.String(), response) {
+						t.Errorf("Credentials was not told %q", response)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Below Debug a log has what an operator wants to read, and no dialogue.
+func TestFact55TheLogAtInfo(t *testing.T) {
+	inEverySetting(t, func(t *testing.T, s setting) {
+		var rec record
+		r := s.start(t, options{client: rec.watch(slog.LevelInfo), faults: []smtptest.Fault{{Command: "MAIL", Nth: 2, Reply: "421 4.3.2 going \x1b[2Jdown"}}})
+		r.accepted("bart@example.com")
+		r.accepted("bart@example.com")
+		r.quit()
+		log := rec.log.String()
+		if strings.Contains(log, "MAIL FROM") || strings.Contains(log, "example.com") {
+			t.Errorf("the log has the dialogue:\n%s", log)
+		}
+		if !strings.Contains(log, "421 4.3.2 going") || !strings.Contains(log, "server=localhost:25") || !strings.Contains(log, "wire=1") {
+			t.Errorf("the log does not tell of the lost wire:\n%s", log)
+		}
+		if strings.ContainsRune(log, '\x1b') {
+			t.Errorf("the log has an escape character: %q", log)
+		}
+	})
+}
+
+// What a server says may be meant for the terminal of whoever reads it.
+func TestControlCharactersInTheServersWordsAreEscaped(t *testing.T) {
+	const evil = "5.1.1 no \x1b]0;owned\x07 \x00\x7f\u202eend\xff"
+	check := func(t *testing.T, what, text string) {
+		t.Helper()
+		if !strings.Contains(text, `\x1b]0;owned\a`) || strings.ContainsAny(text, "\x1b\x07\x00\x7f\u202e\n\r") {
+			t.Errorf("%s: %q", what, text)
+		}
+	}
+	inEverySetting(t, func(t *testing.T, s setting) {
+		var rec record
+		r := s.start(t, options{client: rec.watch(slog.LevelDebug), faults: []smtptest.Fault{{Command: "RCPT", Nth: 1, Reply: "550-" + evil + "\n550 " + evil}}})
+		result, err := r.send("bart@example.com")
+		synctest.Wait()
+		check(t, "Error", err.Error())
+		check(t, "Outcome", result.Outcomes[0].String())
+		check(t, "Reply", result.Outcomes[0].Reply.String())
+		for line := range strings.Lines(rec.log.String()) {
+			if strings.Contains(line, "owned") && strings.ContainsAny(strings.TrimSuffix(line, "\n"), "\x1b\x07\x00\x7f\u202e\r") {
+				t.Errorf("log: %q", line)
+			}
+		}
+		// Nothing is lost: the text itself is as it came.
+		if got := result.Outcomes[0].Reply.Text; got != evil+"\n"+evil {
+			t.Errorf("text %q", got)
+		}
+	})
+}
+
+// An address of the caller's that has control characters is shown escaped, too.
+func TestControlCharactersInAddressesAreEscaped(t *testing.T) {
+	inBubble(t, "smtp", func(t *testing.T) {
+		r := setting{}.start(t, options{})
+		m := mail("x@example.com\x1b[2J\r\nQUIT")
+		m.From = "\x1b[2J@example.com"
+		result, err := r.deliver(m)
+		for _, text := range []string{err.Error(), result.Outcomes[0].String()} {
+			if strings.ContainsAny(text, "\x1b\r\n") {
+				t.Errorf("%q", text)
+			}
+		}
+		result, err = r.send("x@example.com\x1b[2J\r\nQUIT")
+		for _, text := range []string{err.Error(), result.Outcomes[0].String()} {
+			if strings.ContainsAny(text, "\x1b\r\n") {
+				t.Errorf("%q", text)
+			}
+		}
+	})
+}
+
+// Fact 89: a reply of several lines, one error type, and errors.Is for what is not
+// the server's.
+func TestFact89RepliesAndErrors(t *testing.T) {
+	inEverySetting(t, func(t *testing.T, s setting) {
+		r := s.start(t, options{faults: at("RCPT", 1, "550-5.1.1 a\n550-5.1.1 b\n550 5.1.1 c")})
+		result, err := r.send("bart@example.com")
+		want := postrider.Reply{Code: 550, Enhanced: postrider.EnhancedCode{5, 1, 1}, Text: "5.1.1 a\n5.1.1 b\n5.1.1 c"}
+		if got := result.Outcomes[0].Reply; got != want {
+			t.Errorf("reply %+v", got)
+		}
+		var e *postrider.Error
+		if !errors.As(err, &e) || e.Reply != want || e.Address != "localhost:25" || e.Err != nil {
+			t.Errorf("error %+v", e)
+		}
+		if !strings.HasPrefix(err.Error(), "postrider: localhost:25: RCPT: 550 5.1.1 a / 5.1.1 b / 5.1.1 c") {
+			t.Errorf("error %q", err)
+		}
+		canceled, cancel := context.WithCancel(t.Context())
+		cancel()
+		result, err = r.conn.Send(canceled, mail("bart@example.com"))
+		if fates(result) != "untried local 0" || !errors.Is(err, context.Canceled) || trouble(err) != "local message 0 passes" {
+			t.Errorf("%v, %v", result.Outcomes, err)
+		}
+		r.conn.Close()
+		result, err = r.conn.Send(t.Context(), mail("bart@example.com"))
+		if fates(result) != "untried local 0" || !errors.Is(err, postrider.ErrClosed) || trouble(err) != "local send 0 lasts" {
+			t.Errorf("%v, %v", result.Outcomes, err)
+		}
+	})
+}
