@@ -56,6 +56,8 @@ func (c *conn) scriptedPlan(v verb, line []byte, own string, m *Message) plan {
 	return p
 }
 
+// override puts a scripted reply in the place of the one so far. An empty one is
+// no reply: scripts say nothing where they have nothing to say.
 func (p *plan) override(text string) {
 	if text != "" {
 		p.text, p.raw = text, true
@@ -69,8 +71,12 @@ func (p *plan) takesEffect(own string) bool {
 	return positive(own) && p.text != "" && p.text[0] == own[0]
 }
 
+// positive reports whether a reply lets a command have its effect. The server's
+// own 3yz are positive, too: they let the client go on.
 func positive(reply string) bool { return reply[0] == '2' || reply[0] == '3' }
 
+// describe copies what a policy sees, for it may keep it, while the read buffer
+// is used again.
 func (c *conn) describe(v verb, line []byte, m *Message) Command {
 	d := Command{Verb: v.String(), Line: string(line), Message: m, Connection: c.number, TLS: c.tls, User: c.user}
 	if v == verbMail || v == verbRcpt {
@@ -210,6 +216,7 @@ func (c *conn) drain(limit time.Duration) {
 	}
 }
 
+// beginDrain marks the connection as one that Close need not wait for.
 func (c *conn) beginDrain(limit time.Duration) bool {
 	var at time.Time
 	if limit > 0 {
@@ -224,6 +231,8 @@ func (c *conn) beginDrain(limit time.Duration) bool {
 	return c.raw.SetReadDeadline(at) == nil
 }
 
+// closeWrite sends a close_notify or a FIN. A connection that can only be closed
+// as a whole is left open until its handler returns.
 func closeWrite(nc net.Conn) {
 	if h, ok := nc.(interface{ CloseWrite() error }); ok {
 		h.CloseWrite()

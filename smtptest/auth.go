@@ -25,6 +25,7 @@ var mechanisms = map[string]*mechanism{
 	"CRAM-MD5": {false, (*conn).cramChallenge, verifyCRAM},
 }
 
+// ask is for mechanisms that ask every client the same.
 func ask(challenges ...string) func(*conn) []string {
 	return func(*conn) []string { return challenges }
 }

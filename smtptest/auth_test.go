@@ -32,9 +32,9 @@ func b64(dialogue string) string {
 	}
 }
 
-// Facts 12 and 33, and RFC 4954 §4 and §6.
+// docs/parity.md, facts 12 and 33, and RFC 4954 §4 and §6.
 func TestAuth(t *testing.T) {
-	const good = "AHRlc3R1c2VyAHRlc3RwYXNz" // fact 12
+	const good = "AHRlc3R1c2VyAHRlc3RwYXNz" // fact 12 of docs/parity.md
 	for name, tc := range map[string]struct {
 		dialogue string
 		want     []string // Credentials

@@ -62,6 +62,8 @@ func (s *Server) CAPEM() []byte {
 	return b.Bytes()
 }
 
+// newAuthority makes a CA. Its key never leaves the process, so nothing else can
+// be made to trust it by mistake.
 func newAuthority(name string) *authority {
 	key := newKey()
 	template := newTemplate(name)
@@ -97,6 +99,8 @@ func (k Certificate) make() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
 }
 
+// newTemplate is what all certificates here have in common. Serial numbers are
+// random because clients know certificates by issuer and number.
 func newTemplate(name string) *x509.Certificate {
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	must(err)
@@ -105,12 +109,15 @@ func newTemplate(name string) *x509.Certificate {
 	}
 }
 
+// newKey makes a P-256 key: quick to make, and every client knows the curve.
 func newKey() *ecdsa.PrivateKey {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(err)
 	return key
 }
 
+// sign makes the certificate that template describes, and reads it back as a
+// client will.
 func sign(template, issuer *x509.Certificate, key, issuerKey *ecdsa.PrivateKey) *x509.Certificate {
 	der, err := x509.CreateCertificate(rand.Reader, template, issuer, &key.PublicKey, issuerKey)
 	must(err)

@@ -16,6 +16,8 @@ func (s *Server) Close() {
 	s.once.Do(s.close)
 }
 
+// close runs once. Grace is for clients in the middle of a transaction, whose tests
+// would otherwise fail or not by chance.
 func (s *Server) close() {
 	if s.closing == nil { // never started
 		if s.Listener != nil {
@@ -68,6 +70,7 @@ func (c *conn) end() {
 	}
 }
 
+// logf is for Close only: all else that happens is in the transcripts.
 func (s *Server) logf(format string, args ...any) {
 	if s.Log != nil {
 		s.Log(format, args...)

@@ -84,6 +84,7 @@ func (c *conn) serve() {
 	}
 }
 
+// greet says the first words (RFC 5321 §3.1).
 func (c *conn) greet() bool {
 	return c.answer(pointGreeting, nil, "220 "+c.srv.Hostname+" ESMTP smtptest")
 }
@@ -210,6 +211,7 @@ func (c *conn) beginWait(limit time.Duration) error {
 	return c.rw.SetReadDeadline(at)
 }
 
+// endWait is called when octets came: from here Close waits for the connection.
 func (c *conn) endWait() {
 	c.mu.Lock()
 	c.waiting = false

@@ -35,6 +35,8 @@ func (c *conn) data(line, arg []byte) bool {
 	return c.conclude(pointTerminator, []byte("."))
 }
 
+// judgeData judges DATA. With all recipients refused there is no 354, so that a
+// client that pipelined DATA has nothing to send (RFC 2920 §3.1).
 func (c *conn) judgeData(arg []byte) string {
 	gate := c.gate(verbData)
 	switch {
@@ -107,6 +109,8 @@ func (c *conn) bdat(line, arg []byte) bool {
 	return c.send(p)
 }
 
+// judgeBdat judges BDAT by what came before it. Its size is judged when its octets
+// are here.
 func (c *conn) judgeBdat() string {
 	gate := c.gate(verbBdat)
 	switch {
@@ -216,6 +220,8 @@ func (c *conn) conclude(v verb, line []byte) bool {
 	return c.send(p)
 }
 
+// finalPlan is plan for the end of content: it counts a terminator, and lets the
+// policy see the message.
 func (c *conn) finalPlan(v verb, line []byte, own string, m *Message) plan {
 	if v == verbBdat {
 		c.srv.verbs[pointTerminator].Add(1)
@@ -236,6 +242,8 @@ func (c *conn) acceptance() string {
 	return "250 2.0.0 Ok: queued as " + strconv.Itoa(c.number) + "-" + strconv.Itoa(c.numbered)
 }
 
+// contentNote says in the transcript how much came. The content itself is in the
+// Message, and may be large.
 func (c *conn) contentNote(v verb) string {
 	switch {
 	case c.transcript == nil:

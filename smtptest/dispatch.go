@@ -21,6 +21,8 @@ func (c *conn) command(line []byte) bool {
 	return goesOn
 }
 
+// dispatch tells the commands that change something from those that are only
+// answered.
 func (c *conn) dispatch(v verb, line, arg []byte) bool {
 	switch v {
 	case verbMail:
@@ -114,6 +116,7 @@ func (c *conn) helo(v verb, line, arg []byte) bool {
 	return c.send(p)
 }
 
+// judgeHelo judges EHLO and HELO, and gives the list of extensions.
 func (c *conn) judgeHelo(v verb, arg []byte) string {
 	if gate := c.gate(v); gate != "" {
 		return gate

@@ -30,6 +30,7 @@ type transaction struct {
 // begins where the parameters before it end. The reverse-path is the first.
 type recipient struct{ path, params int }
 
+// reset forgets everything but the memory it lay in.
 func (t *transaction) reset() {
 	*t = transaction{names: t.names[:0], to: t.to[:0], content: contentState{kept: t.content.kept[:0]}}
 }
@@ -57,6 +58,8 @@ func (c *conn) mail(line, arg []byte) bool {
 	return c.send(p)
 }
 
+// judgeMail judges MAIL: time, syntax, size, address, in this order, so that a
+// client hears of the first thing that is wrong with it.
 func (c *conn) judgeMail(arg []byte) (reply string, utf8 bool) {
 	c.tx.path, c.tx.params = nil, nil
 	if reply := c.mailUnwanted(); reply != "" {
@@ -130,6 +133,7 @@ func (c *conn) rcpt(line, arg []byte) bool {
 	return c.send(p)
 }
 
+// judgeRcpt judges RCPT. Whether the recipient exists is the Policy's business.
 func (c *conn) judgeRcpt(arg []byte) string {
 	c.tx.path, c.tx.params = nil, nil
 	gate := c.gate(verbRcpt)
@@ -162,6 +166,7 @@ func (c *conn) overDomains() bool {
 	return c.limits.domains > 0 && len(c.domains) >= c.limits.domains && !c.domains[c.domain()]
 }
 
+// addDomain notes the domain of an accepted recipient, if there is a limit.
 func (c *conn) addDomain() {
 	if c.limits.domains == 0 {
 		return
@@ -172,6 +177,7 @@ func (c *conn) addDomain() {
 	c.domains[c.domain()] = true
 }
 
+// domain is that of the recipient at hand; domains are the same in any case.
 func (c *conn) domain() string {
 	return strings.ToLower(string(c.tx.path[bytes.LastIndexByte(c.tx.path, '@')+1:]))
 }

@@ -282,6 +282,7 @@ func (c *conn) queuedReply(v verb) string {
 	return text
 }
 
+// pullError takes the head off the queue; nil if there is none.
 func (s *Server) pullError() *queuedError {
 	s.mu.Lock()
 	defer s.mu.Unlock()

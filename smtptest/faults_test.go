@@ -328,7 +328,7 @@ func TestFaultInHandshake(t *testing.T) {
 	}
 }
 
-// Fact 36: one queue for all, the head blocks what is behind it, and what a
+// docs/parity.md, fact 36: one queue for all, the head blocks what is behind it, and what a
 // connection holds goes with it.
 func TestQueueError(t *testing.T) {
 	const mail, rcpt = "C: MAIL FROM:<>\nS: ", "C: RCPT TO:<b@a>\nS: "

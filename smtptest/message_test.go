@@ -8,7 +8,7 @@ import (
 	"github.com/postrider/postrider/smtptest"
 )
 
-// Facts 21, 35 and 39: three headers at the end of the header section, the
+// docs/parity.md, facts 21, 35 and 39: three headers at the end of the header section, the
 // recipients as often as they were named.
 func TestMessageHeaders(t *testing.T) {
 	v4, v6 := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}, &net.TCPAddr{IP: net.IPv6loopback, Port: 9}

@@ -17,6 +17,8 @@ type octetConn struct {
 
 var errStruck = errors.New("smtptest: the connection was ended by a fault")
 
+// newOctetConn takes of several faults the one that strikes first, in each
+// direction.
 func newOctetConn(c *conn, nc net.Conn, faults []Fault) *octetConn {
 	o := &octetConn{Conn: nc, c: c, toRead: -1, toWrite: -1}
 	for _, f := range faults {
@@ -30,6 +32,8 @@ func newOctetConn(c *conn, nc net.Conn, faults []Fault) *octetConn {
 	return o
 }
 
+// Read gives no octet beyond the fault's. That it strikes at the next Read, and not
+// at once, leaves the server time to work on what it has.
 func (o *octetConn) Read(p []byte) (int, error) {
 	if o.toRead < 0 && !o.struck {
 		return o.Conn.Read(p)
@@ -42,6 +46,7 @@ func (o *octetConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write strikes at once: the octet is out, and no other follows it.
 func (o *octetConn) Write(p []byte) (int, error) {
 	if o.toWrite < 0 && !o.struck {
 		return o.Conn.Write(p)

@@ -158,6 +158,7 @@ func validXtext(b []byte) bool {
 
 func hexUpper(c byte) bool { return '0' <= c && c <= '9' || 'A' <= c && c <= 'F' }
 
+// allClass reports whether all octets are of a class.
 func allClass(b []byte, class byte) bool {
 	for _, c := range b {
 		if charClass[c]&class == 0 {

@@ -134,6 +134,8 @@ func validLabel(b []byte) bool {
 	return len(b) > 0 && len(b) <= 63 && b[0] != '-' && b[len(b)-1] != '-'
 }
 
+// validLiteral is IPv4 or "IPv6:" and IPv6 (RFC 5321 §4.1.3). General literals are
+// not: no registry has any.
 func validLiteral(b []byte) bool {
 	v6, is6 := cutPrefixFold(b, "IPV6:")
 	ip, err := netip.ParseAddr(string(v6))

@@ -153,6 +153,8 @@ func (s *Server) Start() {
 	s.handlers.Go(s.accept)
 }
 
+// setDefaults fills in what Start needs. Mistakes show here, before the server can
+// be reached.
 func (s *Server) setDefaults() {
 	s.closing = make(chan struct{})
 	s.open = make(map[*conn]bool)
@@ -174,6 +176,7 @@ func (s *Server) setDefaults() {
 	s.tlsConfig = s.serverTLS()
 }
 
+// listen opens the default listener, on IPv6 where a machine has nothing else.
 func (s *Server) listen() (err error) {
 	if s.Listener == nil {
 		if s.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {

@@ -244,7 +244,7 @@ func TestDiscardDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// Facts 8, 30 and 32: a RSET as the first word sets the count to nothing, the
+// docs/parity.md, facts 8, 30 and 32: a RSET as the first word sets the count to nothing, the
 // client that says it included; one inside a dialogue does not.
 func TestConnectionCount(t *testing.T) {
 	for _, mode := range modes {
@@ -282,7 +282,7 @@ func TestConnectionCount(t *testing.T) {
 	}
 }
 
-// rsetOnly is the client of fact 8: RSET with no EHLO before it, or, with
+// rsetOnly is the client of fact 8 in docs/parity.md: RSET with no EHLO before it, or, with
 // STARTTLS, with none under TLS.
 func rsetOnly(t *testing.T, s *smtptest.Server) {
 	t.Helper()
@@ -305,7 +305,7 @@ func rsetOnly(t *testing.T, s *smtptest.Server) {
 	c.Close()
 }
 
-// Fact 30: asking for the count over the wire does not disturb it.
+// docs/parity.md, fact 30: asking for the count over the wire does not disturb it.
 func TestStat(t *testing.T) {
 	s := start(t, nil)
 	c := dial(t, s)

@@ -57,6 +57,7 @@ func (c *conn) startTLS(line, arg []byte) bool {
 	return true
 }
 
+// judgeStartTLS judges STARTTLS, which has no argument (RFC 3207 §4).
 func (c *conn) judgeStartTLS(arg []byte) string {
 	switch {
 	case !c.startTLSOffered() && c.tls:

@@ -20,6 +20,7 @@ func Pipe(buffer int) (a, b *Conn) {
 	return newPair("a", "b", buffer)
 }
 
+// newPair crosses two streams: what one end writes the other reads.
 func newPair(local, remote Addr, buffer int) (near, far *Conn) {
 	ab, ba := newStream(buffer), newStream(buffer)
 	near = &Conn{in: ba, out: ab, local: local, remote: remote}

@@ -99,6 +99,8 @@ func (l *Listener) Close() error {
 // Addr is the name that was given to Listen.
 func (l *Listener) Addr() net.Addr { return l.addr }
 
+// dialError and acceptError give errors the shape that those of TCP have, so that
+// code which looks into a *net.OpError finds one.
 func (l *Listener) dialError(err error) error {
 	return &net.OpError{Op: "dial", Net: l.addr.Network(), Addr: l.addr, Err: err}
 }

@@ -126,6 +126,7 @@ func (s *stream) change(f func()) {
 	s.changed.Broadcast()
 }
 
+// closeWriter lets the reader have what is buffered, and then EOF.
 func (s *stream) closeWriter() { s.change(func() { s.writerGone = true }) }
 
 // shut makes further writes of the end that closed itself say so.
@@ -134,11 +135,14 @@ func (s *stream) shut() {
 	s.writeLimit.set(s, time.Time{})
 }
 
+// closeReader ends the reads of the end that closed, and the writes of the other:
+// TCP would answer them with a reset.
 func (s *stream) closeReader() {
 	s.change(func() { s.readerGone, s.localRead = true, true })
 	s.readLimit.set(s, time.Time{}) // a timer left behind would keep the stream alive
 }
 
+// fail is the reset: at once, for both ends, and what is buffered is lost.
 func (s *stream) fail(err error) {
 	s.change(func() {
 		if s.broken == nil {
