@@ -148,10 +148,11 @@ func (d *delivery) settled() bool { return d.inFlight == 0 && len(d.pending) == 
 // fail leaves the pending recipients Untried because of err.
 func (d *delivery) fail(err *Error) {
 	for _, i := range d.pending {
-		d.outcomes[i] = Outcome{Recipient: d.outcomes[i].Recipient, State: Untried, Stage: err.Stage, Reply: err.Reply, Err: err}
-	}
-	if len(d.pending) > 0 {
+		if d.outcomes[i].State != Untried {
+			continue // put off by a reply, which stands
+		}
 		d.note(err)
+		d.outcomes[i] = Outcome{Recipient: d.outcomes[i].Recipient, State: Untried, Stage: err.Stage, Reply: err.Reply, Err: err}
 	}
 	d.pending = nil
 }

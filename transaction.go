@@ -138,8 +138,12 @@ func (tx *transaction) outcome(k int, begun bool) (o Outcome, again bool) {
 	switch {
 	case rcpt.Code >= 400 && tx.mail.Code/100 == 2 && !decidesNobody(rcpt):
 		// Whatever happened afterwards, this reply stands.
-		again = tooManyRecipients(rcpt) && tx.accepted() > 0
-		return o.decide(StageRcpt, rcpt), again
+		o = o.decide(StageRcpt, rcpt)
+		if tooManyRecipients(rcpt) {
+			o.State = Deferred // 552 as well
+			return o, tx.accepted() > 0
+		}
+		return o, false
 	case tx.mail.Code >= 400 && !decidesNobody(tx.mail) && !tx.wireUsedUp:
 		return o.decide(StageMail, tx.mail), false
 	case tx.chunkRefused:

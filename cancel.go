@@ -1,0 +1,124 @@
+package postrider
+
+import (
+	"context"
+	"errors"
+)
+
+// How what was begun is ended before its time: by a context, by leaving a SendAll,
+// by Quit and Close.
+
+// cancel ends a Send whose context is done. What the server may have got is
+// Unknown, the rest Untried. If nobody else rides the wire, it is ended too: a new
+// one is better than one whose server owes us a reply. It reports that the engine
+// is reading the caller's content: then the end has to be waited for.
+func (c *Connection) cancel(d *delivery) (wait bool) {
+	c.mu.Lock()
+	defer c.unlock()
+	if d.finished {
+		return false
+	}
+	err := &Error{Stage: StageLocal, Command: "send", Address: c.server, Err: context.Cause(d.ctx)}
+	c.queue.remove(func(q *delivery) bool { return q == d })
+	d.fail(err)
+	if w := c.wire; w != nil && d.inFlight > 0 {
+		wait = c.cancelOnWireLocked(w, d, err)
+	}
+	if c.cancelOpen != nil && c.idleLocked() {
+		c.cancelOpen()
+	}
+	if wait {
+		d.givenUp = err
+	} else {
+		d.abandoned = true
+		c.finishLocked(d)
+	}
+	return wait
+}
+
+// withdraw takes back a delivery that was not begun.
+func (c *Connection) withdraw(d *delivery) {
+	c.mu.Lock()
+	defer c.unlock()
+	if d.finished || d.inFlight > 0 || len(d.transactions) > 0 {
+		return
+	}
+	c.queue.remove(func(q *delivery) bool { return q == d })
+	d.leave(&Error{Stage: StageLocal, Command: "send", Address: c.server, Err: errWithdrawn})
+	c.finishLocked(d)
+}
+
+var errWithdrawn = errors.New("the loop over SendAll was left before the message was begun")
+
+// cancelOnWireLocked gives the recipients of transactions underway their outcomes
+// as far as they are known now. It reports whether the engine is reading the
+// caller's content, so that its end must be waited for.
+func (c *Connection) cancelOnWireLocked(w *wire, d *delivery, err *Error) (wait bool) {
+	neighbours := false
+	for _, tx := range w.inFlight {
+		if tx.d != d {
+			neighbours = true
+			continue
+		}
+		wait = wait || tx.streaming
+		tx.broken = err
+		for k, i := range tx.rcpts {
+			// Once the terminator is put into the flight, it may be gone at any time.
+			d.outcomes[i], _ = tx.outcome(k, tx.terminator != farAway)
+			if s := d.outcomes[i].State; s == Untried || s == Unknown {
+				d.note(err)
+			}
+		}
+	}
+	if !neighbours || wait {
+		w.ours = true
+		w.killLocked(err)
+	}
+	return wait
+}
+
+// idleLocked reports that nobody waits in the queue.
+func (c *Connection) idleLocked() bool {
+	for i := range c.queue.len() {
+		if !(*c.queue.at(i)).quit {
+			return false
+		}
+	}
+	return true
+}
+
+// breakOff ends the wire and fails what waits in the queue, up to the Quit that
+// wants it; nil is Close, which wants all.
+func (c *Connection) breakOff(err *Error, until *delivery) {
+	c.mu.Lock()
+	if until != nil && until.finished {
+		c.unlock() // it came in time after all, and those behind it go on
+		return
+	}
+	if until == nil {
+		c.closed = true
+	}
+	for c.queue.len() > 0 && c.queue.front() != until {
+		d := c.queue.pop()
+		if !d.quit {
+			d.fail(err)
+		}
+		if d.inFlight == 0 {
+			c.finishLocked(d)
+		}
+	}
+	if c.cancelOpen != nil {
+		c.cancelOpen()
+	}
+	if w := c.wire; w != nil {
+		for _, tx := range w.inFlight {
+			tx.d.givenUp = err // nothing of it goes back to the queue
+		}
+		if len(w.inFlight) > 0 || w.quitting {
+			w.ours = true
+			w.killLocked(err)
+		}
+	}
+	c.unlock()
+	c.nudge()
+}
