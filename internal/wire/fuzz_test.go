@@ -106,7 +106,7 @@ func readCut(t *testing.T, f *flaky, replies []Reply, end error) {
 			}
 			return
 		case len(replies) == 0 || got != replies[0]:
-			t.Fatalf("%v, at once it was %v", got, replies)
+			t.Fatalf("%d %q, which it was not at once", got.Code, got.Text)
 		default:
 			replies = replies[1:]
 		}
@@ -133,10 +133,10 @@ func checkReply(t *testing.T, r Reply) {
 		said += strings.TrimSuffix(strconv.Itoa(r.Code)+mark+line, " ") + "\n"
 	}
 	if again, err := readAll(strings.NewReader(said)); err != io.EOF || !reflect.DeepEqual(again, []Reply{r}) {
-		t.Fatalf("%v said again is %v, %v", r, again, err)
+		t.Fatalf("%q is read as %d replies, %v", said, len(again), err)
 	}
 	if e := r.Enhanced(); e != [3]int{} && !strings.HasPrefix(r.Text, fmt.Sprintf("%d.%d.%d", r.Code/100, e[1], e[2])) {
-		t.Fatalf("%v has the code %v", r, e)
+		t.Fatalf("%d %q has the code %v", r.Code, r.Text, e)
 	}
 	if p := Printable(r.Text); Printable(p) != p {
 		t.Fatalf("%q is not printable", p)
@@ -148,7 +148,7 @@ func checkReply(t *testing.T, r Reply) {
 		}
 	}
 	if strings.ContainsAny(strings.Join(c.Auth, ""), " \t\r\n") || c.Size < 0 {
-		t.Fatalf("%+v", c)
+		t.Fatalf("%q, a size of %d", c.Auth, c.Size)
 	}
 }
 
@@ -196,29 +196,35 @@ var (
 	valueSyntax   = regexp.MustCompile(`^[^\x00-\x20=\x7f]+$`) // RFC 6531 §3.3 lets UTF-8 in
 )
 
-// pathLength finds the ">" that closes a path: the first that is not in a quoted
-// local part or in an address literal.
+// pathLength finds the ">" that closes a path: the first behind the quoted string
+// that the path may begin with. An address literal hides none: there are servers
+// that do not look for literals.
 func pathLength(s string) (int, error) {
-	quoted, literal := false, false
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"' && !literal:
-			quoted = !quoted
-		case quoted:
-		case c == '[':
-			literal = true
-		case c == ']':
-			literal = false
-		case c == ' ' || c == '<':
-			return 0, fmt.Errorf("%q in the path", c)
-		case c == '>' && !literal:
+	i := 0
+	if strings.HasPrefix(s, `"`) {
+		for i++; i < len(s) && s[i] != '"'; i++ {
+			if s[i] == '\\' {
+				i++
+			}
+		}
+		i++
+	}
+	for ; i < len(s); i++ {
+		switch s[i] {
+		case ' ', '<':
+			return 0, fmt.Errorf("%q in the path", s[i])
+		case '>':
 			return i, nil
 		}
 	}
 	return 0, errors.New("no end of the path")
 }
+
+// RFC 3461 §4.2 and §4.4, RFC 6533 §3.
+var (
+	envidSyntax = regexp.MustCompile(`^([!-*,-<>-~]|\+20|\+2B|\+3D)+$`) // of printable characters
+	orcptSyntax = regexp.MustCompile(`^(rfc822;([!-*,-<>-~]|\+[0-9A-F]{2})+|utf-8;([^\x00-\x20+=\\\x7f]|\\x\{(20|2B|3D|5C)\})+)$`)
+)
 
 var hexchar = regexp.MustCompile(`\+[0-9A-F]{2}`)
 
@@ -242,9 +248,11 @@ func decodeXtext(s string) string {
 // ends a command or adds a parameter by way of them.
 func FuzzAddress(f *testing.F) {
 	for _, good := range goodAddresses {
-		f.Add(join(good[0], good[1]), int64(0), false, "", "", "")
+		a := join(good[0], good[1])
+		f.Add(a, int64(0), !ASCII(a), "", "", "")
 	}
 	f.Add("a@b> ORCPT=rfc822;c@d", int64(1), true, "FULL", "1+1=2", "SUCCESS")
+	f.Add("a@[192.0.2.1>]", int64(0), false, "", "", "")
 	f.Add("a@b\r\nDATA", int64(5), false, "hdrs", "a b", "never")
 	f.Add("Anne <anne@example.com>", int64(-5), true, "", "", "delay,failure")
 	f.Fuzz(func(t *testing.T, a string, size int64, utf8 bool, ret, envid, notify string) {
@@ -286,7 +294,7 @@ func checkMail(t *testing.T, from string, p MailParams) {
 	if p.Return != "" {
 		want["RET"] = strings.ToUpper(p.Return)
 	}
-	if envid, given := c.params["ENVID"]; given && len("ENVID="+envid) <= 100 {
+	if envid := c.params["ENVID"]; envidSyntax.MatchString(envid) && len("ENVID="+envid) <= 100 {
 		c.params["ENVID"] = decodeXtext(envid)
 	}
 	if p.EnvelopeID != "" {
@@ -307,7 +315,7 @@ func checkRcpt(t *testing.T, to string, p RcptParams) {
 	if p.Notify != "" {
 		want["NOTIFY"] = strings.ToUpper(p.Notify)
 	}
-	if orcpt, given := c.params["ORCPT"]; given && len("ORCPT="+orcpt) <= 500 {
+	if orcpt := c.params["ORCPT"]; orcptSyntax.MatchString(orcpt) && len("ORCPT="+orcpt) <= 500 {
 		c.params["ORCPT"] = decodeORCPT(orcpt)
 		want["ORCPT"] = p.Original
 	} else if p.Original != "" && (p.UTF8 || ASCII(p.Original)) && len(p.Original) < 100 {
