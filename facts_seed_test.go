@@ -156,7 +156,7 @@ func TestFact10And12EachWireAuthenticates(t *testing.T) {
 	})
 }
 
-func TestFact10NoAUTHWithoutUserAndPassword(t *testing.T) {
+func TestFact10And92NoAUTHWithoutUserAndPassword(t *testing.T) {
 	for name, change := range map[string]func(*postrider.Config){
 		"no user":     func(cfg *postrider.Config) { cfg.User = "" },
 		"no password": func(cfg *postrider.Config) { cfg.Password = postrider.NewSecret("") },
