@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -94,12 +95,11 @@ func startSink(ts *testscript.TestScript, _ bool, args []string) {
 	if p.first, err = p.out.ReadString('\n'); err != nil {
 		ts.Fatalf("the sink named no address: %v\n%s", err, p.stderr.String())
 	}
-	i := strings.Index(p.first, "127.0.0.1:")
-	if i < 0 {
+	port := regexp.MustCompile(`:[0-9]+`).FindString(p.first)
+	if port == "" {
 		ts.Fatalf("the sink said %q", p.first)
 	}
-	address := p.first[i:]
-	ts.Setenv("SINK", address[:strings.IndexAny(address, "\" ")])
+	ts.Setenv("SINK", "127.0.0.1"+port)
 }
 
 // end waits for the end of the sink, and writes what it said to files.

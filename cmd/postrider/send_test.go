@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -105,5 +106,35 @@ func TestTimeout(t *testing.T) {
 	status, _, stderr := call(t, t.Context(), strings.NewReader("text"), "send", "--server", server.Addr, "--timeout", time.Millisecond.String(), "b@example.com")
 	if status != exitTempFail || !strings.Contains(stderr, "gave up after --timeout 1ms") {
 		t.Errorf("status %d\n%s", status, stderr)
+	}
+}
+
+// A unix socket is a place to listen and a server to send to.
+func TestUnixSocket(t *testing.T) {
+	socket := "unix:" + t.TempDir() + "/mta"
+	out, printed := io.Pipe()
+	ended := make(chan int)
+	go func() {
+		status := run(t.Context(), []string{"sink", "--listen", socket, "--max-messages", "1"}, streams{nil, printed, io.Discard})
+		printed.Close()
+		ended <- status
+	}()
+	lines := bufio.NewScanner(out)
+	if !lines.Scan() || lines.Text() != "listening on "+socket+" (smtp)" {
+		t.Fatalf("the sink said %q", lines.Text())
+	}
+	var said bytes.Buffer
+	go func() {
+		for lines.Scan() {
+			said.WriteString(lines.Text() + "\n")
+		}
+		ended <- -1
+	}()
+	status, _, stderr := call(t, t.Context(), strings.NewReader("text"), "send", "--server", socket, "-f", "a@example.com", "b@example.com")
+	if status != exitOK {
+		t.Errorf("status %d\n%s", status, stderr)
+	}
+	if a, b := <-ended, <-ended; a+b != exitOK-1 || !strings.Contains(said.String(), "messages: 1") {
+		t.Errorf("the sink ended with %d, %d and said\n%s", a, b, said.String())
 	}
 }

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// docs/program.md names every command and every flag that the help names, and has
+// the same exit statuses.
+func TestProgramIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/program.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	app := kong.Must(new(cli), kong.NoDefaultHelp())
+	for _, command := range app.Model.Children {
+		if !strings.Contains(page, "\n## "+command.Name+"\n") {
+			t.Errorf("%s has no section", command.Name)
+		}
+		for _, flag := range command.Flags {
+			name := "--" + flag.Name
+			if flag.Tag.Negatable != "" {
+				name = "--[no-]" + flag.Name
+			}
+			if !flag.Hidden && !regexp.MustCompile(regexp.QuoteMeta(name)+`\b`).MatchString(page) {
+				t.Errorf("%s: %s is not there", command.Name, name)
+			}
+		}
+	}
+	statuses := regexp.MustCompile(`(?m)^ *([0-9]+)  [a-z]`).FindAllStringSubmatch(exitTable, -1)
+	if len(statuses) < 10 {
+		t.Fatalf("only %d statuses in the help", len(statuses))
+	}
+	for _, s := range statuses {
+		if !strings.Contains(page, fmt.Sprintf("\n| %s | ", s[1])) {
+			t.Errorf("status %s is not there", s[1])
+		}
+	}
+}
