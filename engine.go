@@ -384,7 +384,8 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 	c.wire = nil
 	left := w.inFlight
 	w.inFlight = nil
-	if w.err != nil && !w.ours && w.farewell == nil && len(left) > 1 && !w.windowed {
+	isBehind := func(tx *transaction) bool { return tx.behind }
+	if w.err != nil && !w.ours && w.farewell == nil && !w.windowed && slices.ContainsFunc(left, isBehind) {
 		// It has never taken a transaction behind an unread one, and hung up, fell
 		// silent or stopped reading at the first that it got.
 		c.fallBackLocked(w, &c.quirks.noWindow, "the server failed at transactions that follow each other unread: one at a time from now on")

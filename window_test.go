@@ -1,0 +1,435 @@
+package postrider_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/smtptest"
+)
+
+// Transactions that follow each other unread: RFC 2920, RFC 3030, and the design of
+// docs/pipelining.md.
+
+// plain with PIPELINING; the window tests set CHUNKING themselves.
+var windowSetting = setting{postrider.Insecure, true}
+
+func chunking(s *smtptest.Server) { s.Extensions.Chunking = true }
+
+// slow lets every terminator wait for a second, so that messages pile up.
+var slow = smtptest.Fault{Command: smtptest.Terminator, Delay: time.Second}
+
+// numbered is the message for one recipient, with a body of its own.
+func numbered(i int, to ...string) *postrider.Message {
+	if len(to) == 0 {
+		to = []string{fmt.Sprintf("member%d@example.com", i)}
+	}
+	return &postrider.Message{From: "anne@example.com", To: to, Content: postrider.Bytes(fmt.Appendf(nil, "Subject: %d\r\n\r\nletter %d\r\n.\r\n", i, i))}
+}
+
+// answer is what one Send said.
+type answer struct {
+	result *postrider.Result
+	err    error
+}
+
+// together sends messages by as many goroutines, in their order: each is in the
+// queue before the next one comes.
+func (r *rig) together(ctx context.Context, messages ...*postrider.Message) []answer {
+	answers := make([]answer, len(messages))
+	var wg sync.WaitGroup
+	for i, m := range messages {
+		wg.Go(func() { answers[i].result, answers[i].err = r.conn.Send(ctx, m) })
+		synctest.Wait() // it is where it waits, and no time has passed
+	}
+	wg.Wait()
+	for i, m := range messages {
+		checkAnswer(r.t, m, answers[i].result, answers[i].err)
+	}
+	return answers
+}
+
+func numberedMails(n int) []*postrider.Message {
+	all := make([]*postrider.Message, n)
+	for i := range all {
+		all[i] = numbered(i)
+	}
+	return all
+}
+
+// checkTaken compares what was reported with what the server took: nothing twice,
+// Accepted only if taken, taken only if Accepted or Unknown.
+func (r *rig) checkTaken(answers []answer) (unknown int) {
+	r.t.Helper()
+	taken := map[string]int{}
+	for _, m := range r.server.Messages() {
+		for _, to := range m.To {
+			taken[to]++
+		}
+	}
+	for i, a := range answers {
+		for _, o := range a.result.Outcomes {
+			n := taken[o.Recipient]
+			switch {
+			case n > 1:
+				r.t.Errorf("letter %d reached %s %d times", i, o.Recipient, n)
+			case o.State == postrider.Unknown:
+				unknown++
+			case (o.State == postrider.Accepted) != (n == 1):
+				r.t.Errorf("letter %d: %v, and the server took it %d times", i, o, n)
+			}
+		}
+	}
+	return unknown
+}
+
+// flights follows how many transactions are begun and not ended.
+type flights struct {
+	mu        sync.Mutex
+	now, most int
+	order     []string
+}
+
+func (f *flights) trace() *postrider.Trace {
+	return &postrider.Trace{
+		Command: func(_ int, line string) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if strings.HasPrefix(line, "MAIL") {
+				f.now++
+				f.most = max(f.most, f.now)
+			}
+			verb, _, _ := strings.Cut(line, " ")
+			f.order = append(f.order, verb)
+		},
+		Reply: func(_ int, r postrider.Reply) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if strings.Contains(r.Text, "queued as") {
+				f.order = append(f.order, "queued")
+			}
+		},
+		TransactionDone: func(postrider.Transaction, []postrider.Outcome) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.now--
+		},
+	}
+}
+
+func TestWindowGrowsToItsLimitAndNotBeyond(t *testing.T) {
+	for _, limit := range []int{1, 2, 8, 64} {
+		inBubble(t, fmt.Sprint(limit), func(t *testing.T) {
+			var f flights
+			r := windowSetting.start(t, options{server: chunking, faults: []smtptest.Fault{slow}, client: func(cfg *postrider.Config) {
+				cfg.Window, cfg.Trace = limit, f.trace()
+			}})
+			answers := r.together(t.Context(), numberedMails(3*limit+20)...)
+			if n := r.checkTaken(answers); n > 0 {
+				t.Errorf("%d Unknown", n)
+			}
+			if f.most != limit {
+				t.Errorf("%d transactions were in flight at a time, want %d", f.most, limit)
+			}
+		})
+	}
+}
+
+// A terminator does not wait for a next message, and a next envelope does not wait
+// for the terminator's reply.
+func TestWithPIPELININGAloneContentAndNextEnvelopeShareAFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f flights
+		r := windowSetting.start(t, options{faults: []smtptest.Fault{slow}, client: func(cfg *postrider.Config) { cfg.Trace = f.trace() }})
+		r.checkTaken(r.together(t.Context(), numberedMails(5)...))
+		got := strings.Join(f.order, " ")
+		// The first alone; then the content of each and the envelope of the next.
+		want := "EHLO MAIL RCPT DATA . queued " +
+			"MAIL RCPT DATA . MAIL RCPT DATA queued . MAIL RCPT DATA queued . MAIL RCPT DATA queued . queued"
+		r.equal("order", got, want)
+	})
+}
+
+// RSET stands before each MAIL behind an unread BDAT LAST, not on a fresh wire and
+// not behind the content of DATA.
+func TestRSETStandsBehindAnUnreadBDATOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := windowSetting.start(t, options{server: chunking, faults: []smtptest.Fault{slow}})
+		r.checkTaken(r.together(t.Context(), numberedMails(4)...))
+		r.accepted("last@example.com")
+		r.quit()
+		// The first is alone; the second follows DATA; the last comes when all is read.
+		r.equal("said", r.said(1), "EHLO MAIL RCPT DATA . MAIL RCPT BDAT … RSET MAIL RCPT BDAT … RSET MAIL RCPT BDAT … MAIL RCPT DATA . QUIT")
+	})
+}
+
+func TestARefusedNeighbourDisturbsNobody(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		fault smtptest.Fault
+		stage postrider.Stage
+	}{
+		{"MAIL", smtptest.Fault{Command: "MAIL", Nth: 4, Reply: "550 5.7.1 not from you"}, postrider.StageMail},
+		{"all RCPTs", smtptest.Fault{Command: "RCPT", Address: "member3@example.com", Reply: "550 5.1.1 nobody"}, postrider.StageRcpt},
+		{"content", smtptest.Fault{Command: smtptest.Terminator, Nth: 4, Reply: "554 5.7.1 spam", Delay: time.Second}, postrider.StageContent},
+	} {
+		for _, chunks := range []bool{true, false} {
+			inBubble(t, fmt.Sprintf("%s,chunking=%t", tt.name, chunks), func(t *testing.T) {
+				r := windowSetting.start(t, options{server: func(s *smtptest.Server) { s.Extensions.Chunking = chunks }, faults: []smtptest.Fault{tt.fault, slow}})
+				answers := r.together(t.Context(), numberedMails(12)...)
+				r.checkTaken(answers)
+				for i, a := range answers {
+					o := a.result.Outcomes[0]
+					if i == 3 {
+						if o.State != postrider.Refused || o.Stage != tt.stage {
+							t.Errorf("letter 3: %v", o)
+						}
+					} else if o.State != postrider.Accepted {
+						t.Errorf("letter %d: %v", i, o)
+					}
+				}
+				r.quit()
+				if n := r.server.ConnectionCount(); n != 1 {
+					t.Errorf("%d connections", n)
+				}
+			})
+		}
+	}
+}
+
+// 421 in the middle, with and without further words, and a wire that is lost: what
+// the server declined before is sent again, the rest is told as it is.
+func TestAWireThatEndsInTheMiddleOfAWindow(t *testing.T) {
+	for name, fault := range map[string]smtptest.Fault{
+		"421 to MAIL":       {Command: "MAIL", Nth: 9, Connection: 1, Reply: "421 4.3.2 enough"},
+		"421 to RCPT":       {Command: "RCPT", Nth: 9, Connection: 1, Reply: "421 4.3.2 enough"},
+		"421 to terminator": {Command: smtptest.Terminator, Nth: 9, Connection: 1, Reply: "421 4.3.2 enough"},
+		"lost at MAIL":      {Command: "MAIL", Nth: 9, Connection: 1, Answer: smtptest.None, Then: smtptest.Close},
+		"reset at BDAT":     {Command: smtptest.Terminator, Nth: 9, Connection: 1, Answer: smtptest.None, Then: smtptest.Abort},
+		"hung at BDAT":      {Command: smtptest.Terminator, Nth: 9, Connection: 1, Answer: smtptest.None, Then: smtptest.Hang},
+	} {
+		for _, chunks := range []bool{true, false} {
+			inBubble(t, fmt.Sprintf("%s,chunking=%t", name, chunks), func(t *testing.T) {
+				r := windowSetting.start(t, options{server: func(s *smtptest.Server) { s.Extensions.Chunking = chunks }, faults: []smtptest.Fault{fault, slow}})
+				answers := r.together(t.Context(), numberedMails(24)...)
+				unknown := r.checkTaken(answers)
+				if strings.HasPrefix(name, "421") && unknown > 0 {
+					t.Errorf("%d Unknown, although the server declined in order", unknown)
+				}
+				var deferred, left int
+				for _, a := range answers {
+					deferred += a.result.Count(postrider.Deferred)
+					left += a.result.Count(postrider.Untried)
+				}
+				if want := map[bool]int{true: 1}[name == "421 to terminator"]; deferred != want || left > 0 {
+					t.Errorf("%d deferred, want %d; %d untried", deferred, want, left)
+				}
+				if unknown > 64 {
+					t.Errorf("%d Unknown, more than a window", unknown)
+				}
+			})
+		}
+	}
+}
+
+func TestACancelledSendChangesOnlyWhatItReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := windowSetting.start(t, options{server: chunking, faults: []smtptest.Fault{slow}})
+		r.checkTaken(r.together(t.Context(), numberedMails(8)...)) // the window is open
+		r.server.Clear()
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		m := numbered(100)
+		var lost answer
+		var wg sync.WaitGroup
+		wg.Go(func() { lost.result, lost.err = r.conn.Send(ctx, m) })
+		synctest.Wait()
+		answers := r.together(t.Context(), numberedMails(6)...)
+		wg.Wait()
+		checkAnswer(t, m, lost.result, lost.err)
+		if o := lost.result.Outcomes[0]; o.State != postrider.Unknown || !errors.Is(lost.err, context.DeadlineExceeded) {
+			t.Errorf("the cancelled one: %v, %v", o, lost.err)
+		}
+		r.checkTaken(answers)
+		for i, a := range answers {
+			if a.err != nil {
+				t.Errorf("letter %d: %v", i, a.err)
+			}
+		}
+		if n := r.server.ConnectionCount(); n != 1 {
+			t.Errorf("%d connections: the neighbours' wire was cut", n)
+		}
+	})
+}
+
+func TestCapsAreMetInTheMiddleOfAWindow(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		server func(*smtptest.Server)
+		client func(*postrider.Config)
+	}{
+		{"MaxTransactions", chunking, func(c *postrider.Config) { c.MaxTransactions = 7 }},
+		{"MAILMAX", func(s *smtptest.Server) { chunking(s); s.Extensions.Limits = "MAILMAX=7" }, nil},
+	} {
+		inBubble(t, tt.name, func(t *testing.T) {
+			r := windowSetting.start(t, options{server: tt.server, client: tt.client, faults: []smtptest.Fault{slow}})
+			r.checkTaken(r.together(t.Context(), numberedMails(28)...))
+			s := r.conn.Stats()
+			if s.Dials != 4 || s.Accepted != 28 || s.Resends != 0 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// A server that ends wires after seven transactions is met with 421 on two wires;
+// from then on wires change before that.
+func TestACapIsLearntFromTwoWiresThatAgree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := windowSetting.start(t, options{server: func(s *smtptest.Server) { chunking(s); s.MaxTransactions = 7 }})
+		for i := range 35 {
+			r.accepted(fmt.Sprintf("member%d@example.com", i))
+		}
+		if s := r.conn.Stats(); s.Resends != 2 || s.Dials != 5 {
+			t.Errorf("%d resends and %d dials, want 2 and 5", s.Resends, s.Dials)
+		}
+		time.Sleep(2 * time.Hour) // it is asked again some time
+		r.server.ClearFaults()
+		for i := range 8 {
+			r.accepted(fmt.Sprintf("member%d@example.com", i))
+		}
+		if s := r.conn.Stats(); s.Resends != 3 {
+			t.Errorf("%d resends after two hours, want 3: what was learnt is forgotten", s.Resends)
+		}
+	})
+}
+
+// Exim before 4.96 refused BDAT behind a message that it had refused.
+func TestBDATThatIsRefusedWhereItIsDueIsDoneWithout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var fell []string
+		r := windowSetting.start(t, options{server: chunking, faults: []smtptest.Fault{
+			{Command: "BDAT", Nth: 2, Reply: "503 5.5.1 BDAT not allowed"}, slow,
+		}, client: func(c *postrider.Config) {
+			c.Trace = &postrider.Trace{FellBack: func(_ int, what string) { fell = append(fell, what) }}
+		}})
+		answers := r.together(t.Context(), numberedMails(20)...)
+		r.checkTaken(answers)
+		for i, a := range answers {
+			if a.err != nil {
+				t.Errorf("letter %d: %v", i, a.err)
+			}
+		}
+		if s := r.conn.Stats(); s.Fallbacks != 1 || len(fell) != 1 {
+			t.Errorf("fallbacks: %d, told %q", s.Fallbacks, fell)
+		}
+	})
+}
+
+// A server whose replies do not match what follows unread is served one message at
+// a time, and for an hour only.
+func TestAServerThatCannotKeepInStepGetsOneAtATime(t *testing.T) {
+	for name, fault := range map[string]smtptest.Fault{
+		"surplus reply": {Command: "MAIL", Nth: 6, Connection: 1, Reply: "250 2.1.0 ok\n354 what", Delay: time.Second},
+		"hangs up":      {Command: "MAIL", Nth: 3, Connection: 1, Answer: smtptest.None, Then: smtptest.Close},
+		"falls silent":  {Command: "MAIL", Nth: 3, Connection: 1, Answer: smtptest.None, Then: smtptest.Hang},
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			var f flights
+			r := windowSetting.start(t, options{server: chunking, faults: []smtptest.Fault{fault, slow}, client: func(c *postrider.Config) { c.Trace = f.trace() }})
+			answers := r.together(t.Context(), numberedMails(12)...)
+			r.checkTaken(answers)
+			if s := r.conn.Stats(); s.Fallbacks != 1 {
+				t.Fatalf("%+v", s)
+			}
+			f.mu.Lock()
+			f.now, f.most = 0, 0
+			f.mu.Unlock()
+			r.together(t.Context(), numberedMails(5)...)
+			if f.most != 1 {
+				t.Errorf("%d in flight after the fault, want 1", f.most)
+			}
+			time.Sleep(2 * time.Hour)
+			r.together(t.Context(), numberedMails(12)...)
+			if f.most < 2 {
+				t.Errorf("%d in flight two hours later: the fault is held against it for ever", f.most)
+			}
+		})
+	}
+}
+
+// On a wire that was silent for long, the end of a message is held back until one
+// reply has come: a wire that died without a word costs a resend and no Unknown.
+func TestProbeAfterSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := windowSetting.start(t, options{server: chunking, faults: []smtptest.Fault{
+			{Command: "MAIL", Nth: 10, Connection: 1, Answer: smtptest.None, Then: smtptest.Abort}, // the ninth and last came before
+		}, client: func(c *postrider.Config) { c.IdleTimeout = -1 }})
+		r.checkTaken(r.together(t.Context(), numberedMails(9)...))
+		r.server.Clear()
+		time.Sleep(time.Minute)
+		answers := r.together(t.Context(), numberedMails(4)...)
+		if n := r.checkTaken(answers); n != 0 {
+			t.Errorf("%d Unknown", n)
+		}
+		for i, a := range answers {
+			if a.err != nil {
+				t.Errorf("letter %d: %v", i, a.err)
+			}
+		}
+	})
+}
+
+// RCPTMAX makes further transactions, RCPTDOMAINMAX further wires; the outcomes
+// come in the caller's order.
+func TestRecipientsThatDoNotFitTogether(t *testing.T) {
+	to := []string{"a@one.example", "b@two.example", "c@one.example", "d@three.example", "e@two.example"}
+	for limits, want := range map[string]struct{ wires, transactions int }{
+		"RCPTMAX=2":                 {1, 3},
+		"RCPTDOMAINMAX=1":           {3, 3},
+		"RCPTDOMAINMAX=2":           {2, 2},
+		"RCPTDOMAINMAX=1 RCPTMAX=1": {3, 5},
+	} {
+		inBubble(t, limits, func(t *testing.T) {
+			r := windowSetting.start(t, options{server: func(s *smtptest.Server) { chunking(s); s.Extensions.Limits = limits }})
+			result, err := r.send(to...)
+			if err != nil || result.Count(postrider.Accepted) != len(to) {
+				t.Fatalf("%v %v", result.Outcomes, err)
+			}
+			if n := int(r.conn.Stats().Dials); n != want.wires || len(result.Transactions) != want.transactions {
+				t.Errorf("%d wires and %d transactions, want %+v", n, len(result.Transactions), want)
+			}
+		})
+	}
+}
+
+func TestQuitLetsAWindowFinish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := windowSetting.start(t, options{server: chunking, faults: []smtptest.Fault{slow}})
+		var wg sync.WaitGroup
+		answers := make([]answer, 10)
+		for i := range answers {
+			wg.Go(func() { answers[i].result, answers[i].err = r.conn.Send(t.Context(), numbered(i)) })
+		}
+		synctest.Wait()
+		r.quit()
+		wg.Wait()
+		for i, a := range answers {
+			if a.err != nil {
+				t.Errorf("letter %d: %v", i, a.err)
+			}
+		}
+		if err := r.conn.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := r.conn.Send(t.Context(), numbered(1)); !errors.Is(err, postrider.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	})
+}
