@@ -249,6 +249,11 @@ func TestFact73TheFinalReply(t *testing.T) {
 			fates: "refused rcpt 550, deferred content 451", trouble: "content content 451 passes", wires: wires,
 		},
 		{
+			// Nothing about the message or its recipients (RFC 4954 §6).
+			name: "530", faults: at(".", 1, "530 5.7.0 authentication required"),
+			fates: "untried content 530, untried content 530", trouble: "content content 530 lasts", wires: wires,
+		},
+		{
 			// The server has read the message and did not take it; not resent even on
 			// a wire that served.
 			name: "421", served: true, faults: at(".", 2, "421 4.3.2 going down"),
@@ -334,6 +339,28 @@ func TestFact82And83WhatIsNoReplyPoisonsTheWire(t *testing.T) {
 			})
 	}
 	inEveryRow(t, rows)
+}
+
+// 354 answers nothing but DATA: the replies are out of step, and what is not read
+// is not known.
+func TestFact82And83AReplyThatCannotBeOnePoisonsTheWire(t *testing.T) {
+	inEveryRow(t, []row{
+		{
+			name: "MAIL", faults: at("MAIL", 1, "354 go"), says: "out of step",
+			fates: "untried mail 354, untried mail 354", trouble: "mail MAIL 354 passes",
+			wires: "MAIL | MAIL RCPT DATA . QUIT", pipelined: "MAIL RCPT RCPT DATA | MAIL RCPT DATA . QUIT",
+		},
+		{
+			name: "RCPT", faults: at("RCPT", 2, "354 go"), says: "out of step",
+			fates: "untried rcpt 354, untried rcpt 354", trouble: "rcpt RCPT 354 passes",
+			wires: "MAIL RCPT RCPT | MAIL RCPT DATA . QUIT", pipelined: "MAIL RCPT RCPT DATA … | MAIL RCPT DATA . QUIT",
+		},
+		{
+			name: "final", faults: at(".", 1, "354 go"), says: "out of step",
+			fates: "unknown content 354, unknown content 354", trouble: "content content 354 passes",
+			wires: "MAIL RCPT RCPT DATA . | MAIL RCPT DATA . QUIT",
+		},
+	})
 }
 
 // The refusal before it has been told already; the RSET itself belongs to the

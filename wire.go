@@ -128,7 +128,7 @@ func (w *wire) takeLocked(r smtp.Reply) bool {
 	w.farewell = nil
 	if !e.fits(r) {
 		bad := w.failure(verbNames[e.verb], errors.New("this reply cannot answer the command: replies and commands are out of step"))
-		bad.Reply = replyFrom(r)
+		bad.Stage, bad.Reply = e.verb.stage(), replyFrom(r)
 		w.outOfStepLocked(bad)
 		w.expected.unpop(e) // still unanswered
 		return false
