@@ -34,6 +34,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			// No configuration of this machine has a say.
 			env.Setenv("POSTRIDER_CONFIG_FILE", os.DevNull)
+			env.Setenv("GORACE", swiftEnd)
 			env.Setenv("GREETING", "554 5.3.2 \x1b[2J clean")
 			p := &sinkProcess{}
 			env.Values[sinkKey{}] = p
@@ -51,6 +52,10 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames: true,
 	})
 }
+
+// swiftEnd keeps a program with a race detector from waiting a second at its end,
+// more than a hundred times.
+const swiftEnd = "atexit_sleep_ms=0"
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
@@ -86,7 +91,7 @@ func startSink(ts *testscript.TestScript, _ bool, args []string) {
 	*p = sinkProcess{}
 	p.cmd = exec.Command("postrider", append([]string{"sink", "--listen", "127.0.0.1:0"}, args...)...)
 	p.cmd.Dir = ts.MkAbs(".")
-	p.cmd.Env = append(os.Environ(), "SINK_PASSWORD="+ts.Getenv("SINK_PASSWORD"))
+	p.cmd.Env = append(os.Environ(), "GORACE="+swiftEnd, "SINK_PASSWORD="+ts.Getenv("SINK_PASSWORD"))
 	p.cmd.Stderr = &p.stderr
 	stdout, err := p.cmd.StdoutPipe()
 	ts.Check(err)
