@@ -160,6 +160,10 @@ func (c *Connection) openForQueue() (*wire, *Error) {
 func (c *Connection) failQueue(err *Error) {
 	c.mu.Lock()
 	defer c.unlock()
+	c.failQueueLocked(err)
+}
+
+func (c *Connection) failQueueLocked(err *Error) {
 	if c.refusedLoginLocked(err) {
 		c.refusedLogin, c.refusedUntil = err, time.Now().Add(c.authRetryAfter())
 	}
@@ -353,16 +357,20 @@ func (c *Connection) leaveWire(w *wire) {
 	if w.quitting && w.caps.Pipelining {
 		w.say(expectation{verb: verbQuit}, "QUIT\r\n") // behind what is in flight; it is last in its group (RFC 2920 §3.1)
 	}
-	if w.await(func() bool { return len(w.inFlight) == 0 }) {
+	w.await(func() bool { return len(w.inFlight) == 0 })
+	c.mu.Lock()
+	finished := len(w.inFlight) == 0
+	polite := finished && w.quitting // it may well be the first to close then
+	if !polite {
+		reason = w.err
+	}
+	c.mu.Unlock()
+	switch {
+	case polite:
 		w.quit()
 		w.conn.Close()
-	} else {
-		c.mu.Lock()
-		reason = w.err
-		if len(w.inFlight) == 0 {
-			w.raw.Close() // no replies to linger for
-		}
-		c.mu.Unlock()
+	case finished:
+		w.raw.Close() // no replies to linger for
 	}
 	<-w.ended
 	w.raw.Close()
@@ -402,9 +410,9 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 	}
 	fruitless := reason != nil && !w.ours && w.completed == 0
 	mails := w.mails
-	c.unlock()
 	if fruitless {
-		c.failQueue(reason)
+		c.failQueueLocked(reason) // at once: whoever comes later gets a wire of his own
 	}
+	c.unlock()
 	c.observeClosed(w, mails, reason)
 }

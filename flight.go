@@ -50,6 +50,7 @@ type expectation struct {
 	verb verb
 	tx   *transaction // nil for RSET and QUIT
 	rcpt int          // which of tx.rcpts
+	at   int64        // where the command begins: in the flight, and then on the wire
 }
 
 // flight is what leaves together, before any reply to it is read: octets, the
@@ -63,6 +64,7 @@ type flight struct {
 
 // expect notes that the command in out from octet begin on wants a reply.
 func (w *wire) expect(e expectation, begin int) {
+	e.at = int64(begin)
 	w.flight.expected = append(w.flight.expected, e)
 	w.c.observeCommand(w.id, w.flight.out[begin:])
 }
@@ -87,6 +89,7 @@ func (w *wire) flush() {
 	if len(f.expected) > 0 || len(f.complete) > 0 {
 		w.c.mu.Lock()
 		for _, e := range f.expected {
+			e.at += w.handed
 			w.expected.push(e)
 			if e.tx != nil {
 				e.tx.unanswered++
@@ -98,6 +101,12 @@ func (w *wire) flush() {
 			}
 			tx.written = true
 			w.endIfAnsweredLocked(tx)
+			if tx.ended {
+				w.nudge() // there may be room now, and the reader has nothing more to say of it
+			}
+			if tx.ended {
+				w.nudge() // there may be room for the next one, and no reply will come to say so
+			}
 		}
 		w.c.unlock()
 		clear(f.expected)
