@@ -20,7 +20,7 @@ func (c *Connection) cancel(d *delivery) (wait bool) {
 	}
 	err := &Error{Stage: StageLocal, Command: "send", Address: c.server, Err: context.Cause(d.ctx)}
 	c.queue.remove(func(q *delivery) bool { return q == d })
-	d.fail(err)
+	d.leave(err)
 	if w := c.wire; w != nil && d.inFlight > 0 {
 		wait = c.cancelOnWireLocked(w, d, err)
 	}
@@ -56,23 +56,26 @@ var errWithdrawn = errors.New("the loop over SendAll was left before the message
 func (c *Connection) cancelOnWireLocked(w *wire, d *delivery, err *Error) (wait bool) {
 	neighbours := false
 	for _, tx := range w.inFlight {
+		neighbours = neighbours || tx.d != d
+		wait = wait || tx.d == d && tx.streaming
+	}
+	goesOn := neighbours && !wait
+	if !goesOn {
+		w.ours = true
+		w.killLocked(err)
+	}
+	for _, tx := range w.inFlight {
 		if tx.d != d {
-			neighbours = true
 			continue
 		}
-		wait = wait || tx.streaming
 		tx.broken = err
 		for k, i := range tx.rcpts {
-			// Once the terminator is put into the flight, it may be gone at any time.
-			d.outcomes[i], _ = tx.outcome(k, tx.terminator != farAway)
+			// On a wire that goes on, a terminator that is sure to leave is as good as gone.
+			d.outcomes[i], _ = tx.outcome(k, tx.begun() || goesOn && tx.committed)
 			if s := d.outcomes[i].State; s == Untried || s == Unknown {
 				d.note(err)
 			}
 		}
-	}
-	if !neighbours || wait {
-		w.ours = true
-		w.killLocked(err)
 	}
 	return wait
 }
@@ -114,7 +117,7 @@ func (c *Connection) breakOff(err *Error, until *delivery) {
 		for _, tx := range w.inFlight {
 			tx.d.givenUp = err // nothing of it goes back to the queue
 		}
-		if len(w.inFlight) > 0 || w.quitting {
+		if until != nil || len(w.inFlight) > 0 || w.quitting {
 			w.ours = true
 			w.killLocked(err)
 		}

@@ -41,7 +41,7 @@ func (w *wire) envelope(tx *transaction) bool {
 	d := tx.d
 	begin := len(w.flight.out)
 	w.flight.out = smtp.AppendMail(w.flight.out, d.from.form(tx.utf8), w.mailParams(tx))
-	w.expect(expectation{verbMail, tx, 0}, begin)
+	w.expect(expectation{verb: verbMail, tx: tx}, begin)
 	if !w.inStep() || !w.caps.Pipelining && tx.mail.Code/100 != 2 {
 		return false
 	}
@@ -49,7 +49,7 @@ func (w *wire) envelope(tx *transaction) bool {
 		to := d.rcpts[i].form(tx.utf8)
 		begin := len(w.flight.out)
 		w.flight.out = smtp.AppendRcpt(w.flight.out, to, w.rcptParams(tx, to))
-		w.expect(expectation{verbRcpt, tx, k}, begin)
+		w.expect(expectation{verb: verbRcpt, tx: tx, rcpt: k}, begin)
 		if !w.inStep() {
 			return false
 		}
@@ -98,7 +98,7 @@ func (w *wire) chunk(tx *transaction) {
 	w.flight.out = append(w.flight.out, "BDAT "...)
 	w.flight.out = strconv.AppendInt(w.flight.out, body.size, 10)
 	w.flight.out = append(w.flight.out, " LAST\r\n"...)
-	w.expect(expectation{verbChunk, tx, 0}, begin)
+	w.expect(expectation{verb: verbChunk, tx: tx}, begin)
 	begin = len(w.flight.out)
 	w.flight.out = append(w.flight.out, body.text...)
 	w.c.observeContent(w.id, w.flight.out[begin:])
@@ -107,7 +107,7 @@ func (w *wire) chunk(tx *transaction) {
 
 // data reports whether the server waits for a content.
 func (w *wire) data(tx *transaction) bool {
-	w.say(expectation{verbData, tx, 0}, "DATA\r\n")
+	w.say(expectation{verb: verbData, tx: tx}, "DATA\r\n")
 	return w.await(func() bool { return tx.data.Code != 0 }) && tx.data.Code == 354
 }
 
@@ -204,7 +204,7 @@ func (w *wire) terminate(tx *transaction) bool {
 	w.c.mu.Unlock()
 	if tx.committed {
 		tx.terminatorAt = len(w.flight.out)
-		w.say(expectation{verbTerminator, tx, 0}, smtp.Terminator)
+		w.say(expectation{verb: verbTerminator, tx: tx}, smtp.Terminator)
 	}
 	return tx.committed
 }
