@@ -102,9 +102,6 @@ func (w *wire) flush() {
 			tx.written = true
 			w.endIfAnsweredLocked(tx)
 			if tx.ended {
-				w.nudge() // there may be room now, and the reader has nothing more to say of it
-			}
-			if tx.ended {
 				w.nudge() // there may be room for the next one, and no reply will come to say so
 			}
 		}

@@ -49,7 +49,6 @@ type wire struct {
 	hungUp    bool           // the server ended the wire, not we
 	ours      bool           // we ended it in the middle, for a reason of our own
 	quitting  bool           // QUIT was said
-	parted    bool           // and answered
 	spent     bool           // no more transactions: end politely
 	rcptMax   int            // learnt from 452 to RCPT; 0: nothing
 	domains   map[string]struct{}
@@ -127,7 +126,6 @@ func (w *wire) takeLocked(r smtp.Reply) bool {
 	}
 	e := w.expected.pop()
 	w.farewell = nil
-	w.parted = e.verb == verbQuit
 	if !e.fits(r) {
 		bad := w.failure(verbNames[e.verb], errors.New("this reply cannot answer the command: replies and commands are out of step"))
 		bad.Stage, bad.Reply = e.verb.stage(), replyFrom(r)
@@ -230,9 +228,6 @@ func (w *wire) readFailedLocked(err error) bool {
 		late.Stage = e.verb.stage()
 		w.poisonLocked(late)
 		return true
-	}
-	if w.parted {
-		return false // as it should be
 	}
 	w.hungUp = !errors.Is(err, net.ErrClosed)
 	if err == io.EOF {
