@@ -124,7 +124,8 @@ func CheckDSN(ret, envid, notify string) error {
 	return nil
 }
 
-// CheckHelloName reports why a name cannot follow EHLO.
+// CheckHelloName reports why a name cannot follow EHLO. "" is let through: the
+// engine puts its default there.
 func CheckHelloName(name string) error {
 	if strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		return fmt.Errorf("the EHLO name %q has a space, a control or a non-ASCII character", name)

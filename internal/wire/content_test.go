@@ -33,7 +33,10 @@ var contents = []struct{ name, raw, canonical string }{
 	{"a CR within a line", "a\rb\r\n", "a\r\nb\r\n"},
 	{"LF first, CR last", "\na\r", "\r\na\r\n"},
 	{"as many CRs as LFs, apart", "a\rb\r\n\nc\r\n", "a\r\nb\r\n\r\nc\r\n"},
+	{"as many CRs as LFs, apart and inside", "a\rb\r\nc\nd\r\n", "a\r\nb\r\nc\r\nd\r\n"},
 	{"a dot", ".", ".\r\n"},
+	{"a dot in the first line only", ".a\r\nb\r\n", ".a\r\nb\r\n"},
+	{"a dot in the middle", "a\r\n.b\r\nc\r\n", "a\r\n.b\r\nc\r\n"},
 	{"a dot and no more, in the ways of smugglers", "a\n.\r\nb\r\n.\nc\r.\rd\n.\ne\r\n.\r\n",
 		"a\r\n.\r\nb\r\n.\r\nc\r\n.\r\nd\r\n.\r\ne\r\n.\r\n"},
 	{"dots first", ".a\r\n..b\r\n...\r\n", ".a\r\n..b\r\n...\r\n"},
@@ -61,6 +64,36 @@ func TestCanonical(t *testing.T) {
 		if !Canonical([]byte(tt.canonical)) {
 			t.Errorf("%s: Canonical(%q) = false", tt.name, tt.canonical)
 		}
+	}
+}
+
+// Survey saves a content the Repairer and the Stuffer, so it must not overlook
+// the one line that needs them.
+func TestSurvey(t *testing.T) {
+	for _, tt := range contents {
+		canonical, dots := Survey([]byte(tt.raw))
+		want := strings.HasPrefix(tt.raw, ".") || strings.Contains(tt.raw, "\n.")
+		if canonical != (tt.raw == tt.canonical) || canonical && dots != want {
+			t.Errorf("%s: Survey(%q) = %t, %t", tt.name, tt.raw, canonical, dots)
+		}
+	}
+}
+
+// Idle decides whether canonical lines may pass the Repairer by: neither in the
+// middle of a line, nor while the LF of a CR that was read may follow.
+func TestRepairerIsIdle(t *testing.T) {
+	var r Repairer
+	for _, step := range []struct {
+		src  string
+		idle bool
+	}{{"", true}, {"a", false}, {"", false}, {"\r", false}, {"", false}, {"\n", true}, {"a\r\n", true}, {"\r", false}, {"b\n", true}, {"c\n.", false}} {
+		r.Append(nil, []byte(step.src))
+		if r.Idle() != step.idle {
+			t.Errorf("behind %q: Idle() = %t", step.src, r.Idle())
+		}
+	}
+	if r.Finish(nil); !r.Idle() {
+		t.Error("not idle at the beginning of the next content")
 	}
 }
 

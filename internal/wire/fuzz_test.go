@@ -348,13 +348,20 @@ func FuzzContent(f *testing.F) {
 		var canonical []byte
 		var r Repairer
 		for _, p := range pieces(raw, cuts) {
-			canonical = r.Append(canonical, p)
+			if r.Idle() && Canonical(p) {
+				canonical = append(canonical, p...) // as the engine does
+			} else {
+				canonical = r.Append(canonical, p)
+			}
 		}
 		if canonical = r.Finish(canonical); !bytes.Equal(canonical, want) {
 			t.Fatalf("%q repaired is %q, want %q", raw, canonical, want)
 		}
 		if !Canonical(canonical) || Canonical(raw) != bytes.Equal(raw, want) {
 			t.Fatalf("Canonical says %t of %q and %t of %q", Canonical(raw), raw, Canonical(canonical), canonical)
+		}
+		if _, dots := Survey(canonical); dots != bytes.Contains(append([]byte{'\n'}, want...), []byte("\n.")) {
+			t.Fatalf("Survey says %t to dots in %q", dots, want)
 		}
 		header, _, _ := strings.Cut("\r\n"+string(want), "\r\n\r\n")
 		if HeaderASCII(want) != !strings.ContainsFunc(header, func(c rune) bool { return c > 0x7f }) {

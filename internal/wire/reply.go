@@ -204,7 +204,7 @@ func parseLine(line []byte) (code int, text []byte, more bool, err error) {
 	if line[3] != ' ' && line[3] != '-' {
 		return 0, nil, false, syntaxError(line)
 	}
-	return code, bytes.Trim(line[4:], " \t\r"), line[3] == '-', nil
+	return code, trim(line[4:]), line[3] == '-', nil
 }
 
 func syntaxError(line []byte) error {
@@ -214,9 +214,13 @@ func syntaxError(line []byte) error {
 	return fmt.Errorf("%w: %s", ErrSyntax, strconv.QuoteToASCII(string(line)))
 }
 
-// trimRight takes the spaces off that some servers put behind their words.
-func trimRight(b []byte) []byte {
-	for len(b) > 0 && b[len(b)-1] == ' ' {
+// trim is bytes.Trim without the set that it builds for every line.
+func trim(b []byte) []byte {
+	blank := func(c byte) bool { return c == ' ' || c == '\t' || c == '\r' }
+	for len(b) > 0 && blank(b[0]) {
+		b = b[1:]
+	}
+	for len(b) > 0 && blank(b[len(b)-1]) {
 		b = b[:len(b)-1]
 	}
 	return b
