@@ -138,4 +138,7 @@ func TestAuthNeedsTLS(t *testing.T) {
 	if got := fmt.Sprint(s.Credentials()); got != "[]" {
 		t.Errorf("credentials %s", got)
 	}
+	c.talk("C: STARTTLS\nS: 220")
+	c.upgrade(s).talk("C: EHLO client.example\nS: 250-localhost / 250-PIPELINING / 250-CHUNKING / 250-SIZE 67108864 / 250-8BITMIME / 250-SMTPUTF8 / 250-DSN" +
+		" / 250-ENHANCEDSTATUSCODES / 250-REQUIRETLS / 250 AUTH PLAIN LOGIN CRAM-MD5\nC: AUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz\nS: 235")
 }

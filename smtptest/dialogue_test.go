@@ -153,6 +153,12 @@ func TestNoExtensions(t *testing.T) {
 	c.expect("503 CHUNKING is not offered")
 }
 
+// What a server offers by default: LIMITS limits, and REQUIRETLS needs TLS (RFC
+// 8689 §2), so neither is there.
+func TestAllExtensions(t *testing.T) {
+	dial(t, start(t, nil)).talk("S: 220\nC: EHLO x\nS: 250-localhost / 250-PIPELINING / 250-CHUNKING / 250-SIZE 67108864 / 250-8BITMIME / 250-SMTPUTF8 / 250-DSN / 250 ENHANCEDSTATUSCODES")
+}
+
 // EHLO may be answered with further lines, and differently before TLS.
 func TestExtensionLines(t *testing.T) {
 	s := start(t, func(s *smtptest.Server) {

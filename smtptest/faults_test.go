@@ -243,7 +243,8 @@ func TestInject(t *testing.T) {
 	c.talk("C: NOOP\nS: 454 d")
 	s.QueueError("MAIL", 455)
 	s.ClearFaults()
-	c.talk("C: NOOP\nS: 250\nC: EHLO x\nS: 250\nC: MAIL FROM:<>\nS: 250")
+	s.Inject(fault{Command: "VRFY", Reply: "455 e"}) // so that the server looks for faults at all
+	c.talk("C: NOOP\nS: 250\nC: EHLO x\nS: 250\nC: MAIL FROM:<>\nS: 250\nC: VRFY x\nS: 455 e")
 }
 
 // At an octet: everything before it is answered, nothing behind it is seen.

@@ -53,6 +53,16 @@ func newPlayed() *Server {
 	return s
 }
 
+// A connection that Accept gave while the server was being closed is not let in:
+// Close would never hear of it.
+func TestLateConnection(t *testing.T) {
+	s := newPlayed()
+	s.shutDoor()
+	if s.admit(&conn{srv: s, number: s.count()}) {
+		t.Error("let in")
+	}
+}
+
 var replyLine = regexp.MustCompile(`^[2-5][0-9][0-9][ -][\x20-\x7e]*\r$`)
 
 // FuzzDialogue: whatever a client says, and in whatever pieces, the server gives

@@ -282,6 +282,16 @@ func TestConnectionCount(t *testing.T) {
 	}
 }
 
+// With STARTTLS a first RSET in the clear resets nothing: every client
+// has to say something in the clear.
+func TestRsetInTheClear(t *testing.T) {
+	s := start(t, func(s *smtptest.Server) { s.Mode = postrider.StartTLS })
+	dial(t, s).talk("S: 220\nC: RSET\nS: 250")
+	if got := s.ConnectionCount(); got != 1 {
+		t.Errorf("count %d, want 1", got)
+	}
+}
+
 // rsetOnly is the client of fact 8 in docs/parity.md: RSET with no EHLO before it, or, with
 // STARTTLS, with none under TLS.
 func rsetOnly(t *testing.T, s *smtptest.Server) {
@@ -404,6 +414,24 @@ func TestIdleTimeout(t *testing.T) {
 			t.Errorf("421 after %v, want 5 minutes", waited)
 		}
 		c.expectEnd()
+		s.Close()
+	})
+}
+
+// Nor does a client that does not read its replies hold the server for ever.
+func TestClientThatDoesNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, func(s *smtptest.Server) { s.Listener = smtptest.InMemory("localhost:25") })
+		c := dial(t, s)
+		began := time.Now()
+		for {
+			if _, err := c.Write([]byte("NOOP\r\n")); err != nil {
+				break
+			}
+		}
+		if waited := time.Since(began); waited != 5*time.Minute {
+			t.Errorf("given up after %v, want 5 minutes", waited)
+		}
 		s.Close()
 	})
 }
