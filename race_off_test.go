@@ -1,0 +1,5 @@
+//go:build !race
+
+package postrider_test
+
+const raced = false
