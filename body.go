@@ -20,7 +20,7 @@ const (
 // body is the content of one Send, made canonical.
 type body struct {
 	content Content
-	text    []byte  // of a small content, all of it, and our own
+	text    []byte  // of a small content, all of it; it may be the caller's own
 	dots    bool    // a line of text may begin with a dot
 	large   *stream // of a large one, opened; nil once it was taken
 	small   bool
@@ -32,11 +32,14 @@ type body struct {
 
 // loadBody reads as much of a content as is held in memory. It runs on the
 // caller's goroutine: a reader that blocks there disturbs nobody.
-func loadBody(c Content) (*body, error) {
-	b := &body{content: c, size: -1}
+func loadBody(c Content) (body, error) {
+	if c.open == nil && len(c.bytes) <= inMemory {
+		return smallBody(c), nil
+	}
+	b := body{content: c, size: -1}
 	s, err := openStream(c)
 	if err != nil {
-		return nil, err
+		return b, err
 	}
 	s.ahead, s.aheadDots, s.aheadErr = s.next()
 	s.peeked = true
@@ -56,10 +59,23 @@ func loadBody(c Content) (*body, error) {
 		s.close()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the content: %w", err)
+		return b, fmt.Errorf("reading the content: %w", err)
 	}
 	b.utf8 = !smtp.HeaderASCII(s.ahead)
 	return b, nil
+}
+
+// smallBody takes a small content in memory as it lies there, if it is canonical.
+func smallBody(c Content) body {
+	b := body{content: c, small: true, text: c.bytes}
+	canonical, dots := smtp.Survey(c.bytes)
+	if b.dots = dots; !canonical {
+		var r smtp.Repairer
+		b.text, b.dots = r.Finish(r.Append(make([]byte, 0, len(c.bytes)+64), c.bytes)), true
+	}
+	b.size, b.least = int64(len(b.text)), int64(len(b.text))
+	b.utf8 = !smtp.HeaderASCII(b.text)
+	return b
 }
 
 // stream gives the blocks of a large content from its beginning. Every call but
@@ -77,7 +93,7 @@ func (b *body) stream() (*stream, error) {
 
 // discard closes what was opened and not used.
 func (b *body) discard() {
-	if b != nil && b.large != nil {
+	if b.large != nil {
 		b.large.close()
 		b.large = nil
 	}

@@ -17,24 +17,28 @@ import (
 type delivery struct {
 	ctx   context.Context
 	msg   *Message
-	body  *body
+	body  body
 	rcpts []recipient
 	from  path
 	dsn   DSN
 
+	answer       *Result
 	pending      []int // indexes of recipients that wait for a transaction
 	outcomes     []Outcome
 	transactions []Transaction
-	wire         *wire         // of the transaction that ended last
-	inFlight     int           // transactions begun and not ended
-	resent       bool          // a transaction met a wire's failure and is being repeated
-	abandoned    bool          // its Send has returned before the end: the context was done
-	givenUp      *Error        // the context is done, and its Send waits for a Read of the content
-	finished     bool          // its Send may return
-	quit         bool          // no Send at all, but the place of a Quit in the queue
-	told         atomic.Bool   // finished, and the hooks have been told
-	err          *Error        // the first thing that left a recipient Untried or Unknown
-	done         chan struct{} // gets a token when it is finished; capacity 1
+	wire         *wire       // of the transaction that ended last
+	inFlight     int         // transactions begun and not ended
+	resent       bool        // a transaction met a wire's failure and is being repeated
+	abandoned    bool        // its Send has returned before the end: the context was done
+	givenUp      *Error      // the context is done, and its Send waits for a Read of the content
+	finished     bool        // its Send may return
+	quit         bool        // no Send at all, but the place of a Quit in the queue
+	told         atomic.Bool // finished, and the hooks have been told
+
+	oneRcpt    [1]recipient // of a message for one
+	onePending [1]int
+	err        *Error        // the first thing that left a recipient Untried or Unknown
+	done       chan struct{} // gets a token when it is finished; capacity 1
 }
 
 // path is an address as it goes out.
@@ -52,7 +56,8 @@ type recipient struct {
 // newDelivery checks a message and reads the beginning of its content. An error
 // is one of the whole message; a recipient that is wrong in itself is settled.
 func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)) (*delivery, error) {
-	d := &delivery{ctx: ctx, msg: m, dsn: m.DSN, outcomes: untried(m), done: make(chan struct{}, 1)}
+	d := &delivery{ctx: ctx, msg: m, dsn: m.DSN, done: make(chan struct{}, 1)}
+	d.prepareResult(m)
 	if len(m.To) == 0 {
 		return d, errors.New("the message has no recipient")
 	}
@@ -76,19 +81,30 @@ func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)
 	return d, err
 }
 
-// untried is the beginning of every Result.
-func untried(m *Message) []Outcome {
-	o := make([]Outcome, len(m.To))
-	for i, to := range m.To {
-		o[i] = Outcome{Recipient: to, State: Untried, Stage: StageLocal}
+// prepareResult begins every Result with everybody Untried. For one recipient,
+// which is most mail, it is one piece of memory.
+func (d *delivery) prepareResult(m *Message) {
+	n := len(m.To)
+	if n == 1 {
+		one := new(struct {
+			result      Result
+			outcome     [1]Outcome
+			transaction [1]Transaction
+		})
+		d.answer, d.outcomes, d.transactions = &one.result, one.outcome[:], one.transaction[:0]
+		d.rcpts, d.pending = d.oneRcpt[:], d.onePending[:0]
+	} else {
+		d.answer, d.outcomes = new(Result), make([]Outcome, n)
+		d.rcpts, d.pending = make([]recipient, n), make([]int, 0, n)
 	}
-	return o
+	for i, to := range m.To {
+		d.outcomes[i] = Outcome{Recipient: to, State: Untried, Stage: StageLocal}
+	}
 }
 
 // address fills in who the RCPT commands name: the recipients, or as many times
 // the address of development mode.
 func (d *delivery) address(redirect func() (string, bool)) error {
-	d.rcpts, d.pending = make([]recipient, len(d.msg.To)), make([]int, 0, len(d.msg.To))
 	if redirect != nil {
 		if to, on := redirect(); on {
 			if err := smtp.CheckAddress(to); err != nil {
@@ -180,7 +196,8 @@ func (d *delivery) note(err *Error) {
 // result is the end of a Send: err is nil exactly when at least one recipient is
 // Accepted and none is Untried or Unknown.
 func (d *delivery) result(address string) (*Result, error) {
-	r := &Result{Message: d.msg, Outcomes: d.outcomes, Transactions: d.transactions}
+	r := d.answer
+	r.Message, r.Outcomes, r.Transactions = d.msg, d.outcomes, d.transactions
 	if r.Count(Untried)+r.Count(Unknown) > 0 || len(r.Outcomes) == 0 {
 		if d.err == nil { // cannot be; but nil would say that all is well
 			d.err = &Error{Stage: StageLocal, Err: errors.New("internal error: a recipient was left without a reason")}

@@ -62,18 +62,18 @@ type flight struct {
 	complete []*transaction
 }
 
-// expect notes that the command in out from octet begin on wants a reply.
-func (w *wire) expect(e expectation, begin int) {
+// expect notes that the command in out[begin:end] wants a reply.
+func (w *wire) expect(e expectation, begin, end int) {
 	e.at = int64(begin)
 	w.flight.expected = append(w.flight.expected, e)
-	w.c.observeCommand(w.id, w.flight.out[begin:])
+	w.c.observeCommand(w.id, w.flight.out[begin:end])
 }
 
 // say puts a command without parameters into the flight.
 func (w *wire) say(e expectation, line string) {
 	begin := len(w.flight.out)
 	w.flight.out = append(w.flight.out, line...)
-	w.expect(e, begin)
+	w.expect(e, begin, len(w.flight.out))
 }
 
 // complete notes that nothing more will be written for tx, whose terminator, if

@@ -41,7 +41,7 @@ func (w *wire) envelope(tx *transaction) bool {
 	d := tx.d
 	begin := len(w.flight.out)
 	w.flight.out = smtp.AppendMail(w.flight.out, d.from.form(tx.utf8), w.mailParams(tx))
-	w.expect(expectation{verb: verbMail, tx: tx}, begin)
+	w.expect(expectation{verb: verbMail, tx: tx}, begin, len(w.flight.out))
 	if !w.inStep() || !w.caps.Pipelining && tx.mail.Code/100 != 2 {
 		return false
 	}
@@ -49,7 +49,7 @@ func (w *wire) envelope(tx *transaction) bool {
 		to := d.rcpts[i].form(tx.utf8)
 		begin := len(w.flight.out)
 		w.flight.out = smtp.AppendRcpt(w.flight.out, to, w.rcptParams(tx, to))
-		w.expect(expectation{verb: verbRcpt, tx: tx, rcpt: k}, begin)
+		w.expect(expectation{verb: verbRcpt, tx: tx, rcpt: k}, begin, len(w.flight.out))
 		if !w.inStep() {
 			return false
 		}
@@ -88,21 +88,38 @@ func (w *wire) rcptParams(tx *transaction, to string) smtp.RcptParams {
 
 // chunk writes the content by BDAT, whole, behind the RCPTs. If those are all
 // refused, the server throws the octets away and refuses the BDAT (RFC 3030 §2).
-// It was decided when the transaction began that it will be ended: see begin.
 func (w *wire) chunk(tx *transaction) {
 	if tx.probe && !w.await(func() bool { return tx.mail.Code != 0 }) {
 		return
 	}
-	body := tx.d.body
 	begin := len(w.flight.out)
 	w.flight.out = append(w.flight.out, "BDAT "...)
-	w.flight.out = strconv.AppendInt(w.flight.out, body.size, 10)
+	w.flight.out = strconv.AppendInt(w.flight.out, tx.d.body.size, 10)
 	w.flight.out = append(w.flight.out, " LAST\r\n"...)
-	w.expect(expectation{verb: verbChunk, tx: tx}, begin)
-	begin = len(w.flight.out)
-	w.flight.out = append(w.flight.out, body.text...)
-	w.c.observeContent(w.id, w.flight.out[begin:])
+	text := len(w.flight.out)
+	if !w.commit(tx, func() { w.flight.out = append(w.flight.out, tx.d.body.text...) }) {
+		w.flight.out = w.flight.out[:begin]
+		return
+	}
 	tx.terminatorAt = len(w.flight.out) - 1
+	w.expect(expectation{verb: verbChunk, tx: tx}, begin, text)
+	w.c.observeContent(w.id, w.flight.out[text:])
+}
+
+// commit decides in one step whether a transaction is ended: not if its caller has
+// given up, whose Send has then said Untried and is right. Otherwise put copies
+// what is the caller's into the flight; from now on a Send that is cancelled can
+// only say Unknown.
+func (w *wire) commit(tx *transaction, put func()) bool {
+	w.c.mu.Lock()
+	defer w.c.mu.Unlock()
+	tx.streaming = false
+	if tx.cancelled() {
+		return false
+	}
+	put()
+	tx.committed = true
+	return true
 }
 
 // data reports whether the server waits for a content.
@@ -124,18 +141,29 @@ func (w *wire) content(tx *transaction) {
 	if tx.accepted() == 0 {
 		// 354 although every recipient was refused: a lone dot gets out of it
 		// (RFC 2920 §3.1). It decides nothing.
-		w.terminate(tx)
+		if w.commit(tx, func() {}) {
+			w.terminate(tx)
+		} else {
+			w.breakOff(tx, tx.d.ctx.Err())
+		}
 		return
 	}
-	if body := tx.d.body; body.small {
-		w.putContent(&smtp.Stuffer{}, body.text, body.dots)
+	begin := len(w.flight.out)
+	whole := func() {}
+	if body := &tx.d.body; body.small {
+		whole = func() { w.put(&smtp.Stuffer{}, body.text, body.dots) }
 	} else if err := w.stream(tx); err != nil {
 		w.breakOff(tx, err)
 		return
 	}
-	if !w.terminate(tx) {
+	if !w.commit(tx, whole) {
 		w.breakOff(tx, tx.d.ctx.Err())
+		return
 	}
+	if tx.d.body.small {
+		w.c.observeContent(w.id, w.flight.out[begin:])
+	}
+	w.terminate(tx)
 }
 
 // putContent puts a block into the flight. A large one that needs no stuffing is
@@ -148,12 +176,17 @@ func (w *wire) putContent(stuffer *smtp.Stuffer, block []byte, dots bool) {
 		return
 	}
 	begin := len(w.flight.out)
+	w.put(stuffer, block, dots)
+	w.c.observeContent(w.id, w.flight.out[begin:])
+}
+
+// put copies a block into the flight.
+func (w *wire) put(stuffer *smtp.Stuffer, block []byte, dots bool) {
 	if dots {
 		w.flight.out = stuffer.Append(w.flight.out, block)
 	} else {
 		w.flight.out = append(w.flight.out, block...)
 	}
-	w.c.observeContent(w.id, w.flight.out[begin:])
 }
 
 // stream writes a large content, block by block.
@@ -195,18 +228,10 @@ func (w *wire) dead() bool {
 	return w.err != nil
 }
 
-// terminate puts the terminator into the flight, unless the caller has given up:
-// that is decided here, in one step, so that a Send that reports Untried is right.
-func (w *wire) terminate(tx *transaction) bool {
-	w.c.mu.Lock()
-	tx.committed = !tx.cancelled()
-	tx.streaming = false
-	w.c.mu.Unlock()
-	if tx.committed {
-		tx.terminatorAt = len(w.flight.out)
-		w.say(expectation{verb: verbTerminator, tx: tx}, smtp.Terminator)
-	}
-	return tx.committed
+// terminate puts the terminator of DATA into the flight.
+func (w *wire) terminate(tx *transaction) {
+	tx.terminatorAt = len(w.flight.out)
+	w.say(expectation{verb: verbTerminator, tx: tx}, smtp.Terminator)
 }
 
 // breakOff cuts the wire in the middle of a content. The replies of the
@@ -245,9 +270,6 @@ func (w *wire) beginLocked(tx *transaction) {
 		tx.reset = !before.committed || before.chunked && before.final.Code/100 != 2
 	}
 	tx.chunked = w.chunksLocked(tx)
-	// Nothing is waited for between here and the end of a chunk, but for the probe:
-	// from now on a cancelled Send cannot know whether the message was sent.
-	tx.committed = tx.chunked
 	tx.probe = tx.chunked && len(w.inFlight) == 0 && time.Since(w.heard) > w.c.probeAfter()
 	w.mails++
 	w.last = tx

@@ -23,7 +23,9 @@ func (w *wire) planLocked(d *delivery) *transaction {
 			limit = min(limit, n)
 		}
 	}
-	tx.rcpts = make([]int, 0, limit)
+	if tx.rcpts = tx.oneRcpt[:0]; limit > 1 {
+		tx.rcpts = make([]int, 0, limit)
+	}
 	kept := d.pending[:0]
 	for _, i := range d.pending {
 		r := &d.rcpts[i]
@@ -38,7 +40,9 @@ func (w *wire) planLocked(d *delivery) *transaction {
 		w.spent = true // RCPTDOMAINMAX is reached
 		return nil
 	}
-	tx.rcpt = make([]smtp.Reply, len(tx.rcpts))
+	if tx.rcpt = tx.oneReply[:]; len(tx.rcpts) > 1 {
+		tx.rcpt = make([]smtp.Reply, len(tx.rcpts))
+	}
 	return tx
 }
 

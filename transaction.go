@@ -39,6 +39,8 @@ type transaction struct {
 	wireUsedUp   bool   // MAIL was refused because the wire has carried enough
 	chunkRefused bool   // BDAT itself was refused, not the message
 	culprit      bool   // its own command met the failure of the wire; it was not merely behind it
+	oneRcpt      [1]int // of a transaction for one
+	oneReply     [1]smtp.Reply
 	broken       *Error // why what is unread will not be read, or why the content broke off
 }
 
