@@ -130,9 +130,6 @@ func (w *wire) write(b []byte) {
 		// From here on the block may be in the server's hands.
 		before := w.handed
 		w.handed += int64(len(block))
-		if w.deadline.IsZero() {
-			w.armLocked()
-		}
 		w.c.mu.Unlock()
 
 		start := time.Now()
@@ -146,10 +143,10 @@ func (w *wire) write(b []byte) {
 			return
 		}
 		b = b[n:]
-		if time.Since(start) > 100*time.Millisecond {
-			w.c.mu.Lock()
+		w.c.mu.Lock()
+		if w.deadline.IsZero() || time.Since(start) > 100*time.Millisecond {
 			w.armLocked() // the time for a reply begins when its command has left
-			w.c.mu.Unlock()
 		}
+		w.c.mu.Unlock()
 	}
 }

@@ -253,7 +253,7 @@ func (w *wire) armLocked() {
 			return
 		}
 		t = time.Now().Add(linger)
-	case w.expected.len() > 0:
+	case w.expected.len() > 0 && w.expected.front().at < w.handed:
 		t = time.Now().Add(w.c.timeouts.of(w.expected.front().verb))
 	case w.deadline.IsZero():
 		return
