@@ -158,6 +158,7 @@ func (c *Connection) openForQueue() (*wire, *Error) {
 
 // failQueue tells everybody who waits that there is no wire.
 func (c *Connection) failQueue(err *Error) {
+	c.log().Warn("cannot open a wire, or lost it at once", "error", err.Error())
 	c.mu.Lock()
 	defer c.unlock()
 	c.failQueueLocked(err)

@@ -40,7 +40,7 @@ type Message struct {
 // recipient carries it, together with an ORCPT that is derived from its address.
 type DSN struct {
 	Return     string // RET: "FULL" or "HDRS"; "" leaves it to the MTA
-	EnvelopeID string // ENVID, at most 100 printable characters
+	EnvelopeID string // ENVID, printable ASCII, at most 94 characters as xtext (RFC 3461 §5.4)
 	Notify     string // NOTIFY: "NEVER", or of "SUCCESS,FAILURE,DELAY"; "" leaves it to the MTA
 }
 

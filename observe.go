@@ -36,7 +36,7 @@ func (c *Connection) observeDial(w *wire, conn net.Conn, took time.Duration, err
 		t.Dialed(w.id, remote, took, err)
 	}
 	if err == nil {
-		c.log().Debug("connected", "wire", w.id, "address", remote, "took", took)
+		c.log().Info("wire opened", "wire", w.id, "address", remote, "took", took)
 	}
 }
 
@@ -92,7 +92,7 @@ func (c *Connection) observeClosed(w *wire, transactions int, reason *Error) {
 		t.WireClosed(w.id, transactions, err)
 	}
 	if reason == nil {
-		c.log().Debug("wire closed", "wire", w.id, "transactions", transactions)
+		c.log().Info("wire closed", "wire", w.id, "transactions", transactions)
 	} else {
 		c.log().Info("wire lost", "wire", w.id, "transactions", transactions, "reason", reason.Error())
 	}

@@ -261,7 +261,7 @@ func (w *wire) exchange(mechanism string) (smtp.Reply, error) {
 	}
 	line, shown := "AUTH "+mechanism, "AUTH "+mechanism
 	if has {
-		line, shown = line+" "+encode(initial), shown+" ********"
+		line, shown = line+" "+encodeInitial(initial), shown+" ********"
 	}
 	for range 6 {
 		if err := w.tellMasked(line, shown); err != nil {
@@ -279,7 +279,7 @@ func (w *wire) exchange(mechanism string) (smtp.Reply, error) {
 		if err != nil {
 			return r, w.cancelExchange(err)
 		}
-		line, shown = encode(response), "********"
+		line, shown = base64.StdEncoding.EncodeToString(response), "********"
 	}
 	return smtp.Reply{}, w.cancelExchange(errors.New("the server asks for more and more"))
 }
@@ -292,9 +292,9 @@ func (w *wire) cancelExchange(err error) error {
 	return err
 }
 
-func encode(b []byte) string {
+func encodeInitial(b []byte) string {
 	if len(b) == 0 {
-		return "=" // an empty response that is one (RFC 4954 §4)
+		return "=" // there is one, and it is empty (RFC 4954 §4)
 	}
 	return base64.StdEncoding.EncodeToString(b)
 }

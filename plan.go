@@ -64,7 +64,7 @@ func (w *wire) needsUTF8(d *delivery) bool {
 	return true
 }
 
-// takesDomain counts domains against RCPTDOMAINMAX (RFC 9422 §3).
+// takesDomain counts domains against RCPTDOMAINMAX (RFC 9422 §4.3).
 func (w *wire) takesDomain(domain string) bool {
 	if w.caps.RcptDomainMax == 0 {
 		return true
@@ -83,7 +83,7 @@ func (w *wire) takesDomain(domain string) bool {
 }
 
 // judgeLocked refuses what this server cannot take, before anything is sent: a
-// message over its SIZE (RFC 1870 §6.1), addresses that need SMTPUTF8 of a
+// message over its SIZE (RFC 1870 §7), addresses that need SMTPUTF8 of a
 // server without it (RFC 6531 §3.2).
 func (w *wire) judgeLocked(d *delivery) {
 	everybody := func(int) bool { return true }

@@ -112,7 +112,7 @@ func tooManyRecipients(r smtp.Reply) bool {
 func usedUp(r smtp.Reply) bool { return r.Code == 452 && r.Enhanced() == [3]int{4, 5, 3} }
 
 // notUnderstood reports a reply about a command's form or place, which says
-// nothing about the message (RFC 5321 §4.2.4).
+// nothing about the message (RFC 5321 §4.2.2).
 func notUnderstood(r smtp.Reply) bool { return 500 <= r.Code && r.Code <= 504 }
 
 // fits reports whether a reply can be an answer to a command at all. One that

@@ -69,6 +69,11 @@
 //	timeout_quit                  empty; see [postrider.Timeouts]
 //	idle_timeout                  empty; 0s is no limit
 //	max_age                       0s; 0s is no limit
+//	window, window_octets         0; transactions, and octets of content, that
+//	                              may be underway unanswered; 0 is the default,
+//	                              a window of 1 the classic dialogue
+//	probe_after                   0s; see [postrider.Config]; 0s is the default
+//	auth_retry_after              0s; likewise
 //
 // An empty value there leaves the choice to package postrider. A
 // relative file name is looked for beside the file that says it. Sections that

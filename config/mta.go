@@ -38,6 +38,10 @@ func (c *Config) MTA(ctx context.Context) (postrider.Config, error) {
 		LocalName:          m.text("postrider", "local_name"),
 		IdleTimeout:        m.idleTimeout(),
 		MaxAge:             get(&m, m.view.duration, "postrider", "max_age"),
+		Window:             get(&m, m.view.integer, "postrider", "window"),
+		WindowOctets:       get(&m, m.view.integer, "postrider", "window_octets"),
+		ProbeAfter:         get(&m, m.view.duration, "postrider", "probe_after"),
+		AuthRetryAfter:     get(&m, m.view.duration, "postrider", "auth_retry_after"),
 	}
 	m.timeouts(&cfg.Timeouts)
 	m.devmode()

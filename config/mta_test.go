@@ -44,6 +44,10 @@ timeout_final: 10s
 timeout_quit: 11s
 idle_timeout: 1m
 max_age: 1h
+window: 12
+window_octets: 13
+probe_after: 14s
+auth_retry_after: 15s
 `)
 	c, err := Load(Options{File: path})
 	if err != nil {
@@ -75,6 +79,10 @@ max_age: 1h
 		LocalName:          "lists.example.com",
 		IdleTimeout:        time.Minute,
 		MaxAge:             time.Hour,
+		Window:             12,
+		WindowOctets:       13,
+		ProbeAfter:         14 * time.Second,
+		AuthRetryAfter:     15 * time.Second,
 		Timeouts: postrider.Timeouts{
 			Connect: 1 * time.Second, Greeting: 2 * time.Second, Hello: 3 * time.Second, TLS: 4 * time.Second,
 			Auth: 5 * time.Second, Mail: 6 * time.Second, Rcpt: 7 * time.Second, Data: 8 * time.Second,

@@ -93,6 +93,10 @@ var schema = []sectionSpec{
 		{"timeout_quit", "", optionalDuration},
 		{"idle_timeout", "", optionalDuration},
 		{"max_age", "0s", duration},
+		{"window", "0", integer},
+		{"window_octets", "0", integer},
+		{"probe_after", "0s", duration},
+		{"auth_retry_after", "0s", duration},
 	}},
 	{name: "logging.smtp", keys: []keySpec{
 		{"format", "%(asctime)s (%(process)d) %(message)s", text},

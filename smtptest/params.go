@@ -107,7 +107,7 @@ func (p *params) take(bit param, value []byte, valued bool) (ok bool) {
 		return false
 	}
 	switch bit {
-	case paramSize: // RFC 1870 §6.1: up to 20 digits; no message needs more than 18
+	case paramSize: // RFC 1870 §3: up to 20 digits; no message needs more than 18
 		p.size, ok = parseCount(value)
 		return ok
 	case paramBody: // RFC 6152 §2; BINARYMIME is not offered

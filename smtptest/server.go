@@ -252,6 +252,7 @@ func (s *Server) Config() postrider.Config {
 		Dial(ctx context.Context, network, address string) (net.Conn, error)
 	}); ok {
 		c.Dial = d.Dial
+		c.LocalName = "localhost" // in memory there is no resolver to ask, nor in a synctest bubble
 	}
 	if users := slices.Sorted(maps.Keys(s.Users)); len(users) > 0 {
 		c.User, c.Password = users[0], postrider.NewSecret(s.Users[users[0]])

@@ -67,7 +67,7 @@ func unknownAuthorityHint(f Failure) string {
 	return hint + "; " + lastResort
 }
 
-// hasNoNames: no subjectAltName, so that nothing can match (RFC 9525 §6.3 leaves the Common Name out).
+// hasNoNames: no subjectAltName, so that nothing can match (RFC 9525 §2 leaves the Common Name out).
 func hasNoNames(f Failure) bool {
 	e, _ := errors.AsType[hostnameError](f.Err)
 	return len(namesOf(e.Certificate)) == 0

@@ -11,7 +11,7 @@ import (
 type Capabilities struct {
 	Pipelining, Chunking, EightBitMIME, SMTPUTF8, DSN, StartTLS bool
 
-	Size    int64    // the largest message in octets; 0: none stated (RFC 1870 §4)
+	Size    int64    // the largest message in octets; 0: none stated (RFC 1870 §3)
 	HasSize bool     // SIZE was offered, with a limit or without
 	Auth    []string // mechanisms in upper case, in the server's order
 
@@ -74,7 +74,7 @@ func (c *Capabilities) addAuth(mechanisms []string) {
 	}
 }
 
-// addLimits reads LIMITS as RFC 9422 §4 wants it: a list with bad syntax is
+// addLimits reads LIMITS as RFC 9422 §3 wants it: a list with bad syntax is
 // ignored whole, a bad value with its name, and unknown names.
 func (c *Capabilities) addLimits(params []string) {
 	if slices.ContainsFunc(params, badLimit) {

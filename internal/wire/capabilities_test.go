@@ -27,7 +27,7 @@ func TestCapabilities(t *testing.T) {
 		{"more spaces than needed", []string{"  SIZE   5 ", "", " ", "AUTH  LOGIN   PLAIN"},
 			Capabilities{HasSize: true, Size: 5, Auth: []string{"LOGIN", "PLAIN"}}},
 
-		// RFC 1870 §4: the number is optional, and 0 means no limit.
+		// RFC 1870 §3: the number is optional, and 0 means no limit.
 		{"SIZE without a number", []string{"SIZE"}, Capabilities{HasSize: true}},
 		{"SIZE 0", []string{"SIZE 0"}, Capabilities{HasSize: true}},
 		{"SIZE of 19 digits", []string{"SIZE 9223372036854775807"}, Capabilities{HasSize: true, Size: 9223372036854775807}},

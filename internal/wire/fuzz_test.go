@@ -158,8 +158,7 @@ type command struct {
 	params map[string]string
 }
 
-// parseCommand is a server's reading, by the grammar of RFC 5321 §4.1.2 and
-// §4.1.1.11 and with nothing of ours in it: it finds the end of the path by
+// parseCommand is a server's reading, by the grammar of RFC 5321 §4.1.2 and with nothing of ours in it: it finds the end of the path by
 // walking over the local part and the domain, and refuses what is not one line.
 func parseCommand(line, verb string) (c command, err error) {
 	rest, ok := strings.CutPrefix(line, verb+":<")
