@@ -20,7 +20,7 @@ const (
 	surveyed = 1 << 20
 
 	// blockSize is how much of a larger content is read, and written, at a time.
-	blockSize = 128 << 10
+	blockSize = 256 << 10
 )
 
 // body is the content of one Send, made canonical.

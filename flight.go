@@ -116,7 +116,7 @@ func (w *wire) flush() {
 	}
 }
 
-// write hands octets to the kernel. Each block of at most 128 KiB has its own
+// write hands octets to the kernel. Each block of at most 256 KiB has its own
 // deadline, which is a minimum rate. A failure poisons the wire; the reader then
 // goes on, since the server's last words may lie in its buffers.
 func (w *wire) write(b []byte) {

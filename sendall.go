@@ -18,8 +18,8 @@ import (
 // Leaving the loop stops the intake: messages that were not begun are not sent;
 // those that were are finished, and TransactionDone tells of them, before the loop
 // is left. A sequence that blocks at that moment is not waited for: its goroutine
-// ends when it next yields or returns. When ctx is done, every message taken from
-// the sequence still gets its result, and the loop ends.
+// ends when it next yields or returns. When ctx is done, the messages that are
+// waiting or underway get their results, and the loop ends.
 func (c *Connection) SendAll(ctx context.Context, messages iter.Seq[*Message]) iter.Seq2[*Result, error] {
 	return func(yield func(*Result, error) bool) {
 		s := &procession{c: c, ctx: ctx, done: ctx.Done(), ready: make(chan struct{}, 1), room: make(chan struct{}, 1)}

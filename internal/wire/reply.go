@@ -38,16 +38,31 @@ func (r Reply) Enhanced() [3]int {
 	var e [3]int
 	for i := range e {
 		p, rest, more := strings.Cut(head, ".")
-		if p == "" || len(p) > 3 || strings.Trim(p, "0123456789") != "" || len(p) > 1 && p[0] == '0' || more != (i < 2) {
+		n, ok := enhancedNumber(p)
+		if !ok || more != (i < 2) {
 			return [3]int{}
 		}
-		e[i], _ = strconv.Atoi(p)
-		head = rest
+		e[i], head = n, rest
 	}
 	if e[0] != r.Code/100 || e[0] == 3 {
 		return [3]int{}
 	}
 	return e
+}
+
+// enhancedNumber reads one of the three numbers: one to three digits, without a
+// leading zero (RFC 3463 §2).
+func enhancedNumber(s string) (n int, ok bool) {
+	if s == "" || len(s) > 3 || len(s) > 1 && s[0] == '0' {
+		return 0, false
+	}
+	for i := range len(s) {
+		if !digit(s[i]) {
+			return 0, false
+		}
+		n = 10*n + int(s[i]-'0')
+	}
+	return n, true
 }
 
 // ErrSyntax is the root of every error about bytes that are not SMTP.
