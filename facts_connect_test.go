@@ -61,7 +61,7 @@ func (row connectRow) try(t *testing.T, s setting) {
 		t.Errorf("errors.Is(%v, %v) is false", err, row.is)
 	}
 	for _, words := range append(row.says, "localhost:25") {
-		if err == nil || !strings.Contains(err.Error(), words) {
+		if err == nil || !strings.Contains(text(err), words) {
 			t.Errorf("the error does not say %q: %v", words, err)
 		}
 	}
@@ -278,7 +278,7 @@ func TestFact97NothingLearntBeforeSTARTTLSIsKept(t *testing.T) {
 		r := s.start(t, options{faults: at("STARTTLS", 0, "220 go\n250-x\n250 AUTH LOGIN")})
 		_, err := r.send("bart@example.com")
 		r.equal("error", trouble(err), "connect STARTTLS 0 lasts")
-		if !strings.Contains(err.Error(), "injected") {
+		if !strings.Contains(text(err), "injected") {
 			t.Errorf("the error does not say why: %v", err)
 		}
 		if n := r.server.Commands("MAIL"); n != 0 {

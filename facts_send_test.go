@@ -225,7 +225,7 @@ func TestFact53ADisplayNameIsAnErrorThatNamesTheAddress(t *testing.T) {
 		m.From = "Anne <anne@example.com>"
 		result, err = r.deliver(m)
 		r.equal("outcomes", fates(result), "untried local 0")
-		if trouble(err) != "local message 0 lasts" || !strings.Contains(err.Error(), "write only anne@example.com") {
+		if trouble(err) != "local message 0 lasts" || !strings.Contains(text(err), "write only anne@example.com") {
 			t.Error(err)
 		}
 		r.equal("said", r.wires(), "MAIL RCPT DATA .")

@@ -238,7 +238,7 @@ func TestSIZEIsCheckedBeforeSending(t *testing.T) {
 			result, err := r.deliver(m)
 			r.equal(name+" outcomes", fates(result), "refused local 0, refused local 0")
 			r.equal(name+" error", trouble(err), "local message 0 lasts")
-			if err == nil || !strings.Contains(err.Error(), "100000") || !strings.Contains(err.Error(), "message_size_limit") {
+			if err == nil || !strings.Contains(text(err), "100000") || !strings.Contains(text(err), "message_size_limit") {
 				t.Errorf("%s: %v", name, err)
 			}
 		}

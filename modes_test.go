@@ -32,11 +32,11 @@ func TestFact41SecureModeWords(t *testing.T) {
 			continue
 		}
 		for _, accepted := range []string{"smtp ", "smtps ", "starttls"} {
-			if !strings.Contains(err.Error(), accepted) {
+			if !strings.Contains(text(err), accepted) {
 				t.Errorf("%q: the error does not name %s: %v", word, accepted, err)
 			}
 		}
-		if strings.ContainsAny(err.Error(), "\n") {
+		if strings.ContainsAny(text(err), "\n") {
 			t.Errorf("%q: the error has a line end", word)
 		}
 	}
@@ -60,11 +60,11 @@ func TestFact43TheTLSSettingsAreReadByTheConstructor(t *testing.T) {
 	missing := filepath.Join(dir, "missing.pem")
 	for _, mode := range []postrider.SecureMode{postrider.StartTLS, postrider.ImplicitTLS} {
 		_, err := postrider.NewConnection(postrider.Config{Mode: mode, CAFile: missing})
-		if trouble(err) != "local configuration 0 lasts" || !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), missing) {
+		if trouble(err) != "local configuration 0 lasts" || !errors.Is(err, os.ErrNotExist) || !strings.Contains(text(err), missing) {
 			t.Errorf("%v: %v", mode, err)
 		}
 		_, err = postrider.NewConnection(postrider.Config{Mode: mode, CAFile: empty})
-		if trouble(err) != "local configuration 0 lasts" || !strings.Contains(err.Error(), "PEM") {
+		if trouble(err) != "local configuration 0 lasts" || !strings.Contains(text(err), "PEM") {
 			t.Errorf("%v: %v", mode, err)
 		}
 	}
@@ -92,7 +92,7 @@ func TestFact45Addresses(t *testing.T) {
 	}
 	for _, address := range []string{"host:port:x", "a b", "host:99999", "smtp://host", "host:-1", "25", "user:hunter2@host"} {
 		_, err := postrider.NewConnection(postrider.Config{Address: address})
-		if trouble(err) != "local configuration 0 lasts" || strings.Contains(err.Error(), "hunter2") {
+		if trouble(err) != "local configuration 0 lasts" || strings.Contains(text(err), "hunter2") {
 			t.Errorf("%q: %v", address, err)
 		}
 	}

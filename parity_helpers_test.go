@@ -209,6 +209,14 @@ func trouble(err error) string {
 	return fmt.Sprintf("%v %s %d %s", e.Stage, e.Command, e.Reply.Code, lasting)
 }
 
+// text is an error's, "" if there is none.
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
 // said gives what the client said on a wire, without arguments: "." is the end
 // of content, "…" content without an end, "*" a line inside AUTH.
 func (r *rig) said(wire int) string {
@@ -294,15 +302,11 @@ type row struct {
 	says      string // in the error's text
 	wires     string // what the client said: that message, then one for dirk, then QUIT
 	pipelined string // the same with PIPELINING, if it differs
-
-	pipelinedFates, pipelinedTrouble string // the same for the others
 }
 
 // try runs a row in one setting.
 func (row row) try(t *testing.T, s setting) {
 	if s.pipelining {
-		row.fates = cmp.Or(row.pipelinedFates, row.fates)
-		row.trouble = cmp.Or(row.pipelinedTrouble, row.trouble)
 		row.wires = cmp.Or(row.pipelined, row.wires)
 	}
 	r := s.start(t, options{server: row.server, client: row.client, faults: onFirstWire(row.faults)})
@@ -319,6 +323,9 @@ func (row row) try(t *testing.T, s setting) {
 	}
 	if row.says != "" && (err == nil || !strings.Contains(err.Error(), row.says)) {
 		t.Errorf("the error does not say %q: %v", row.says, err)
+	}
+	if n := r.conn.Stats().Resends; !row.served && n != 0 {
+		t.Errorf("%d resends, on a wire that had not served", n)
 	}
 	r.accepted("dirk@example.com")
 	r.quit()

@@ -132,6 +132,9 @@ func TestFact55CommandsCredentialsAndContentAreThreeLevels(t *testing.T) {
 				if n := strings.Count(rec.log.String(), "********"); n != strings.Count(shown, "********") {
 					t.Errorf("the log is\n%s", &rec.log)
 				}
+				if told := rec.credentials.String(); strings.Contains(told, "EHLO") || strings.Contains(told, "MAIL") {
+					t.Errorf("Credentials was told more than it is named for:\n%s", told)
+				}
 				for name, text := range map[string]string{"Command": rec.commands.String(), "Logger": rec.log.String(), "Credentials": rec.credentials.String()} {
 					if strings.Contains(text, "aardvarks") {
 						t.Errorf("%s shows the content:\n%s", name, text)
@@ -185,7 +188,7 @@ func TestControlCharactersInTheServersWordsAreEscaped(t *testing.T) {
 		r := s.start(t, options{client: rec.watch(slog.LevelDebug), faults: []smtptest.Fault{{Command: "RCPT", Nth: 1, Reply: "550-" + evil + "\n550 " + evil}}})
 		result, err := r.send("bart@example.com")
 		synctest.Wait()
-		check(t, "Error", err.Error())
+		check(t, "Error", text(err))
 		check(t, "Outcome", result.Outcomes[0].String())
 		check(t, "Reply", result.Outcomes[0].Reply.String())
 		for line := range strings.Lines(rec.log.String()) {
@@ -207,13 +210,13 @@ func TestControlCharactersInAddressesAreEscaped(t *testing.T) {
 		m := mail("x@example.com\x1b[2J\r\nQUIT")
 		m.From = "\x1b[2J@example.com"
 		result, err := r.deliver(m)
-		for _, text := range []string{err.Error(), result.Outcomes[0].String()} {
+		for _, text := range []string{text(err), result.Outcomes[0].String()} {
 			if strings.ContainsAny(text, "\x1b\r\n") {
 				t.Errorf("%q", text)
 			}
 		}
 		result, err = r.send("x@example.com\x1b[2J\r\nQUIT")
-		for _, text := range []string{err.Error(), result.Outcomes[0].String()} {
+		for _, text := range []string{text(err), result.Outcomes[0].String()} {
 			if strings.ContainsAny(text, "\x1b\r\n") {
 				t.Errorf("%q", text)
 			}
@@ -235,7 +238,7 @@ func TestFact89RepliesAndErrors(t *testing.T) {
 		if !errors.As(err, &e) || e.Reply != want || e.Address != "localhost:25" || e.Err != nil {
 			t.Errorf("error %+v", e)
 		}
-		if !strings.HasPrefix(err.Error(), "postrider: localhost:25: RCPT: 550 5.1.1 a / 5.1.1 b / 5.1.1 c") {
+		if !strings.HasPrefix(text(err), "postrider: localhost:25: RCPT: 550 5.1.1 a / 5.1.1 b / 5.1.1 c") {
 			t.Errorf("error %q", err)
 		}
 		canceled, cancel := context.WithCancel(t.Context())

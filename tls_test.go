@@ -64,7 +64,7 @@ func TestFact15And16And76And98TheKnobs(t *testing.T) {
 				}
 				r.equal("outcomes", fates(result), "untried connect 0")
 				r.equal("error", trouble(err), "connect TLS handshake 0 lasts")
-				if !c.refused(err) || !strings.Contains(err.Error(), c.says) {
+				if !c.refused(err) || !strings.Contains(text(err), c.says) {
 					t.Errorf("with %+v: %v", k, err)
 				}
 				// Nothing is said behind the handshake: no QUIT, no AUTH.
@@ -152,7 +152,7 @@ func TestFact98AClientCertificate(t *testing.T) {
 			server: func(s *smtptest.Server) { s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert} },
 		})
 		_, err := r.send("bart@example.com")
-		if err == nil || !strings.Contains(err.Error(), "Certificates in Config.TLS") {
+		if err == nil || !strings.Contains(text(err), "Certificates in Config.TLS") {
 			t.Errorf("without one: %v", err)
 		}
 	})

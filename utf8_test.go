@@ -85,7 +85,7 @@ func TestFact85And87WithoutSMTPUTF8(t *testing.T) {
 		}
 		result, err = r.send("jürgen@example.com")
 		r.equal("outcomes", fates(result), "refused local 0")
-		if trouble(err) != "local message 0 lasts" || !strings.Contains(err.Error(), "smtputf8_enable") {
+		if trouble(err) != "local message 0 lasts" || !strings.Contains(text(err), "smtputf8_enable") {
 			t.Errorf("the error does not say what to do: %v", err)
 		}
 		m := mail("bart@example.com", "cate@example.com")
