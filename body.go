@@ -19,8 +19,13 @@ const (
 	// processor's cache: a pass of its own costs half as much as the sending.
 	surveyed = 1 << 20
 
-	// blockSize is how much of a larger content is read, and written, at a time.
+	// blockSize is how much of a larger content is read at a time, and what has to
+	// be written within Timeouts.Block.
 	blockSize = 256 << 10
+
+	// memoryBlock is how much of a content in memory is handed to the kernel at a
+	// time: the fewer the writes, the less the processes wake each other.
+	memoryBlock = 1 << 20
 )
 
 // body is the content of one Send, made canonical.
@@ -173,11 +178,11 @@ func (s *stream) next() (block []byte, dots bool, err error) {
 // raw gives octets as the caller gave them, cut behind a line where there is one.
 func (s *stream) raw() (b []byte, err error) {
 	if s.r == nil {
-		if len(s.memory) <= blockSize {
+		if len(s.memory) <= memoryBlock {
 			b, s.memory = s.memory, nil
 			return b, io.EOF
 		}
-		end := afterLine(s.memory[:blockSize])
+		end := afterLine(s.memory[:memoryBlock])
 		b, s.memory = s.memory[:end], s.memory[end:]
 		return b, nil
 	}

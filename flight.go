@@ -1,6 +1,8 @@
 package postrider
 
 import (
+	"errors"
+	"os"
 	"time"
 )
 
@@ -116,12 +118,16 @@ func (w *wire) flush() {
 	}
 }
 
-// write hands octets to the kernel. Each block of at most 256 KiB has its own
-// deadline, which is a minimum rate. A failure poisons the wire; the reader then
-// goes on, since the server's last words may lie in its buffers.
+// write hands octets to the kernel. A block of 256 KiB has Timeouts.Block to leave,
+// which is a minimum rate. A failure poisons the wire; the reader then goes on,
+// since the server's last words may lie in its buffers.
 func (w *wire) write(b []byte) {
+	size := memoryBlock
+	if w.encrypted {
+		size = blockSize // crypto/tls cannot go on behind a deadline
+	}
 	for len(b) > 0 {
-		block := b[:min(len(b), blockSize)]
+		block := b[:min(len(b), size)]
 		w.c.mu.Lock()
 		if w.err != nil {
 			w.c.mu.Unlock()
@@ -135,18 +141,20 @@ func (w *wire) write(b []byte) {
 		start := time.Now()
 		w.conn.SetWriteDeadline(start.Add(w.c.timeouts.Block))
 		n, err := w.conn.Write(block)
+		if n >= blockSize && !w.encrypted && errors.Is(err, os.ErrDeadlineExceeded) {
+			err = nil // slow, but not too slow: the rest has a deadline of its own
+		}
+		w.c.mu.Lock()
+		w.handed = before + int64(n)
 		if err != nil {
-			w.c.mu.Lock()
-			w.handed = before + int64(n)
 			w.poisonLocked(w.failure("write", err))
 			w.c.unlock()
 			return
 		}
-		b = b[n:]
-		w.c.mu.Lock()
 		if w.deadline.IsZero() || time.Since(start) > 100*time.Millisecond {
 			w.armLocked() // the time for a reply begins when its command has left
 		}
 		w.c.mu.Unlock()
+		b = b[n:]
 	}
 }
