@@ -1,0 +1,49 @@
+package main
+
+import (
+	"math"
+	"time"
+)
+
+// pings are round trips and nothing else, on a connection of their own beside that
+// of a client under measurement. They go through the same delay at the same time,
+// so that a busy machine delays both.
+type pings struct {
+	enough chan struct{}
+	took   chan float64
+}
+
+func startPings(address string) *pings {
+	p := &pings{make(chan struct{}), make(chan float64, 1)}
+	go func() { p.took <- median(p.measure(address)) }()
+	return p
+}
+
+func (p *pings) measure(address string) (seconds []float64) {
+	w, err := connect(address)
+	if err != nil {
+		return nil
+	}
+	defer w.conn.Close()
+	for {
+		select {
+		case <-p.enough:
+			return seconds
+		default:
+		}
+		start := time.Now()
+		if w.say("NOOP\r\n", 1) != nil {
+			return seconds
+		}
+		seconds = append(seconds, time.Since(start).Seconds())
+	}
+}
+
+// stop gives the median round-trip time in seconds, or NaN.
+func (p *pings) stop() float64 {
+	if p == nil {
+		return math.NaN()
+	}
+	close(p.enough)
+	return <-p.took
+}
