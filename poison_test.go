@@ -1,0 +1,283 @@
+package postrider_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/smtptest"
+)
+
+// A wire that cannot be trusted any more: nothing is written to it, what was
+// written is still listened for, and nobody is called accepted or refused by a
+// reply that may be another's.
+
+// poisons are what a server may say to a command, apart from refusing it.
+var poisons = []struct {
+	name string
+	make func(command, own string) smtptest.Fault
+	told bool // the command's own reply came first, and counts
+}{
+	{"a surplus 250", func(c, own string) smtptest.Fault {
+		return smtptest.Fault{Command: c, Reply: own + " ok\n250 2.0.0 ok"}
+	}, true},
+	{"a surplus 550", func(c, own string) smtptest.Fault {
+		return smtptest.Fault{Command: c, Reply: own + " ok\n550 5.1.1 no"}
+	}, true},
+	{"words", func(c, own string) smtptest.Fault { return smtptest.Fault{Command: c, Reply: "hello there"} }, false},
+	{"a code alone, of four digits", func(c, own string) smtptest.Fault { return smtptest.Fault{Command: c, Reply: own + "0 ok"} }, false},
+	{"NULs", func(c, own string) smtptest.Fault { return smtptest.Fault{Command: c, Reply: "\x00\x00\x00 ok"} }, false},
+	{"an empty line", func(c, own string) smtptest.Fault { return smtptest.Fault{Command: c, Reply: "\n" + own + " ok"} }, false},
+	{"two codes in one reply", func(c, own string) smtptest.Fault { return smtptest.Fault{Command: c, Reply: own + "-a\n251 b"} }, false},
+	{"an endless line", func(c, own string) smtptest.Fault {
+		return smtptest.Fault{Command: c, Reply: own + " " + strings.Repeat("a", 1<<20)}
+	}, false},
+	{"endless lines", func(c, own string) smtptest.Fault {
+		return smtptest.Fault{Command: c, Reply: strings.Repeat(own+"-a\n", 1<<17) + own + " a"}
+	}, false},
+	{"half a reply", func(c, own string) smtptest.Fault {
+		return smtptest.Fault{Command: c, Answer: smtptest.Half, Then: smtptest.Close}
+	}, false},
+	{"half a reply and silence", func(c, own string) smtptest.Fault {
+		return smtptest.Fault{Command: c, Answer: smtptest.Half, Then: smtptest.Hang}
+	}, false},
+	{"the beginning of a long reply", func(c, own string) smtptest.Fault {
+		return smtptest.Fault{Command: c, Reply: own + "-a\n" + own + "-b", Then: smtptest.Close}
+	}, false},
+	{"the wrong kind", func(c, own string) smtptest.Fault {
+		wrong := map[string]string{"DATA": "250 ok"}[c]
+		if wrong == "" {
+			wrong = "354 go on"
+		}
+		return smtptest.Fault{Command: c, Reply: wrong}
+	}, false},
+}
+
+func TestAPoisonedWireGetsNothingMore(t *testing.T) {
+	for _, poison := range poisons {
+		for command, own := range map[string]string{"MAIL": "250", "RCPT": "250", "DATA": "354", ".": "250"} {
+			t.Run(poison.name+" to "+command, func(t *testing.T) {
+				inEverySetting(t, func(t *testing.T, s setting) {
+					r := s.start(t, options{faults: onFirstWire([]smtptest.Fault{poison.make(command, own)})})
+					result, err := r.send("bart@example.com", "cate@example.com")
+					want := "untried"
+					if command == "." {
+						want = "unknown"
+						if poison.told {
+							want = "accepted"
+						}
+					}
+					got := fates(result)
+					if poison.name == "a surplus 550" && command != "." {
+						// In the same segment as the others it looks like the next one's.
+						got = strings.Replace(got, "refused", want, 1)
+					}
+					if strings.Count(got, want) != 2 {
+						t.Errorf("outcomes %s, %v", got, err)
+					}
+					said := r.said(1)
+					if strings.Contains(said, "QUIT") || strings.Contains(said, "RSET") || strings.Contains(said, ".") != (command == ".") {
+						t.Errorf("the client said more than it may: %s", said)
+					}
+					taken := len(r.server.Messages())
+					if command != "." && taken > 0 || poison.told && command == "." && taken != 1 {
+						t.Errorf("the server took %d", taken)
+					}
+					r.accepted("dirk@example.com")
+					r.accepted("dirk@example.com")
+				})
+			})
+		}
+	}
+}
+
+// A reply that is late by no more than two seconds counts, whatever it says, for
+// the wire is listened to that long; nothing more is written to it, though.
+func TestALateReplyCountsForTwoSeconds(t *testing.T) {
+	for _, c := range []struct {
+		command, reply, inTime, tooLate string
+		limit                           time.Duration
+	}{
+		{"MAIL", "250 ok", "untried 0", "untried 0", 5 * time.Minute},
+		{"MAIL", "550 no", "refused 550", "untried 0", 5 * time.Minute},
+		{"RCPT", "250 ok", "untried 0", "untried 0", 5 * time.Minute},
+		{"RCPT", "450 later", "deferred 450", "untried 0", 5 * time.Minute},
+		{"RCPT", "550 no", "refused 550", "untried 0", 5 * time.Minute},
+		{"DATA", "354 go", "untried 0", "untried 0", 2 * time.Minute},
+		{"DATA", "554 no", "refused 554", "untried 0", 2 * time.Minute},
+		{".", "250 ok", "accepted 250", "unknown 0", 10 * time.Minute},
+		{".", "451 later", "deferred 451", "unknown 0", 10 * time.Minute},
+		{".", "554 no", "refused 554", "unknown 0", 10 * time.Minute},
+		{".", "421 bye", "deferred 421", "unknown 0", 10 * time.Minute},
+	} {
+		for late, want := range map[time.Duration]string{time.Millisecond: c.inTime, lingering - time.Millisecond: c.inTime, lingering + time.Millisecond: c.tooLate, time.Hour: c.tooLate} {
+			t.Run(fmt.Sprint(c.command, " ", c.reply, " ", late), func(t *testing.T) {
+				inEverySetting(t, func(t *testing.T, s setting) {
+					r := s.start(t, options{faults: []smtptest.Fault{{Command: c.command, Nth: 1, Reply: c.reply, Delay: c.limit + late}}})
+					start := time.Now()
+					result, _ := r.send("bart@example.com")
+					o := result.Outcomes[0]
+					r.equal("outcome", fmt.Sprint(o.State, " ", o.Reply.Code), want)
+					if took := time.Since(start); took > c.limit+lingering {
+						t.Errorf("it took %v", took)
+					}
+					r.accepted("cate@example.com")
+					taken := 1
+					if c.command == "." && c.reply[0] == '2' {
+						taken = 2
+					}
+					time.Sleep(2 * time.Hour)
+					if n := len(r.server.Messages()); n != taken {
+						t.Errorf("the server took %d messages", n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Behind a 421 the replies to what was written before it are still counted; when
+// the server hangs up without them it has declined what follows.
+func TestRepliesBehindA421AreCounted(t *testing.T) {
+	for name, c := range map[string]struct {
+		behind       []smtptest.Fault
+		then         smtptest.Then
+		second       string
+		wires, taken int
+	}{
+		"and come":      {nil, smtptest.KeepOpen, "accepted content 250", 1, 1},
+		"and come soon": {[]smtptest.Fault{{Command: "MAIL", Nth: 1, Delay: lingering - time.Millisecond}}, smtptest.KeepOpen, "accepted content 250", 1, 1},
+		"and are late":  {[]smtptest.Fault{{Command: "MAIL", Nth: 1, Delay: lingering + time.Millisecond}}, smtptest.KeepOpen, "unknown content 421", 1, 1},
+		"and refuse":    {[]smtptest.Fault{{Command: "RCPT", Nth: 1, Reply: "550 no"}}, smtptest.KeepOpen, "refused rcpt 550", 1, 0},
+		"and are none":  {nil, smtptest.Proceed, "accepted content 250", 2, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := setting{pipelining: true}.start(t, options{server: func(s *smtptest.Server) { s.Extensions.Chunking = true }})
+				for range 3 {
+					r.accepted("anne@example.com") // the window grows
+				}
+				r.server.Clear()
+				r.server.Inject(smtptest.Fault{Command: ".", Nth: 1, Reply: "421 4.3.2 going down", Delay: time.Minute, Then: c.then})
+				first := r.after(0, "first@example.com")
+				synctest.Wait()
+				second := r.after(time.Second, "second@example.com")
+				time.Sleep(2 * time.Second)
+				r.server.Inject(c.behind...)
+				r.equal("the first", <-first, "deferred content 421")
+				r.equal("the second", <-second, c.second)
+				time.Sleep(time.Hour)
+				if n := r.server.ConnectionCount(); n != c.wires {
+					t.Errorf("%d wires", n)
+				}
+				if n := len(r.server.Messages()); n != c.taken {
+					t.Errorf("the server took %d", n)
+				}
+			})
+		})
+	}
+}
+
+// A server's words behind its 421 answer no command that has not left.
+func TestWordsBehindA421DecideNobody(t *testing.T) {
+	for _, chunking := range []bool{false, true} {
+		t.Run(fmt.Sprint("chunking ", chunking), func(t *testing.T) {
+			for range 30 { // whether the next command has left is not given
+				inEverySetting(t, func(t *testing.T, s setting) {
+					r := s.start(t, options{
+						server: func(s *smtptest.Server) { s.Extensions.Chunking = chunking },
+						faults: []smtptest.Fault{{Command: ".", Nth: 4, Connection: 1, Reply: "421 4.3.2 going down\n554 5.3.2 I said, down", Then: smtptest.Close}},
+					})
+					for range 3 {
+						r.accepted("anne@example.com")
+					}
+					r.server.Clear()
+					first, second := r.after(0, "first@example.com"), r.after(0, "second@example.com")
+					got, other := <-first, <-second
+					if got > other {
+						got, other = other, got
+					}
+					r.equal("the two", got+", "+other, "accepted content 250, deferred content 421")
+				})
+			}
+		})
+	}
+}
+
+// A recipient cannot be accepted behind a sender who was refused: whose would he
+// be? No content goes there.
+func TestARecipientWithoutASenderShowsThatRepliesAreOutOfStep(t *testing.T) {
+	for name, replies := range map[string]string{
+		"one": "550 5.7.1 no\n250 ok\n503 no\n354 go", "all": "550 5.7.1 no\n250 ok\n250 ok\n354 go", "content only": "550 5.7.1 no\n503 no\n503 no\n354 go",
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			p := playServer(t, func(p *peer) {
+				p.hello("PIPELINING")
+				p.hear("MAIL", "RCPT", "RCPT", "DATA")
+				p.say(replies)
+				if line, err := p.in.ReadString('\n'); err == nil {
+					p.t.Errorf("the client went on with %q", line)
+				}
+			})
+			result, _ := p.send("bart@example.com", "cate@example.com")
+			if result.Count(postrider.Refused) != 2 || result.Outcomes[0].Stage != postrider.StageMail {
+				t.Errorf("outcomes %v", fates(result))
+			}
+			p.conn.Close()
+		})
+	}
+}
+
+// What a server says behind the last reply of the opening is not the answer to the
+// first MAIL.
+func TestWordsBehindTheOpeningDecideNobody(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			p := playServer(t, func(p *peer) {
+				p.say("220 x ESMTP")
+				p.hear("EHLO")
+				p.say("250-x\n250 PIPELINING\n250 surplus") // in one segment
+				for {
+					line, err := p.in.ReadString('\n')
+					if err != nil {
+						return
+					}
+					p.say(map[bool]string{true: "354 go", false: "550 5.1.1 no"}[strings.HasPrefix(line, "DATA")])
+				}
+			})
+			result, _ := p.send("bart@example.com", "cate@example.com")
+			if result.Count(postrider.Untried) != 2 {
+				t.Errorf("outcomes %v", fates(result))
+			}
+		})
+	}
+}
+
+// A server that says 421 in the middle of a content, and reads no more, does not
+// hold the writer until its own time is over.
+func TestA421InTheMiddleOfAContentFreesTheWriter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := playServer(t, func(p *peer) {
+			p.hello("PIPELINING")
+			p.hear("MAIL", "RCPT", "DATA")
+			p.say("250 ok\n250 ok\n354 go")
+			time.Sleep(time.Second)
+			p.say("421 4.3.2 enough")
+			time.Sleep(time.Hour)
+		})
+		m := mail("bart@example.com")
+		m.Content = postrider.Bytes(make([]byte, 1<<20))
+		var result *postrider.Result
+		if took := within(func() { result, _ = p.conn.Send(t.Context(), m) }); took > time.Second+lingering {
+			t.Errorf("it took %v", took)
+		}
+		if got := fates(result); got != "untried content 421" {
+			t.Errorf("outcome %s", got)
+		}
+		p.conn.Close()
+		time.Sleep(time.Hour)
+	})
+}
