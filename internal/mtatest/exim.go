@@ -62,11 +62,27 @@ func eximConfiguration(s *Server, dir, program string, o Options) string {
 		conf += eximAdvertiseAuth(s.Mode)
 		acl += "  deny message = authenticate first\n    !authenticated = *\n"
 	}
-	conf += strings.Join(o.Extra, "\n") + "\n" + acl + "  accept\n"
+	conf = replaceSettings(conf, o.Extra) + acl + "  accept\n"
 	if o.User != "" {
 		conf += fmt.Sprintf(eximAuth, dir)
 	}
 	return conf
+}
+
+// replaceSettings adds lines to a main section, in place of those that set the same: unlike Postfix,
+// Exim does not let the last one win, and does not start.
+func replaceSettings(conf string, extra []string) string {
+	set := func(line string) string {
+		name, _, _ := strings.Cut(line, "=")
+		return strings.TrimSpace(name)
+	}
+	var kept strings.Builder
+	for line := range strings.Lines(conf) {
+		if !slices.ContainsFunc(extra, func(own string) bool { return set(own) == set(line) }) {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String() + strings.Join(extra, "\n") + "\n"
 }
 
 // eximAdvertiseAuth offers AUTH, but not in the clear where TLS is to come first.

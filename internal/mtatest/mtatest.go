@@ -36,9 +36,10 @@ type Options struct {
 	User     string
 	Password string
 
-	// Extra lines end the server's configuration: main.cf of Postfix, the main section of Exim's
-	// file, smtpd.conf before its first action; for aiosmtpd each is a parameter of its SMTP class with
-	// its value in JSON, as "data_size_limit=1000". Mailman's test MTA has nothing to configure.
+	// Extra lines are added to the server's configuration, and win over what it says already: main.cf
+	// of Postfix, the main section of Exim's file, smtpd.conf before "listen"; for aiosmtpd each is a
+	// parameter of its SMTP class with its value in JSON, as "data_size_limit=1000". Mailman's test MTA
+	// has nothing to configure.
 	Extra []string
 }
 

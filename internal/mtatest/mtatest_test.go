@@ -284,6 +284,12 @@ func TestExtra(t *testing.T) {
 	}
 }
 
+// An extra line may set what the harness has set: here Exim refuses everybody.
+func TestExtraWins(t *testing.T) {
+	s := mtatest.Exim(t, mtatest.Options{Extra: []string{"acl_smtp_rcpt = deny"}})
+	wantRefusal(t, send(dial(t, s), "anne@example.com", []string{"bart@example.com"}, content))
+}
+
 // start starts the kind of server with that name.
 func start(t *testing.T, name string, o mtatest.Options) *mtatest.Server {
 	t.Helper()
