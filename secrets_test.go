@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -218,6 +219,23 @@ func TestControlCharactersInAddressesAreEscaped(t *testing.T) {
 		result, err = r.send("x@example.com\x1b[2J\r\nQUIT")
 		for _, text := range []string{text(err), result.Outcomes[0].String()} {
 			if strings.ContainsAny(text, "\x1b\r\n") {
+				t.Errorf("%q", text)
+			}
+		}
+	})
+}
+
+// So are the words of whatever opens the sockets.
+func TestControlCharactersInCausesAreEscaped(t *testing.T) {
+	inBubble(t, "smtp", func(t *testing.T) {
+		r := setting{}.start(t, options{client: func(cfg *postrider.Config) {
+			cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
+				return nil, errors.New("proxy: \x1b[2J\r\nno")
+			}
+		}})
+		result, err := r.send("bart@example.com")
+		for _, text := range []string{text(err), result.Outcomes[0].String()} {
+			if !strings.Contains(text, `proxy: \x1b[2J\r\nno`) {
 				t.Errorf("%q", text)
 			}
 		}

@@ -1,9 +1,12 @@
 package postrider_test
 
 import (
+	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,9 +54,17 @@ func TestFact15And16And76And98TheKnobs(t *testing.T) {
 				passes = passes || p == k
 			}
 			inBothTLSModes(t, c.name, func(t *testing.T, s setting) {
+				var socket bytes.Buffer
 				r := s.start(t, options{
 					server: func(s *smtptest.Server) { s.Certificate = c.kind; s.Users = map[string]string{"u": "p"} },
-					client: func(cfg *postrider.Config) { cfg.NoVerifyCert, cfg.NoVerifyHostname = k.noCert, k.noName },
+					client: func(cfg *postrider.Config) {
+						cfg.NoVerifyCert, cfg.NoVerifyHostname = k.noCert, k.noName
+						dial := cfg.Dial
+						cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+							nc, err := dial(ctx, network, address)
+							return overheardConn{nc, &socket}, err
+						}
+					},
 				})
 				result, err := r.send("bart@example.com")
 				if passes {
@@ -67,11 +78,25 @@ func TestFact15And16And76And98TheKnobs(t *testing.T) {
 				if !c.refused(err) || !strings.Contains(text(err), c.says) {
 					t.Errorf("with %+v: %v", k, err)
 				}
-				// Nothing is said behind the handshake: no QUIT, no AUTH.
+				// Nothing is said behind the handshake: no AUTH, and no QUIT in the clear.
+				if bytes.Contains(socket.Bytes(), []byte("QUIT")) {
+					t.Errorf("with %+v: QUIT in the clear", k)
+				}
 				r.equal("said", r.said(1), strings.TrimSuffix(s.intro(), "EHLO")[:max(0, len(s.intro())-5)])
 			})
 		}
 	}
+}
+
+// overheardConn keeps what is written.
+type overheardConn struct {
+	net.Conn
+	heard *bytes.Buffer
+}
+
+func (c overheardConn) Write(p []byte) (int, error) {
+	c.heard.Write(p)
+	return c.Conn.Write(p)
 }
 
 func isA[E error](err error) bool {
