@@ -1,0 +1,271 @@
+package postrider_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/smtptest"
+)
+
+// A content that breaks off, for whatever reason, is never a shorter message. The
+// server says what it took; the client must not have said a dot or a QUIT behind
+// what it did not finish.
+
+// neverEnded checks that nothing was taken, and that nothing was said behind half a
+// content.
+func (r *rig) neverEnded() {
+	r.t.Helper()
+	if n := len(r.server.Messages()); n > 0 {
+		r.t.Errorf("the server took %d messages, the first of %d octets", n, len(r.server.Messages()[0].Content))
+	}
+	for i := range int(r.conn.Stats().Dials) {
+		if said := r.said(i + 1); strings.Contains(said, "…") && !strings.HasSuffix(said, "DATA …") {
+			r.t.Errorf("behind half a content the client said more: %s", said)
+		}
+	}
+}
+
+func TestAContentThatFails(t *testing.T) {
+	for _, after := range []int64{0, 1, 63, 64, 65, 65535, 65536, 65537, 131071, 131072, 131073, 262143, 262144, 262145, 1 << 20} {
+		t.Run(fmt.Sprint(after), func(t *testing.T) {
+			inEverySetting(t, func(t *testing.T, s setting) {
+				r := s.start(t, options{faults: []smtptest.Fault{{Command: "RCPT", Address: "no@example.com", Reply: "550 5.1.1 no"}}})
+				m := mail("bart@example.com", "no@example.com")
+				m.Content = failing(after, errGenerator)
+				result, err := r.deliver(m)
+				if !errors.Is(err, errGenerator) {
+					t.Errorf("error %v", err)
+				}
+				want := "untried content 0, refused rcpt 550"
+				if r.server.ConnectionCount() == 0 { // it was read before anything was dialled
+					want = "untried local 0, untried local 0"
+				}
+				r.equal("outcomes", fates(result), want)
+				if local := want[8] == 'l'; after < 65536 && !local || after >= 1<<20 && local {
+					t.Errorf("up to 64 KiB are held in memory; this was %d: %s", after, want)
+				}
+				r.neverEnded()
+				r.accepted("bart@example.com")
+			})
+		})
+	}
+}
+
+func TestAContentThatCannotBeOpened(t *testing.T) {
+	inEverySetting(t, func(t *testing.T, s setting) {
+		r := s.start(t, options{})
+		gone := mail("bart@example.com")
+		gone.Content = postrider.File(filepath.Join(t.TempDir(), "gone"))
+		result, err := r.deliver(gone)
+		r.equal("outcomes", fates(result), "untried local 0")
+		if !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// The content was read in part when the wire was lost, and cannot be had again.
+func TestAContentThatCannotBeOpenedAgain(t *testing.T) {
+	inEverySetting(t, func(t *testing.T, s setting) {
+		r := s.start(t, options{faults: []smtptest.Fault{{AfterRead: 300_000, Nth: 1}}})
+		r.accepted("bart@example.com")
+		r.server.Clear()
+		opened := 0
+		m := mail("bart@example.com")
+		m.Content = postrider.Func(func() (io.ReadCloser, error) {
+			if opened++; opened > 1 {
+				return nil, errGenerator
+			}
+			return io.NopCloser(io.LimitReader(zeros{}, 1<<20)), nil
+		})
+		if result, err := r.deliver(m); result.Count(postrider.Untried) != 1 || !errors.Is(err, errGenerator) || opened != 2 {
+			t.Errorf("%v, %v", result.Outcomes, err)
+		}
+		r.neverEnded()
+	})
+}
+
+// A reader that was cut short itself says so by io.ErrUnexpectedEOF; that is no end
+// of the message.
+func TestAContentThatWasCutShortItself(t *testing.T) {
+	for _, after := range []int64{100, 64 << 10, 1 << 20} {
+		t.Run(fmt.Sprint(after), func(t *testing.T) {
+			inEverySetting(t, func(t *testing.T, s setting) {
+				r := s.start(t, options{})
+				m := mail("bart@example.com")
+				m.Content = failing(after, io.ErrUnexpectedEOF)
+				if result, err := r.deliver(m); result.Count(postrider.Untried) != 1 || !errors.Is(err, io.ErrUnexpectedEOF) {
+					t.Errorf("%v, %v", result.Outcomes, err)
+				}
+				r.neverEnded()
+			})
+		})
+	}
+}
+
+// tracked is a content that counts its readers.
+type tracked struct {
+	open, closed, reading atomic.Int64
+	late                  atomic.Bool // a Read after Send had returned
+	returned              atomic.Bool
+	before                func(octets int64) // called before each Read
+	size                  int64
+}
+
+func (c *tracked) content() postrider.Content {
+	return postrider.Func(func() (io.ReadCloser, error) {
+		c.open.Add(1)
+		return &trackedReader{c: c}, nil
+	})
+}
+
+type trackedReader struct {
+	c    *tracked
+	read int64
+}
+
+func (r *trackedReader) Read(p []byte) (int, error) {
+	r.c.reading.Add(1)
+	defer r.c.reading.Add(-1)
+	if r.c.returned.Load() {
+		r.c.late.Store(true)
+	}
+	if r.c.before != nil {
+		r.c.before(r.read)
+	}
+	if r.read >= r.c.size {
+		return 0, io.EOF
+	}
+	n, err := zeros{}.Read(p[:min(int64(len(p)), r.c.size-r.read)])
+	r.read += int64(n)
+	return n, err
+}
+
+func (r *trackedReader) Close() error {
+	r.c.closed.Add(1)
+	return nil
+}
+
+// check demands that every reader was closed, and that none was read after Send.
+func (c *tracked) check(t *testing.T) {
+	t.Helper()
+	synctest.Wait()
+	if c.open.Load() != c.closed.Load() || c.reading.Load() != 0 || c.late.Load() {
+		t.Errorf("opened %d, closed %d, being read %d, read after Send: %v", c.open.Load(), c.closed.Load(), c.reading.Load(), c.late.Load())
+	}
+}
+
+// The context ends in the middle of a content: between two Reads, in a Read, or
+// while a block is being written. Send waits for a Read underway and for nothing
+// else, and nothing of the content is touched afterwards.
+func TestAContextThatEndsInTheMiddleOfAContent(t *testing.T) {
+	for name, c := range map[string]struct {
+		pause time.Duration // in each Read
+		stuck bool          // the server stops reading
+		took  time.Duration // until Send returns; the context ends after 1.5 s
+	}{
+		"in a Read":            {time.Second, false, 2 * time.Second},
+		"in a long Read":       {10 * time.Second, false, 10 * time.Second},
+		"while it is written":  {0, true, 1500 * time.Millisecond},
+		"slow, and then stuck": {100 * time.Millisecond, true, 1500 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEverySetting(t, func(t *testing.T, s setting) {
+				var faults []smtptest.Fault
+				if c.stuck {
+					faults = append(faults, smtptest.Fault{AfterRead: 200_000, Nth: 1, Then: smtptest.Hang})
+				}
+				r := s.start(t, options{faults: faults})
+				content := &tracked{size: 4 << 20, before: func(at int64) {
+					if at >= 128<<10 {
+						time.Sleep(c.pause)
+					}
+				}}
+				m := mail("bart@example.com")
+				m.Content = content.content()
+				ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+				defer cancel()
+				var result *postrider.Result
+				var err error
+				took := within(func() { result, err = r.conn.Send(ctx, m) })
+				content.returned.Store(true)
+				if took != c.took {
+					t.Errorf("Send returned after %v", took)
+				}
+				r.equal("outcomes", fates(result), "untried content 0")
+				if !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("error %v", err)
+				}
+				time.Sleep(time.Hour)
+				content.check(t)
+				r.neverEnded()
+			})
+		})
+	}
+}
+
+// Whatever becomes of a message, each reader of its content is closed once.
+func TestEveryReaderIsClosedOnce(t *testing.T) {
+	faults := map[string][]smtptest.Fault{"nothing wrong": nil, "lost in the middle": {{AfterRead: 300_000, Nth: 1}}}
+	for _, command := range []string{smtptest.Greeting, "MAIL", "RCPT", "DATA", "."} {
+		faults["refused at "+command] = []smtptest.Fault{{Command: command, Reply: "554 no"}}
+		faults["lost at "+command] = []smtptest.Fault{{Command: command, Nth: 2, Answer: smtptest.None, Then: smtptest.Close}}
+	}
+	for name, f := range faults {
+		t.Run(name, func(t *testing.T) {
+			inEverySetting(t, func(t *testing.T, s setting) {
+				r := s.start(t, options{faults: f, client: func(cfg *postrider.Config) { cfg.MaxRecipients = 1 }})
+				for _, size := range []int64{100, 1 << 20} {
+					content := &tracked{size: size}
+					m := mail("bart@example.com", "cate@example.com")
+					m.Content = content.content()
+					r.deliver(m)
+					content.returned.Store(true)
+					content.check(t)
+				}
+			})
+		})
+	}
+}
+
+// Before the message that breaks off, others ride the same wire: they get what the
+// server said of them; what comes behind takes another wire.
+func TestAContentThatFailsBetweenOthers(t *testing.T) {
+	for _, chunking := range []bool{false, true} {
+		inBubble(t, fmt.Sprint("chunking ", chunking), func(t *testing.T) {
+			r := setting{pipelining: true}.start(t, options{server: func(s *smtptest.Server) { s.Extensions.Chunking = chunking }})
+			for range 15 {
+				r.accepted("anne@example.com") // the window grows
+			}
+			r.server.Clear()
+			r.server.Inject(smtptest.Fault{Command: ".", Nth: 1, Delay: time.Minute})
+			came := []<-chan string{r.after(0, "a@example.com"), r.after(time.Second, "b@example.com"), r.after(3*time.Second, "d@example.com")}
+			time.Sleep(2 * time.Second)
+			m := mail("c@example.com")
+			m.Content = failing(500_000, errGenerator)
+			result, err := r.deliver(m)
+			if result.Count(postrider.Untried) != 1 || !errors.Is(err, errGenerator) {
+				t.Errorf("%v, %v", result.Outcomes, err)
+			}
+			for _, c := range came {
+				r.equal("a neighbour", <-c, "accepted content 250")
+			}
+			for _, got := range r.server.Messages() {
+				if got.To[0] == m.To[0] || !bytes.Equal(got.Content, []byte(content)) {
+					t.Errorf("the server took %q for %s", got.Content, got.To)
+				}
+			}
+		})
+	}
+}
