@@ -114,6 +114,7 @@ func (b *body) discard() {
 // canonical already is passed on as it lies there.
 type stream struct {
 	memory []byte        // what is left of a content in memory
+	piece  int           // how much of it is taken at a time
 	r      io.ReadCloser // of any other
 	buf    []byte
 	n      int // octets in buf
@@ -132,7 +133,7 @@ type stream struct {
 
 func openStream(c Content) (*stream, error) {
 	if c.open == nil {
-		s := &stream{memory: c.bytes}
+		s := &stream{memory: c.bytes, piece: memoryBlock}
 		if len(c.bytes) > inMemory && len(c.bytes) <= surveyed {
 			s.canonical, s.dots = smtp.Survey(c.bytes)
 		}
@@ -164,9 +165,15 @@ func (s *stream) next() (block []byte, dots bool, err error) {
 		return raw, s.dots, err
 	}
 	if s.repair.Idle() {
-		if canonical, dots := smtp.Survey(raw); canonical {
+		canonical, dots := smtp.Survey(raw)
+		if canonical && (!dots || s.r != nil || len(raw) <= blockSize) {
 			return raw, dots, err
 		}
+	}
+	if s.r == nil && len(raw) > blockSize {
+		// What has to be written anew is taken in smaller pieces.
+		s.memory, s.piece = raw[:len(raw)+len(s.memory)], blockSize
+		return s.next()
 	}
 	s.repaired = s.repair.Append(s.repaired[:0], raw)
 	if err == io.EOF {
@@ -178,11 +185,11 @@ func (s *stream) next() (block []byte, dots bool, err error) {
 // raw gives octets as the caller gave them, cut behind a line where there is one.
 func (s *stream) raw() (b []byte, err error) {
 	if s.r == nil {
-		if len(s.memory) <= memoryBlock {
+		if len(s.memory) <= s.piece {
 			b, s.memory = s.memory, nil
 			return b, io.EOF
 		}
-		end := afterLine(s.memory[:memoryBlock])
+		end := afterLine(s.memory[:s.piece])
 		b, s.memory = s.memory[:end], s.memory[end:]
 		return b, nil
 	}

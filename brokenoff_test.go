@@ -78,7 +78,7 @@ func TestAContentThatCannotBeOpened(t *testing.T) {
 // The content was read in part when the wire was lost, and cannot be had again.
 func TestAContentThatCannotBeOpenedAgain(t *testing.T) {
 	inEverySetting(t, func(t *testing.T, s setting) {
-		r := s.start(t, options{faults: []smtptest.Fault{{AfterRead: 300_000, Nth: 1}}})
+		r := s.start(t, options{faults: []smtptest.Fault{{AfterRead: 300_000, Nth: 1, Then: smtptest.Abort}}})
 		r.accepted("bart@example.com")
 		r.server.Clear()
 		opened := 0

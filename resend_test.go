@@ -57,6 +57,9 @@ func TestResendInTheMiddleOfAContent(t *testing.T) {
 				m := mail("cate@example.com", "dirk@example.com")
 				m.Content = postrider.Bytes([]byte(strings.Repeat("0123456789\r\n", 100_000)))
 				result, err := r.deliver(m)
+				if then == smtptest.Close && result.Count(postrider.Unknown) == 2 {
+					return // the rest had left before the FIN was seen
+				}
 				if err != nil {
 					t.Errorf("%v, %v", result.Outcomes, err)
 				}
@@ -239,7 +242,7 @@ func TestAResendIsWithinItsContext(t *testing.T) {
 // not read yet, can be sent again.
 func TestAOneShotContentIsResentIfItWasNotRead(t *testing.T) {
 	before := smtptest.Fault{Command: "DATA", Nth: 4, Answer: smtptest.None, Then: smtptest.Close}
-	within := smtptest.Fault{AfterRead: 300_000, Nth: 1}
+	within := smtptest.Fault{AfterRead: 300_000, Nth: 1, Then: smtptest.Abort}
 	for name, c := range map[string]struct {
 		size  int64
 		fault smtptest.Fault
@@ -279,8 +282,9 @@ func TestAWindowThatIsLost(t *testing.T) {
 		"RST":                 {smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.None, Then: smtptest.Abort}, "", "unknown"}, // it may swallow replies
 		"421 to MAIL and FIN": {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye"}, "accepted", "accepted"},
 		"421 to RCPT and FIN": {smtptest.Fault{Command: "RCPT", Nth: 3, Reply: "421 4.3.2 bye"}, "accepted", "accepted"},
-		"421 and silence":     {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye", Then: smtptest.Hang}, "accepted", "unknown"},
-		"421 and words":       {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n250 ok", Then: smtptest.Close}, "accepted", "unknown"},
+		"421 and silence":     {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye", Then: smtptest.Hang}, "accepted", "accepted"}, // our FIN ends it
+		"421 and words":       {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n250 ok", Then: smtptest.Close}, "accepted", "accepted"},
+		"421 and it goes on":  {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n503 what\n503 what\n250 ok\n250 ok\n250 ok", Then: smtptest.Close}, "accepted", "unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -307,7 +311,7 @@ func TestAWindowThatIsLost(t *testing.T) {
 				}
 				for i, state := range states {
 					want := c.others
-					if i < 2 {
+					if i < 2 || i == 2 && name == "421 and it goes on" { // its BDAT was refused
 						want = c.accepted
 					}
 					if want != "" && state.String() != want {

@@ -1,0 +1,117 @@
+package postrider_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/smtptest"
+)
+
+// One Connection on a loopback socket, one Send after the other.
+
+func BenchmarkConnection(b *testing.B) {
+	for _, size := range []struct {
+		name   string
+		octets int
+	}{{"1KiB", 1 << 10}, {"100KiB", 100 << 10}, {"10MiB", 10 << 20}} {
+		for _, recipients := range []int{1, 50} {
+			b.Run(fmt.Sprintf("%s/%drcpt", size.name, recipients), func(b *testing.B) {
+				benchmarkSend(b, clean(size.octets), recipients)
+			})
+		}
+	}
+}
+
+func benchmarkSend(b *testing.B, content []byte, recipients int) {
+	conn := discarding(b, postrider.Insecure)
+	m := &postrider.Message{From: "anne@example.com", Content: postrider.Bytes(content)}
+	for i := range recipients {
+		m.To = append(m.To, fmt.Sprintf("recipient%d@example.com", i))
+	}
+	b.ReportAllocs()
+	b.SetBytes(int64(len(content)))
+	for b.Loop() {
+		if result, err := conn.Send(b.Context(), m); err != nil {
+			b.Fatal(err, result.Outcomes)
+		}
+	}
+}
+
+// discarding gives a connection to a server that keeps nothing.
+func discarding(tb testing.TB, mode postrider.SecureMode) *postrider.Connection {
+	server := smtptest.NewUnstartedServer()
+	server.Discard, server.Mode = true, mode
+	server.Start()
+	tb.Cleanup(server.Close)
+	conn, err := postrider.NewConnection(server.Config())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// clean is content of that many octets that needs no repair, the others need some.
+func clean(octets int) []byte {
+	return lines("0123456789abcdef0123456789abcdef0123456789abcdef\r\n", octets)
+}
+
+func lines(line string, octets int) []byte {
+	return append([]byte("Subject: x\r\n\r\n"), bytes.Repeat([]byte(line), octets/len(line))...)
+}
+
+// A large message streams: all that is allocated for 10 MiB, client and server
+// together and garbage included, is less than 2 MiB. So is the heap at any time.
+func TestALargeMessageStreamsInLittleMemory(t *testing.T) {
+	const size, limit = 10 << 20, 2 << 20
+	contents := map[string][]byte{
+		"clean": clean(size), "LF": lines("0123456789abcdef\n", size), "dots": lines(".0123456789abcdef\r\n", size), "one line": lines("0123456789abcdef", size),
+	}
+	for name, text := range contents {
+		file := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for kind, content := range map[string]func() postrider.Content{
+			"Bytes": func() postrider.Content { return postrider.Bytes(text) },
+			"File":  func() postrider.Content { return postrider.File(file) },
+			"Func": func() postrider.Content {
+				return postrider.Func(func() (io.ReadCloser, error) { return os.Open(file) })
+			},
+			"Reader": func() postrider.Content { return postrider.Reader(bytes.NewReader(text)) },
+		} {
+			for _, mode := range []postrider.SecureMode{postrider.Insecure, postrider.ImplicitTLS} {
+				t.Run(fmt.Sprint(name, " ", kind, " ", mode), func(t *testing.T) {
+					conn := discarding(t, mode)
+					send(t, conn, postrider.Bytes(nil)) // the wire is open, its buffers are there
+					var before, after runtime.MemStats
+					runtime.ReadMemStats(&before)
+					send(t, conn, content())
+					runtime.ReadMemStats(&after)
+					if got := after.TotalAlloc - before.TotalAlloc; got >= limit {
+						t.Errorf("%d KiB were allocated for a message of %d KiB", got>>10, len(text)>>10)
+					}
+				})
+			}
+		}
+	}
+}
+
+func send(t *testing.T, conn *postrider.Connection, content postrider.Content) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	m := mail("bart@example.com")
+	m.Content = content
+	if result, err := conn.Send(ctx, m); err != nil {
+		t.Fatal(err, result.Outcomes)
+	}
+}
