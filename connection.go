@@ -63,18 +63,18 @@ func NewConnection(cfg Config) (*Connection, error) {
 func (c *Connection) prepare() (err error) {
 	cfg := &c.cfg
 	if cfg.Mode < Insecure || cfg.Mode > StartTLS {
-		return fmt.Errorf("Mode is %v: use Insecure, ImplicitTLS or StartTLS", cfg.Mode)
+		return fmt.Errorf("field Mode is %v: use Insecure, ImplicitTLS or StartTLS", cfg.Mode)
 	}
 	port := "25"
 	if cfg.Mode == ImplicitTLS {
 		port = "465" // RFC 8314 §3.3
 	}
 	if c.address, err = dial.ParseAddress(cfg.Address, port); err != nil {
-		return fmt.Errorf("Address: %w", err)
+		return fmt.Errorf("field Address: %w", err)
 	}
 	c.server = c.address.String()
 	if err := smtp.CheckHelloName(cfg.LocalName); err != nil {
-		return fmt.Errorf("LocalName: %w", err)
+		return fmt.Errorf("field LocalName: %w", err)
 	}
 	if cfg.Mode != Insecure {
 		host := c.address.Host
@@ -98,7 +98,7 @@ func (c *Connection) prepareLogin() error {
 	cfg := &c.cfg
 	for _, m := range cfg.AuthMechanisms {
 		if _, ok := sasl.Choose([]string{m}, []string{m}); !ok {
-			return fmt.Errorf("AuthMechanisms: %q is not known; known are %s", m, strings.Join(sasl.Known(), ", "))
+			return fmt.Errorf("field AuthMechanisms: %q is not known; known are %s", m, strings.Join(sasl.Known(), ", "))
 		}
 	}
 	if cfg.User == "" || cfg.Password.IsZero() {
@@ -106,7 +106,7 @@ func (c *Connection) prepareLogin() error {
 	}
 	credentials := sasl.Credentials{User: cfg.User, Password: cfg.Password.Reveal()}
 	if _, err := sasl.New(sasl.Known()[0], credentials); err != nil {
-		return fmt.Errorf("User and Password: %w", err)
+		return fmt.Errorf("fields User and Password: %w", err)
 	}
 	c.login = func() sasl.Credentials { return credentials }
 	cfg.Password = Secret{}

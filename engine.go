@@ -403,7 +403,9 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 		if tx.broken == nil {
 			tx.broken = w.err
 		}
-		tx.turnedAway = w.farewell != nil && w.hungUp
+		if tx.turnedAway = w.farewell != nil && w.hungUp; tx.turnedAway && w.farewell.tx == tx {
+			tx.standing = w.farewell.standing()
+		}
 		tx.culprit = tx.culprit || i == 0 && (w.farewell == nil || w.farewell.tx == nil || w.farewell.tx == tx)
 	}
 	for i := len(left) - 1; i >= 0; i-- { // each goes to the head of the queue

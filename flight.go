@@ -55,6 +55,17 @@ type expectation struct {
 	at   int64        // where the command begins: in the flight, and then on the wire
 }
 
+// standing is how many RCPTs of its transaction were answered before this command.
+func (e *expectation) standing() int {
+	switch e.verb {
+	case verbRcpt:
+		return e.rcpt
+	case verbMail:
+		return 0
+	}
+	return len(e.tx.rcpts)
+}
+
 // flight is what leaves together, before any reply to it is read: octets, the
 // replies to expect, and the transactions that are complete with it. It belongs
 // to the writer.

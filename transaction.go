@@ -33,9 +33,11 @@ type transaction struct {
 	streaming    bool  // the writer is reading the caller's content
 
 	// turnedAway: the server said 421 (or 451 4.4.2) to MAIL or RCPT of this
-	// transaction or to something before it, and nothing after that. It took no
-	// responsibility, whatever was written since.
+	// transaction or to something before it, and then ended the wire. It took no
+	// responsibility, whatever was written since; of the replies to RCPTs those that
+	// stand before it hold.
 	turnedAway   bool
+	standing     int
 	wireUsedUp   bool   // MAIL was refused because the wire has carried enough
 	chunkRefused bool   // BDAT itself was refused, not the message
 	culprit      bool   // its own command met the failure of the wire; it was not merely behind it
@@ -138,6 +140,7 @@ func (tx *transaction) outcome(k int, begun bool) (o Outcome, again bool) {
 	o = Outcome{Recipient: tx.d.rcpts[tx.rcpts[k]].caller}
 	rcpt := tx.rcpt[k]
 	switch {
+	case tx.turnedAway && k >= tx.standing:
 	case rcpt.Code >= 400 && tx.mail.Code/100 == 2 && !decidesNobody(rcpt):
 		// Whatever happened afterwards, this reply stands.
 		o = o.decide(StageRcpt, rcpt)

@@ -45,7 +45,7 @@ type wire struct {
 	heard     time.Time      // when the server last said something
 	deadline  time.Time      // of the read underway; zero: none
 	err       *Error         // why nothing more may be written; nil: all is well
-	farewell  *expectation   // what the server said 421 to, if it said nothing since
+	farewell  *expectation   // what the server said 421 to, if it has not gone on since
 	hungUp    bool           // the server ended the wire, not we
 	ours      bool           // we ended it in the middle, for a reason of our own
 	quitting  bool           // QUIT was said
@@ -125,15 +125,24 @@ func (w *wire) takeLocked(r smtp.Reply) bool {
 		return false
 	}
 	e := w.expected.pop()
-	w.farewell = nil
 	if !e.fits(r) {
+		if w.farewell != nil {
+			// Behind a 421 that is no surprise: Exim then refuses BDAT without eating the
+			// octets, and answers the lines of the content. It has ended the wire, and
+			// taken nothing up since.
+			w.hungUp = true
+			return false
+		}
 		bad := w.failure(verbNames[e.verb], errors.New("this reply cannot answer the command: replies and commands are out of step"))
 		bad.Stage, bad.Reply = e.verb.stage(), replyFrom(r)
 		w.outOfStepLocked(bad)
 		w.expected.unpop(e) // still unanswered
 		return false
 	}
-	if endsWire(r) {
+	if w.farewell != nil && w.goesOn(e, r) {
+		w.farewell = nil
+	}
+	if endsWire(r) && w.farewell == nil {
 		w.c.learnCapLocked(w, e.verb)
 		last := e // only this one is to live longer than the call
 		w.farewell = &last
@@ -144,11 +153,20 @@ func (w *wire) takeLocked(r smtp.Reply) bool {
 		bye.Stage, bye.Reply = e.verb.stage(), replyFrom(r)
 		bye.Hint = hintFor(bye, w)
 		w.poisonLocked(bye)
+		if half, ok := w.raw.(interface{ CloseWrite() error }); ok {
+			half.CloseWrite() // it can stop waiting for more, and its own close tells that this was all
+		}
 	}
 	if e.tx != nil {
 		w.answerLocked(e, r)
 	}
 	return true
+}
+
+// goesOn reports that a server which said 421 serves on as if it had not: it
+// has answered a whole MAIL and RCPT since.
+func (w *wire) goesOn(e expectation, r smtp.Reply) bool {
+	return e.verb == verbRcpt && e.tx.mail.Code/100 == 2 && !endsWire(r)
 }
 
 // answerLocked enters a reply into its transaction, and ends that when it was the
@@ -189,7 +207,7 @@ func (w *wire) endIfAnsweredLocked(tx *transaction) {
 	if !tx.written || tx.unanswered > 0 || tx.ended {
 		return
 	}
-	if w.err != nil && (tx.final.Code == 0 || tx.culprit) {
+	if w.err != nil && (tx.final.Code == 0 || w.farewell != nil && w.farewell.tx != tx || tx.culprit) {
 		return // what it means is known when the wire has ended
 	}
 	for i := range w.inFlight {
