@@ -68,7 +68,7 @@ func (b *bench) goals() (list []goal) {
 			faster("S3", c, "net/smtp", 50), faster("S3", p, "net/smtp", 10),
 			nearer("S4", c, 0.05), nearer("S4", p, 1.05),
 			nearer("S5", c, 0.05), nearer("S5", p, 1.05),
-			nearer("S7r", c, 9),
+			nearer("S7r", c, 9), // 64 not by --quick
 			cheaper("S8", c, "limit-copy", 1.5),
 			goal{"S8", c, "heap, MiB", 2, true, func(r *result) float64 { return r.runs[c].heap() / mib }},
 			faster("S1", n, "net/smtp", 0.95),

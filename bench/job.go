@@ -14,6 +14,7 @@ import (
 // job is one run of one client, as the client's process reads it, in JSON.
 type job struct {
 	Client      string  // its name
+	Scenario    string  // its name
 	Address     string  // of the server, host:port
 	CA          string  // PEM, to trust the server by
 	Secure      bool    // STARTTLS and AUTH PLAIN, and a connection for each message

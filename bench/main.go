@@ -112,7 +112,7 @@ func (b *bench) measure(ctx context.Context, w io.Writer) error {
 	began := time.Now()
 	b.reportMachine(w)
 	for _, s := range allScenarios() {
-		if !b.scenario(s.name) {
+		if !b.scenario(s.name) || b.quick && s.quick != nil && len(s.quick) == 0 {
 			continue
 		}
 		r, err := b.run(ctx, s)

@@ -212,11 +212,11 @@ func (b *bench) job(r *result, c *client) *job {
 	}
 	if b.seconds > 0 {
 		seconds = b.seconds
-	} else if r.rtt > 0 && r.streams(c) {
-		seconds /= 4 // it sees as many messages all the same
+	} else if r.pinged() && r.streams(c) {
+		seconds /= 4 // it sends more than enough all the same
 	}
 	j := &job{
-		Client: c.name, Secure: r.secure, Size: r.size, Recipients: r.recipients, Connections: r.connections,
+		Client: c.name, Scenario: r.name, Secure: r.secure, Size: r.size, Recipients: r.recipients, Connections: r.connections,
 		Seconds: seconds, Window: c.window,
 	}
 	if b.profiles != "" && c.load != nil {

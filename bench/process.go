@@ -91,7 +91,7 @@ type runner interface {
 // startClient starts a client's process.
 func startClient(c *client) (runner, error) {
 	if c.name == "smtp-source" {
-		return &source{program: c.program[0]}, nil
+		return &source{c.program[0], map[string]float64{}}, nil
 	}
 	w := &worker{c: c}
 	return w, w.start()
@@ -151,11 +151,11 @@ func (w *worker) stop() {
 // times include its start and its connecting.
 type source struct {
 	program string
-	rate    float64 // messages a second in the run before
+	rates   map[string]float64 // messages a second in the scenario's run before
 }
 
 func (s *source) run(j *job) (tally, error) {
-	messages := max(j.Connections, int(s.rate*j.Seconds))
+	messages := max(j.Connections, int(s.rates[j.Scenario]*j.Seconds))
 	ctx, cancel := context.WithTimeout(context.Background(), jobLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.program, "-d", "-M", helloName, "-f", from, "-t", "recipient@example.com",
@@ -166,7 +166,7 @@ func (s *source) run(j *job) (tally, error) {
 		return tally{}, fmt.Errorf("%w: %s", err, lastLines(string(out)))
 	}
 	took := time.Since(start).Seconds()
-	s.rate = float64(messages) / took
+	s.rates[j.Scenario] = float64(messages) / took
 	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	return tally{Messages: messages, Seconds: took, CPU: used.Seconds()}, nil
 }
