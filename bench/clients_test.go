@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"math"
+	"os"
 	"strings"
 	"testing"
 )
@@ -185,5 +186,30 @@ func TestCommandLine(t *testing.T) {
 		if _, err := parse(args); err == nil {
 			t.Errorf("%q is taken", args)
 		}
+	}
+}
+
+// A report takes the place of the one before, and of nothing else.
+func TestPublish(t *testing.T) {
+	name := t.TempDir() + "/doc.md"
+	document := func() string {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	os.WriteFile(name, []byte("before\n"+reportBegins+"old\n"+reportEnds+"after\n"), 0o644)
+	for range 2 {
+		if err := publish(name, []byte("new\n")); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := document(), "before\n"+reportBegins+"\nnew\n\n"+reportEnds+"after\n"; got != want {
+			t.Errorf("the document is %q, want %q", got, want)
+		}
+	}
+	os.WriteFile(name, []byte("nothing\n"), 0o644)
+	if err := publish(name, []byte("new\n")); err == nil || document() != "nothing\n" {
+		t.Errorf("error %v, and the document is %q", err, document())
 	}
 }

@@ -3,6 +3,7 @@
 //
 //	go -C bench run . --quick            all scenarios in under two minutes
 //	go -C bench run .                    the same with longer runs and more clients
+//	go -C bench run . --into ../docs/performance.md
 //	go -C bench run . --scenarios S1,S4 --clients 'SendAll|net/smtp'
 //	go -C bench run . --scenarios S1 --seconds 3 --cpuprofile /tmp/profiles
 //
@@ -15,6 +16,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -57,7 +59,35 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return b.measure(ctx, os.Stdout)
+	if b.into == "" {
+		return b.measure(ctx, os.Stdout)
+	}
+	var report bytes.Buffer
+	if err := b.measure(ctx, io.MultiWriter(os.Stdout, &report)); err != nil {
+		return err
+	}
+	return publish(b.into, report.Bytes())
+}
+
+// The lines between which a document shows a report.
+const (
+	reportBegins = "<!-- measured: written by bench --into -->\n"
+	reportEnds   = "<!-- end of measured -->\n"
+)
+
+// publish puts a report into a document, in place of the one before.
+func publish(name string, report []byte) error {
+	document, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	before, rest, begins := bytes.Cut(document, []byte(reportBegins))
+	_, after, ends := bytes.Cut(rest, []byte(reportEnds))
+	if !begins || !ends {
+		return fmt.Errorf("%s has no place for the report: the lines %q and %q", name, reportBegins, reportEnds)
+	}
+	document = slices.Concat(before, []byte(reportBegins+"\n"), report, []byte("\n"+reportEnds), after)
+	return os.WriteFile(name, document, 0o644)
 }
 
 // encode is the argument of a sink.
@@ -75,6 +105,7 @@ func parse(args []string) (*bench, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.BoolVar(&b.quick, "quick", false, "shorter runs, and only the clients that the goals are about")
 	flags.IntVar(&b.rounds, "rounds", 5, "how many times each client runs")
+	flags.StringVar(&b.into, "into", "", "put the report into this `document` too, in place of the one in it")
 	flags.Float64Var(&b.seconds, "seconds", 0, "how long each run is; without it, as suits the scenario")
 	flags.StringVar(&b.profiles, "cpuprofile", "", "write a CPU profile of each Go client's last run to `directory`")
 	scenarios := flags.String("scenarios", "", "which scenarios, as `S1,S4`; without it, all")
@@ -130,7 +161,8 @@ func (b *bench) measure(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-const legend = `Medians of %d runs, which take turns. "best" is the best run. CPU is the client's own, user and system, a message.
+const legend = `Medians of %d runs, which take turns. "best" is the best run. CPU is the client's own, user and system, a message;
+beside it the sink's.
 On the right, how many times as fast as that row Postrider is: A is SendAll, 64 is 64 goroutines that call Send, 1 is one,
 F is SendAll with a reader for its content; c is a server with CHUNKING, p with PIPELINING only, n with neither.
 Each ratio is the median of the ratios within a round.

@@ -20,6 +20,7 @@ type bench struct {
 	client   func(name string) bool
 	seconds  float64 // of each run, if not 0
 	profiles string  // directory for CPU profiles; "" is none
+	into     string  // document; "" is none
 	progress io.Writer
 
 	clients map[string]*client
@@ -200,7 +201,7 @@ func (b *bench) once(r *result, t *turn) {
 		t.err = check(t.job, done, seen)
 	}
 	if t.err == nil {
-		t.sample = &sample{done, roundTrip}
+		t.sample = &sample{done, roundTrip, seen.CPU / float64(max(1, seen.Messages))}
 	}
 }
 

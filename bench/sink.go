@@ -37,7 +37,8 @@ type spring struct {
 // counts is the second and last: what it has seen.
 type counts struct {
 	Messages, Recipients int
-	Octets               int64 // all that was read; 0 if it cannot be known
+	Octets               int64   // all that was read
+	CPU                  float64 // seconds of processor time
 }
 
 // serveSink is the life of a sink's process, until in ends. It is a process of its
@@ -64,7 +65,7 @@ func serveSink(b basin, in io.Reader, out io.Writer) error {
 		s = newSink(b, octets)
 		first.CA = string(s.CAPEM())
 	}
-	lines := json.NewEncoder(out)
+	lines, began := json.NewEncoder(out), cpuTime()
 	if err := lines.Encode(first); err != nil {
 		return err
 	}
@@ -75,7 +76,10 @@ func serveSink(b basin, in io.Reader, out io.Writer) error {
 	if s == nil {
 		return lines.Encode(counts{})
 	}
-	return lines.Encode(counts{s.Commands(smtptest.Terminator), s.Commands("RCPT"), octets.read.Load()})
+	return lines.Encode(counts{
+		Messages: s.Commands(smtptest.Terminator), Recipients: s.Commands("RCPT"),
+		Octets: octets.read.Load(), CPU: (cpuTime() - began).Seconds(),
+	})
 }
 
 func newSink(b basin, l net.Listener) *smtptest.Server {

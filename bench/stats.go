@@ -10,6 +10,7 @@ import (
 type sample struct {
 	tally
 	roundTrip float64 // seconds, of the pings beside it; NaN without
+	sinkCPU   float64 // seconds of the sink's processor time a message
 }
 
 // rate is messages a second.
@@ -17,6 +18,8 @@ func (s *sample) rate() float64 { return float64(s.Messages) / s.Seconds }
 
 // trips is how many round trips a message takes: its time in that of the pings.
 func (s *sample) trips() float64 { return s.Seconds / float64(s.Messages) / s.roundTrip }
+
+func (s *sample) sink() float64 { return s.sinkCPU }
 
 // cpu is seconds of the client's processor time a message.
 func (s *sample) cpu() float64 { return s.CPU / float64(s.Messages) }

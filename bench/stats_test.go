@@ -56,7 +56,7 @@ func TestRatioLeavesOutFailures(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	s := &sample{tally{Messages: 50, Seconds: 2, CPU: 0.5}, 0.020}
+	s := &sample{tally{Messages: 50, Seconds: 2, CPU: 0.5}, 0.020, 0}
 	if s.rate() != 25 || s.cpu() != 0.01 || math.Abs(s.trips()-2) > 1e-9 {
 		t.Errorf("rate %v, CPU %v, round trips %v; want 25, 0.01, 2", s.rate(), s.cpu(), s.trips())
 	}

@@ -58,6 +58,8 @@ func (b *bench) report(w io.Writer, r *result) {
 	head := []string{"client", "messages/s", "best", "CPU µs"}
 	if r.pinged() {
 		head = append(head, "round trips")
+	} else if r.mta == "" {
+		head = append(head, "sink's")
 	}
 	if r.heap {
 		head = append(head, "heap KiB")
@@ -84,6 +86,8 @@ func (b *bench) row(r *result, name string, ours []string) []string {
 	}
 	if r.pinged() {
 		cells = append(cells, short(runs.median((*sample).trips)))
+	} else if r.mta == "" {
+		cells = append(cells, short(1e6*runs.median((*sample).sink)))
 	}
 	if r.heap {
 		heap := "–"
