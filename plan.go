@@ -110,5 +110,8 @@ func (w *wire) doneLocked() bool {
 			return true
 		}
 	}
+	if q := &w.c.quirks; q.refusals.on() && w.refused >= q.refusalsAt {
+		return true
+	}
 	return w.spent || w.c.cfg.MaxAge > 0 && time.Since(w.opened) >= w.c.cfg.MaxAge
 }

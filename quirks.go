@@ -18,6 +18,9 @@ type quirks struct {
 	cap      expiring // the server ends wires after capAt transactions
 	capAt    int
 	capGuess int // what one wire said; a second has to agree
+
+	refusals   expiring // the server ends wires on which it has refused too much
+	refusalsAt int
 }
 
 // expiring is a fact that is forgotten after a while.
@@ -50,6 +53,13 @@ func (c *Connection) pipeliningBrokenLocked(w *wire) {
 // learnCapLocked notes after how many MAILs a server ended a wire by its reply to
 // MAIL. When two wires in a row agree, the next ones change before that.
 func (c *Connection) learnCapLocked(w *wire, v verb) {
+	if v == verbReset && w.refused > 1 {
+		// Each refused transaction costs a RSET, and servers count those. Half as
+		// many leave room for the refusals that are still unread.
+		c.quirks.refusals.set()
+		c.quirks.refusalsAt = w.refused / 2
+		return
+	}
 	k := w.answered // MAILs that were answered before this one
 	if v != verbMail || k == 0 {
 		return

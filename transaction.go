@@ -99,6 +99,13 @@ func decidesNobody(r smtp.Reply) bool {
 // endsWire reports the replies after which a server closes.
 func endsWire(r smtp.Reply) bool { return r.Code == 421 || r.Code == 451 && decidesNobody(r) }
 
+// endedBy reports the reply by which a server ends the wire in answer to a command.
+// For RSET that is 554 as well: there is no transaction that it could be about, and
+// servers say it before they hang up (Exim after ten commands that are no mail).
+func (e expectation) endedBy(r smtp.Reply) bool {
+	return endsWire(r) || e.verb == verbReset && r.Code == 554
+}
+
 // tooManyRecipients reports that a RCPT was refused for its number only, so that
 // it belongs into a next transaction. 552 meant that in RFC 821, and RFC 5321
 // §4.5.3.1.10 has clients take it so; with an enhanced code other than x.5.3 it
@@ -127,7 +134,7 @@ func (e expectation) fits(r smtp.Reply) bool {
 	case verbData:
 		return r.Code == 354 || class == 4 || class == 5
 	case verbReset:
-		return r.Code == 250 || endsWire(r)
+		return r.Code == 250 || e.endedBy(r)
 	default:
 		return class != 3
 	}

@@ -433,3 +433,39 @@ func TestQuitLetsAWindowFinish(t *testing.T) {
 		}
 	})
 }
+
+// Exim hangs up on the RSET that is one too many, with everything behind it unread:
+// that is sent again, and the next wires change before they get there.
+func TestARSETThatIsOneTooMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var faults []smtptest.Fault
+		for wire := 1; wire <= 2; wire++ {
+			faults = append(faults, smtptest.Fault{Command: "RSET", Connection: wire, Nth: 20, Reply: "554 Too many nonmail commands", Then: smtptest.Close})
+		}
+		faults = append(faults, smtptest.Fault{Command: "RCPT", Address: "nobody@example.com", Reply: "550 5.1.1 nobody"}, slow)
+		r := windowSetting.start(t, options{server: chunking, faults: faults})
+		messages := numberedMails(60)
+		for i := range messages {
+			if i%5 == 2 {
+				messages[i].To = []string{"nobody@example.com"}
+			}
+		}
+		answers := r.together(t.Context(), messages...)
+		for i, a := range answers {
+			want := postrider.Accepted
+			if i%5 == 2 {
+				want = postrider.Refused
+			}
+			if o := a.result.Outcomes[0]; o.State != want {
+				t.Errorf("letter %d: %v", i, o)
+			}
+		}
+		s := r.conn.Stats()
+		if s.Resends == 0 || s.Fallbacks != 0 {
+			t.Errorf("%+v", s)
+		}
+		if n := strings.Count(r.server.Transcript(2), "RSET"); n >= 20 {
+			t.Errorf("%d RSETs on the second wire: nothing was learnt", n)
+		}
+	})
+}

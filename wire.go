@@ -50,6 +50,7 @@ type wire struct {
 	ours      bool           // we ended it in the middle, for a reason of our own
 	quitting  bool           // QUIT was said
 	spent     bool           // no more transactions: end politely
+	refused   int            // transactions without an accepted content
 	rcptMax   int            // learnt from 452 to RCPT; 0: nothing
 	domains   map[string]struct{}
 
@@ -142,7 +143,7 @@ func (w *wire) takeLocked(r smtp.Reply) bool {
 	if w.farewell != nil && w.goesOn(e, r) {
 		w.farewell = nil
 	}
-	if endsWire(r) && w.farewell == nil {
+	if e.endedBy(r) && w.farewell == nil {
 		w.c.learnCapLocked(w, e.verb)
 		last := e // only this one is to live longer than the call
 		w.farewell = &last
@@ -218,6 +219,9 @@ func (w *wire) endIfAnsweredLocked(tx *transaction) {
 	}
 	w.unacked -= tx.weight()
 	w.completed++
+	if tx.final.Code/100 != 2 {
+		w.refused++
+	}
 	w.growLocked(tx)
 	w.c.settleLocked(tx)
 }

@@ -29,7 +29,8 @@ func Exim(t testing.TB, o Options) *Server {
 	// Exim has given up root when it logs, when it writes its spool and when it reads its key.
 	write(t, dir+"/log-main", "")
 	write(t, dir+"/log-panic", "")
-	for _, path := range []string{spool, dir + "/log-main", dir + "/log-panic", dir + "/" + keyFile} {
+	write(t, dir+"/log-reject", "")
+	for _, path := range []string{spool, dir + "/log-main", dir + "/log-panic", dir + "/log-reject", dir + "/" + keyFile} {
 		own(t, "Debian-exim", path)
 	}
 	if o.User != "" {
