@@ -84,6 +84,7 @@ func (l *lane) fill(from net.Conn) {
 	}
 }
 
+// put sends octets on their way, which began when they were read.
 func (l *lane) put(octets []byte) {
 	due := time.Now().Add(l.oneWay)
 	l.mu.Lock()

@@ -29,6 +29,7 @@ type writer struct {
 	replies *bufio.Reader
 }
 
+// open sends no message: there is nothing to warm up in prepared octets.
 func (l *limit) open() (int, error) {
 	l.prepare()
 	for range l.j.Connections {
@@ -97,6 +98,8 @@ func (l *limit) prepare() {
 	}
 }
 
+// run has a goroutine for each connection, which writes and reads in turn: the
+// replies to half a window fit into any socket buffer, so neither side blocks.
 func (l *limit) run(c *clock) error {
 	errs := make([]error, len(l.writers))
 	send := map[string]func(*writer, *clock) error{"bdat": l.bdat, "data": l.data, "copy": l.copy}[l.by]

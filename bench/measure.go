@@ -36,6 +36,7 @@ type result struct {
 	faults []string          // runs that failed, and why
 }
 
+// prepare starts nothing yet: processes start when a scenario needs them.
 func (b *bench) prepare() {
 	b.runners, b.mtas, b.results = map[string]runner{}, map[string]*mta{}, map[string]*result{}
 	b.clients = map[string]*client{}

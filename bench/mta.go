@@ -53,6 +53,8 @@ func startMTA(name string) (*mta, error) {
 	return m, nil
 }
 
+// freePort is free now. Somebody else may take it before the server does, which
+// then does not start: rare, and told.
 func freePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -155,6 +157,7 @@ rcpt:
 	return nil
 }
 
+// write makes files that the server's own user may read.
 func (m *mta) write(files map[string]string) error {
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(m.dir, name), []byte(text), 0o644); err != nil {
@@ -164,6 +167,7 @@ func (m *mta) write(files map[string]string) error {
 	return nil
 }
 
+// own gives files to a server's user, as whom it works once it has given up root.
 func own(name string, paths ...string) error {
 	account, err := user.Lookup(name)
 	if err != nil {

@@ -21,6 +21,7 @@ type ours struct {
 	connections []*postrider.Connection
 }
 
+// newOurs checks the configuration; it opens nothing.
 func newOurs(j *job, goroutines int, content postrider.Content) (load, error) {
 	o := &ours{
 		cfg:         postrider.Config{Address: j.Address, LocalName: helloName},
@@ -55,6 +56,8 @@ func streamed(b []byte) postrider.Content {
 	})
 }
 
+// open makes every Connection open its wire, as the peers do before their clock
+// runs. The window begins with 1 all the same: its slow start is in the figures.
 func (o *ours) open() (int, error) {
 	if o.cfg.MaxTransactions == 1 {
 		return 0, nil
@@ -77,6 +80,7 @@ func accepted(r *postrider.Result, err error) error {
 	return err
 }
 
+// run spreads the goroutines over the connections; SendAll needs one for each.
 func (o *ours) run(c *clock) error {
 	errs := make([]error, max(o.goroutines, len(o.connections)))
 	var all sync.WaitGroup
@@ -143,6 +147,8 @@ func (o *ours) bound() chan struct{} {
 	return nil
 }
 
+// messages is the sequence without end. It ends with its reader and not with the clock, so
+// that SendAll is measured as it is used: by a loop that is left.
 func (o *ours) messages(ctx context.Context, taken chan struct{}) iter.Seq[*postrider.Message] {
 	return func(yield func(*postrider.Message) bool) {
 		for {

@@ -33,6 +33,7 @@ type process struct {
 	errors strings.Builder
 }
 
+// start starts a program and does not wait for anything.
 func start(name string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(name, args...)}
 	p.cmd.Stderr = &p.errors
@@ -103,6 +104,7 @@ type worker struct {
 	p *process // nil after it has failed
 }
 
+// start is also how a client goes on after its process had to be ended.
 func (w *worker) start() (err error) {
 	if w.c.load != nil {
 		w.p, err = startSelf(roleClient)
@@ -129,6 +131,8 @@ func (w *worker) next(limit time.Duration) (t tally, err error) {
 	return t, nil
 }
 
+// run hands over the job and waits for the tally, or for so long that the client
+// must be hanging.
 func (w *worker) run(j *job) (tally, error) {
 	if w.p == nil {
 		if err := w.start(); err != nil {
@@ -154,6 +158,8 @@ type source struct {
 	rates   map[string]float64 // messages a second in the scenario's run before
 }
 
+// run guesses the number by the run before. The first sends one message on each
+// connection; the median of five runs does not mind.
 func (s *source) run(j *job) (tally, error) {
 	messages := max(j.Connections, int(s.rates[j.Scenario]*j.Seconds))
 	ctx, cancel := context.WithTimeout(context.Background(), jobLimit)

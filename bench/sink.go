@@ -82,6 +82,7 @@ func serveSink(b basin, in io.Reader, out io.Writer) error {
 	})
 }
 
+// newSink makes the fastest server there is here: it keeps nothing.
 func newSink(b basin, l net.Listener) *smtptest.Server {
 	s := smtptest.NewUnstartedServer()
 	s.Listener, s.Discard = l, true
@@ -111,6 +112,7 @@ func (c *counter) Accept() (net.Conn, error) {
 	return &countedConn{conn.(*net.TCPConn), &c.read}, nil
 }
 
+// countedConn keeps everything that a TCPConn can do: half-closing matters here.
 type countedConn struct {
 	*net.TCPConn
 	total *atomic.Int64

@@ -19,6 +19,7 @@ func (s *sample) rate() float64 { return float64(s.Messages) / s.Seconds }
 // trips is how many round trips a message takes: its time in that of the pings.
 func (s *sample) trips() float64 { return s.Seconds / float64(s.Messages) / s.roundTrip }
 
+// sink is seconds of the sink's processor time a message.
 func (s *sample) sink() float64 { return s.sinkCPU }
 
 // cpu is seconds of the client's processor time a message.
@@ -51,6 +52,7 @@ func (r rounds) heap() float64 {
 	return largest
 }
 
+// median is over the runs that there are.
 func (r rounds) median(m metric) float64 { return median(r.each(m)) }
 
 // median is NaN if there is nothing.

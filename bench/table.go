@@ -12,6 +12,7 @@ import (
 // table is Markdown whose columns also stand below each other in a terminal.
 type table struct{ rows [][]string }
 
+// add adds a row; the first is the head.
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
 // write writes the table; its first row is the head, its first column words and

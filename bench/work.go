@@ -145,6 +145,7 @@ func watchHeap() (grown func() int64) {
 	}
 }
 
+// heapNow is what lives and what was not swept yet, without stopping the world.
 func heapNow() int64 {
 	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(s)
