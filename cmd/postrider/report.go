@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/postrider/postrider"
@@ -17,24 +18,6 @@ type report struct {
 	size    int64
 	result  *postrider.Result
 	err     error
-}
-
-// announce says what one should know before anything happens. Development mode is
-// told loudly: the mail does not go where it says. Warnings of names that mean
-// nothing at all, of which Debian's own mailman.cfg has one, come only if
-// everything is wanted; those that look misspelt always: one may stand for
-// [devmode].
-// Nor is a warning told that is part of the error anyway.
-func (r *report) announce(std streams, everything bool, err error) {
-	for _, w := range r.route.warnings {
-		told := err != nil && strings.Contains(err.Error(), w.Error())
-		if !told && (everything || !strings.HasSuffix(w.Problem, "which is ignored")) {
-			std.warn("warning: %s", w)
-		}
-	}
-	if r.route.redirected != "" {
-		std.warn("*** DEVELOPMENT MODE *** (%s): %s gets everything, the recipients get nothing", r.route.origin, r.route.redirected)
-	}
 }
 
 // print tells the user, and gives the error for the exit status.
@@ -186,10 +169,15 @@ func (r *report) printJSON(std streams, code int) error {
 			j.Transactions = append(j.Transactions, jsonTransaction{t.Wire, t.Recipients, replyJSON(t.Reply)})
 		}
 	}
-	encoder := json.NewEncoder(std.out)
+	return writeJSON(std.out, j)
+}
+
+// writeJSON writes an object as a person can read it, too.
+func writeJSON(w io.Writer, object any) error {
+	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(j)
+	return encoder.Encode(object)
 }
 
 func outcomeJSON(o postrider.Outcome) jsonOutcome {

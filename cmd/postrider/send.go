@@ -111,7 +111,7 @@ func (c *sendCmd) send(ctx context.Context, std streams, r *report) error {
 	route, err := c.settings.load(ctx)
 	r.route = route
 	if route != nil && !c.JSON {
-		r.announce(std, c.Verbose || c.DryRun, err)
+		route.announce(std, c.Verbose || c.DryRun, err)
 	}
 	if err != nil {
 		return err

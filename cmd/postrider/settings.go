@@ -163,6 +163,23 @@ var errNowhere = errors.New("dry run")
 
 func goNowhere(context.Context, string, string) (net.Conn, error) { return nil, errNowhere }
 
+// announce says what one should know before anything happens. Development mode is
+// told loudly: the mail does not go where it says. Warnings of names that mean
+// nothing at all, of which Debian's own mailman.cfg has one, come only if
+// everything is wanted; those that look misspelt always: one may stand for
+// [devmode]. Nor is a warning told that is part of the error anyway.
+func (r *route) announce(std streams, everything bool, err error) {
+	for _, w := range r.warnings {
+		told := err != nil && strings.Contains(err.Error(), w.Error())
+		if !told && (everything || !strings.HasSuffix(w.Problem, "which is ignored")) {
+			std.warn("warning: %s", w)
+		}
+	}
+	if r.redirected != "" {
+		std.warn("*** DEVELOPMENT MODE *** (%s): %s gets everything, the recipients get nothing", r.origin, r.redirected)
+	}
+}
+
 // describe says where the message goes, for --dry-run.
 func (r *route) describe() string {
 	c := &r.cfg
