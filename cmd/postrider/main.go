@@ -1,9 +1,10 @@
 // Command postrider hands mail to an MTA and says what became of every recipient;
-// it is also a test MTA, and a demonstration of both.
+// it is also a test MTA, a demonstration of both, and a load test.
 //
 //	postrider demo                       see it work, on this machine only
 //	postrider send anne@example.com      send the message on standard input
 //	postrider sink --save mail/          take every message, and keep it
+//	postrider bench                      measure how fast it goes
 //
 // Each subcommand has a --help with examples; docs/program.md tells it all.
 package main

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs testdata/*.txtar. Beside testscript's own commands they have:
 //
 //	exits STATUS COMMAND...   runs a command that must end with that status
-//	sink [FLAGS]              starts "postrider sink" on a free port; $SINK is its address
+//	sink [FLAGS]              starts "postrider sink" on a free port; $SINK is its address, with $SINKPORT
 //	endsink                   interrupts it, and waits: sink.out and sink.err is what it said
 //	waitsink                  waits for a sink that ends by itself
 //	arrived GOT SENT          GOT has CRLF at every line end, and is SENT but for that
@@ -105,6 +105,7 @@ func startSink(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("the sink said %q", p.first)
 	}
 	ts.Setenv("SINK", "127.0.0.1"+port)
+	ts.Setenv("SINKPORT", port[1:])
 }
 
 // end waits for the end of the sink, and writes what it said to files.

@@ -36,9 +36,10 @@ func terminal(w any) bool {
 
 // cli is the command line: one field a subcommand, one struct and file each.
 type cli struct {
-	Send sendCmd `cmd:"" help:"Hand a message to an MTA."`
-	Sink sinkCmd `cmd:"" help:"Run a test MTA that takes every message."`
-	Demo demoCmd `cmd:"" help:"Send a mailing to a test MTA on this machine, and explain what happens."`
+	Send  sendCmd  `cmd:"" help:"Hand a message to an MTA."`
+	Sink  sinkCmd  `cmd:"" help:"Run a test MTA that takes every message."`
+	Demo  demoCmd  `cmd:"" help:"Send a mailing to a test MTA on this machine, and explain what happens."`
+	Bench benchCmd `cmd:"" help:"Measure how fast an MTA on this machine, or a built-in one, takes mail."`
 
 	Help    helpFlag    `short:"h" help:"Show this help; after a command, the help of that command."`
 	Version versionFlag `help:"Show the version."`

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/smtptest"
+)
+
+// benchCmd is postrider bench.
+type benchCmd struct {
+	Messages   int           `default:"100000" placeholder:"N" help:"End after N messages. Default: ${default}."`
+	Duration   time.Duration `default:"10s" placeholder:"TIME" help:"End after so long, as in 30s or 5m, if --messages has not ended it before. Default: ${default}."`
+	Rate       float64       `placeholder:"N" help:"Begin no more than N messages a second. Default: as many as the MTA takes."`
+	Goroutines int           `placeholder:"N" help:"Let N goroutines call Send, each waiting for its result. Default: one stream, SendAll, that does not wait."`
+	Window     int           `placeholder:"N" help:"At most N transactions unanswered on the wire, where the server offers PIPELINING; 1 is the classic dialogue. Default: the library's, which is 64."`
+	Size       []size        `default:"1k" placeholder:"SIZE" help:"How large a message is, header included, as in 500, 1k, 10M; of several sizes the messages take turns. Default: ${default}."`
+	Recipients int           `default:"1" placeholder:"N" help:"How many recipients a message has. Default: ${default}."`
+	Sender     string        `short:"f" name:"from" default:"<>" placeholder:"ADDRESS" help:"The envelope's sender. Default: '<>', so that nobody gets bounces."`
+	To         string        `default:"bench@example.com" placeholder:"ADDRESS" help:"The recipient; several are numbered, as in bench1@example.com. Default: ${default}."`
+	Force      bool          `help:"Load a server that is not at a loopback address, too. Its owner has to know."`
+	JSON       bool          `help:"Tell everything as one JSON object on standard output."`
+
+	settings `embed:""`
+}
+
+// Help is the long part of the help text.
+func (*benchCmd) Help() string {
+	return `
+Sends made-up messages through one Connection for as long as --messages and
+--duration allow, whichever comes first, and tells how fast that went: the time
+of each Send as a histogram, the throughput, and what became of all recipients.
+
+Without --server they go to a test MTA that is started for it, in this process,
+and forgets them; it has the TLS and the login of the flags and the configuration,
+and no other server is asked. With --server they are real mail: name a recipient
+that your MTA knows and throws away. Only servers on this machine are taken.
+
+The first message goes alone. If the MTA does not accept it, that is the end.
+Ctrl-C ends it too; messages that are underway are finished, and what was
+measured is shown.
+
+Examples:
+
+  postrider bench
+  postrider bench --size 1k,1k,1k,100k --recipients 5 --goroutines 64
+  postrider bench --mode starttls --max-transactions 100 --window 1 --json
+  postrider bench --server localhost --to discard@example.com --rate 200 --duration 1m
+
+The exit status is that of "postrider send", for all recipients of all messages.
+`
+}
+
+const (
+	maxRecipients = 10_000
+	maxGoroutines = 10_000
+	maxWindow     = 10_000
+)
+
+// Validate finds what is wrong with the command line itself.
+func (c *benchCmd) Validate() error {
+	switch {
+	case c.Messages < 1:
+		return errors.New("--messages: write a number from 1")
+	case c.Duration <= 0:
+		return errors.New("--duration: write a time such as 10s")
+	case !(c.Rate >= 0) || math.IsInf(c.Rate, 0): // that is also what NaN is not
+		return errors.New("--rate: write a number of messages a second")
+	case c.Goroutines < 0 || c.Goroutines > maxGoroutines:
+		return fmt.Errorf("--goroutines: write a number from 1 to %d", maxGoroutines)
+	case c.Window < 0 || c.Window > maxWindow:
+		return fmt.Errorf("--window: write a number from 1 to %d", maxWindow)
+	case c.Recipients < 1 || c.Recipients > maxRecipients:
+		return fmt.Errorf("--recipients: write a number from 1 to %d", maxRecipients)
+	case !strings.Contains(c.To, "@"):
+		return errors.New("--to: write an address, as in anne@example.com")
+	case c.Force && c.Server == "":
+		return errors.New("--force: there is no other server to load without --server")
+	}
+	return c.settings.Validate()
+}
+
+// Run measures and reports.
+func (c *benchCmd) Run(ctx context.Context, std streams) error {
+	r := &benchReport{cmd: c, meter: newMeter()}
+	r.err = c.bench(ctx, std, r)
+	return r.print(std)
+}
+
+// bench does the work and fills in the report as far as it comes.
+func (c *benchCmd) bench(ctx context.Context, std streams, r *benchReport) error {
+	route, err := c.settings.load(ctx)
+	r.route = route
+	if route != nil && !c.JSON {
+		route.announce(std, false, err)
+	}
+	if err != nil {
+		return err
+	}
+	stop, err := c.aim(&route.cfg, std)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	conn, err := postrider.NewConnection(route.cfg)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	l := c.load(conn, r.meter)
+	wipe := l.follow(std.err)
+	before, counted := processTime()
+	r.ended, err = l.run(ctx)
+	r.took = time.Since(l.start)
+	after, _ := processTime()
+	wipe()
+	r.stats, r.cpu, r.cpuCounted = conn.Stats(), after-before, counted
+	if err == nil {
+		// A courtesy to the server, which the last message may have made forget us.
+		_ = conn.Quit(context.WithoutCancel(ctx))
+	}
+	return err
+}
+
+// aim completes the configuration: with a server of our own, or the leave to load
+// only one that is on this machine.
+func (c *benchCmd) aim(cfg *postrider.Config, std streams) (stop func(), err error) {
+	if c.Window > 0 {
+		cfg.Window = c.Window
+	}
+	if c.Server == "" {
+		return c.startSink(cfg, std)
+	}
+	if !c.Force {
+		cfg.Dial = dialHere
+	}
+	return func() {}, nil
+}
+
+// startSink starts the built-in MTA, as the configuration would have a server, and
+// lets the configuration name it.
+func (c *benchCmd) startSink(cfg *postrider.Config, std streams) (stop func(), err error) {
+	s := smtptest.NewUnstartedServer()
+	s.Mode, s.Discard, s.Log = cfg.Mode, true, std.warn
+	s.MaxRecipients = maxRecipients
+	s.Extensions.Size = max(smtptest.DefaultSize, int64(slices.Max(c.Size)))
+	if cfg.User != "" && !cfg.Password.IsZero() {
+		s.Users = map[string]string{cfg.User: cfg.Password.Reveal()}
+	}
+	if s.Listener, err = listen("127.0.0.1:0"); err != nil {
+		return nil, fail(exitUnavailable, err)
+	}
+	s.Start()
+	own := s.Config()
+	cfg.Address, cfg.TLS, cfg.CAFile, cfg.ServerName = own.Address, own.TLS, "", ""
+	return s.Close, nil
+}
+
+// errElsewhere keeps a slip of the pen from being an attack on somebody's server.
+var errElsewhere = fail(exitUsage, errors.New("this is no loopback address, and a load test is for one's own MTA; if this one is, say so with --force"))
+
+// dialHere opens connections to this machine alone. What a name stands for is
+// judged when it is known, and before a packet leaves.
+func dialHere(ctx context.Context, network, address string) (net.Conn, error) {
+	d := net.Dialer{Control: func(network, address string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(address)
+		if network != "unix" && (err != nil || !to.Addr().Unmap().IsLoopback()) {
+			return errElsewhere
+		}
+		return nil
+	}}
+	return d.DialContext(ctx, network, address)
+}
