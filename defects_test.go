@@ -160,6 +160,20 @@ func TestDefectCapabilitiesFromBeforeTLSAreForgotten(t *testing.T) {
 	}
 }
 
+// Nor do those of an EHLO that was answered before hold when only HELO is.
+func TestDefectCapabilitiesAreForgottenAtHELO(t *testing.T) {
+	inBubble(t, "starttls", func(t *testing.T) {
+		r := setting{postrider.StartTLS, true}.start(t, options{faults: []smtptest.Fault{{Command: "EHLO", Nth: 2, Reply: "502 5.5.1 what"}}})
+		r.accepted("bart@example.com")
+		if got := r.lines(1, "MAIL")[0]; !strings.HasSuffix(got, ">") {
+			t.Errorf("a parameter that is not offered any more: %s", got)
+		}
+		if said := r.said(1); said != "EHLO STARTTLS EHLO HELO MAIL RCPT DATA ." {
+			t.Errorf("said %s", said)
+		}
+	})
+}
+
 // A client told success of every message while its server was down.
 func TestDefectAServerThatIsDownIsNoSuccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
