@@ -38,6 +38,7 @@ type transaction struct {
 	// stand before it hold.
 	turnedAway   bool
 	standing     int
+	shifted      bool   // replies and commands were out of step: what was read may be another's
 	wireUsedUp   bool   // MAIL was refused because the wire has carried enough
 	chunkRefused bool   // BDAT itself was refused, not the message
 	culprit      bool   // its own command met the failure of the wire; it was not merely behind it
@@ -147,7 +148,7 @@ func (tx *transaction) outcome(k int, begun bool) (o Outcome, again bool) {
 	o = Outcome{Recipient: tx.d.rcpts[tx.rcpts[k]].caller}
 	rcpt := tx.rcpt[k]
 	switch {
-	case tx.turnedAway && k >= tx.standing:
+	case tx.shifted, tx.turnedAway && k >= tx.standing:
 	case rcpt.Code >= 400 && tx.mail.Code/100 == 2 && !decidesNobody(rcpt):
 		// Whatever happened afterwards, this reply stands.
 		o = o.decide(StageRcpt, rcpt)

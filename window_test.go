@@ -469,3 +469,18 @@ func TestARSETThatIsOneTooMany(t *testing.T) {
 		}
 	})
 }
+
+// One reply too many shifts all that follow: a 550 that was read for a recipient
+// may be about nobody, and must not make an address look dead.
+func TestASurplusReplyRefusesNobody(t *testing.T) {
+	inBubble(t, "pipelining", func(t *testing.T) {
+		r := windowSetting.start(t, options{faults: []smtptest.Fault{{Command: "MAIL", Nth: 1, Reply: "250 2.1.0 ok\n550 5.1.1 no such user"}}})
+		result, err := r.send("bart@example.com", "cate@example.com")
+		if result.Count(postrider.Untried) != 2 || err == nil {
+			t.Errorf("%v, %v", result.Outcomes, err)
+		}
+		if n := len(r.server.Messages()); n != 0 {
+			t.Errorf("the server took %d", n)
+		}
+	})
+}

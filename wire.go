@@ -304,6 +304,9 @@ func (w *wire) killLocked(e *Error) {
 func (w *wire) outOfStepLocked(e *Error) {
 	if w.caps.Pipelining {
 		w.c.pipeliningBrokenLocked(w)
+		for _, tx := range w.inFlight {
+			tx.shifted = true
+		}
 	}
 	w.poisonLocked(e)
 }
