@@ -175,6 +175,9 @@ func (s *stream) next() (block []byte, dots bool, err error) {
 		s.memory, s.piece = raw[:len(raw)+len(s.memory)], blockSize
 		return s.next()
 	}
+	if s.repaired == nil {
+		s.repaired = make([]byte, 0, len(raw)+len(raw)/8) // at once, not by doubling
+	}
 	s.repaired = s.repair.Append(s.repaired[:0], raw)
 	if err == io.EOF {
 		s.repaired = s.repair.Finish(s.repaired)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -182,6 +183,9 @@ func (w *wire) putContent(stuffer *smtp.Stuffer, block []byte, dots bool) {
 
 // put copies a block into the flight.
 func (w *wire) put(stuffer *smtp.Stuffer, block []byte, dots bool) {
+	if len(block) > inMemory {
+		w.flight.out = slices.Grow(w.flight.out, len(block)+len(block)/8) // at once, not by doubling
+	}
 	if dots {
 		w.flight.out = stuffer.Append(w.flight.out, block)
 	} else {

@@ -125,26 +125,25 @@ func (s *procession) next() *delivery {
 	}
 }
 
+// stop ends the intake, and gives what is waiting or underway.
+func (s *procession) stop() []*delivery {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	signal(s.room)
+	return s.order.all()
+}
+
 // cancel ends what is underway because the context is done.
 func (s *procession) cancel() {
-	s.mu.Lock()
-	s.stopped = true
-	left := s.order.all()
-	s.mu.Unlock()
-	signal(s.room)
-	for _, d := range left {
+	for _, d := range s.stop() {
 		s.c.cancel(d)
 	}
 }
 
 // finish ends a loop that was left: what was begun goes on to its end.
 func (s *procession) finish() {
-	s.mu.Lock()
-	s.stopped = true
-	left := s.order.all()
-	s.mu.Unlock()
-	signal(s.room)
-	for _, d := range left {
+	for _, d := range s.stop() {
 		s.c.withdraw(d)
 	}
 	for d := s.next(); d != nil; d = s.next() {
