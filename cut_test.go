@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +58,7 @@ var letters = []letter{
 type cutting struct {
 	setting
 	windowed, chunking bool
+	concurrent         bool // by Sends of many goroutines, and not by SendAll
 }
 
 func (c cutting) String() string {
@@ -66,6 +68,9 @@ func (c cutting) String() string {
 	}
 	if c.chunking {
 		s += ",chunking"
+	}
+	if c.concurrent {
+		s += ",concurrent"
 	}
 	return s
 }
@@ -188,12 +193,37 @@ func (c cutting) sendAll(ctx context.Context, conn *postrider.Connection) iter.S
 			}
 		}
 	}
+	if c.concurrent {
+		return sendAtOnce(ctx, conn, messages)
+	}
 	if c.windowed {
 		return conn.SendAll(ctx, messages)
 	}
 	return func(yield func(*postrider.Result, error) bool) {
 		for m := range messages {
 			if !yield(conn.Send(ctx, m)) {
+				return
+			}
+		}
+	}
+}
+
+// sendAtOnce sends each message from a goroutine of its own.
+func sendAtOnce(ctx context.Context, conn *postrider.Connection, messages iter.Seq[*postrider.Message]) iter.Seq2[*postrider.Result, error] {
+	return func(yield func(*postrider.Result, error) bool) {
+		var came []chan func() (*postrider.Result, error)
+		for m := range messages {
+			turn := time.Duration(len(came)) // nanoseconds of fake time: so that they come in order
+			answer := make(chan func() (*postrider.Result, error), 1)
+			came = append(came, answer)
+			go func() {
+				time.Sleep(turn)
+				r, err := conn.Send(ctx, m)
+				answer <- func() (*postrider.Result, error) { return r, err }
+			}()
+		}
+		for _, answer := range came {
+			if !yield((<-answer)()) {
 				return
 			}
 		}
@@ -252,16 +282,15 @@ type way struct {
 	name string
 	at   func(k int64) smtptest.Fault
 	long time.Duration // how long the conversation may take at the most
-	step int64         // under TLS, where one octet of a record is like another
 }
 
 var ways = []way{
-	{"FIN from the client's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterRead: k, Nth: 1} }, 3 * time.Second, 1},
-	{"FIN from the server's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterWritten: k, Nth: 1} }, 3 * time.Second, 1},
-	{"RST from the client's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterRead: k, Nth: 1, Then: smtptest.Abort} }, 3 * time.Second, 1},
-	{"RST from the server's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterWritten: k, Nth: 1, Then: smtptest.Abort} }, 3 * time.Second, 1},
-	{"silence from the client's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterRead: k, Nth: 1, Then: smtptest.Hang} }, 12 * time.Minute, 9},
-	{"silence from the server's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterWritten: k, Nth: 1, Then: smtptest.Hang} }, 12 * time.Minute, 9},
+	{"FIN from the client's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterRead: k, Nth: 1} }, 3 * time.Second},
+	{"FIN from the server's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterWritten: k, Nth: 1} }, 3 * time.Second},
+	{"RST from the client's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterRead: k, Nth: 1, Then: smtptest.Abort} }, 3 * time.Second},
+	{"RST from the server's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterWritten: k, Nth: 1, Then: smtptest.Abort} }, 3 * time.Second},
+	{"silence from the client's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterRead: k, Nth: 1, Then: smtptest.Hang} }, 12 * time.Minute},
+	{"silence from the server's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterWritten: k, Nth: 1, Then: smtptest.Hang} }, 12 * time.Minute},
 }
 
 // positions gives the octets after which to cut: all that carry transactions, and
@@ -284,24 +313,36 @@ func (c cutting) positions(t *testing.T, w way) (at []int64) {
 			opening, end = said.opening.sent, said.meter.sent
 		}
 	})
-	before, step := int64(1), int64(1)
 	if c.mode != postrider.Insecure {
-		before, step = 61, w.step
-		opening -= 100 // a handshake varies by some octets
-	}
-	if c.windowed && c.mode != postrider.Insecure {
-		step = max(step, 5)
-	}
-	if testing.Short() || raced {
-		step = 11
-	}
-	for k := int64(1); k < end+8; k += before {
-		if k >= opening {
-			before = step
+		for k := int64(1); k < opening; k += 61 {
+			at = append(at, k)
 		}
+	}
+	opening = max(1, opening-100) // a handshake varies by some octets
+	if c.mode == postrider.Insecure {
+		opening = 1
+	}
+	for k := opening; k < end+8; k += c.step() {
 		at = append(at, k)
 	}
 	return at
+}
+
+// step is how many octets are between two cuts. All are tried where tests are to
+// be thorough. One octet of a TLS record is much like another, and of a long
+// conversation, too.
+func (c cutting) step() int64 {
+	switch {
+	case raced || testing.Short():
+		return 23
+	case os.Getenv("POSTRIDER_CI") != "":
+		return 1
+	case c.mode != postrider.Insecure && c.windowed:
+		return 23
+	case c.mode != postrider.Insecure || c.windowed:
+		return 5
+	}
+	return 1
 }
 
 // cutBatch is how many cuts share a bubble and a server.
@@ -347,9 +388,14 @@ func TestCutAfterEveryOctet(t *testing.T) {
 		{setting: setting{postrider.Insecure, true}},
 		{setting: setting{postrider.StartTLS, false}},
 		{setting: setting{postrider.ImplicitTLS, true}},
-		{setting: setting{postrider.Insecure, true}, windowed: true},
-		{setting: setting{postrider.Insecure, true}, windowed: true, chunking: true},
-		{setting: setting{postrider.ImplicitTLS, true}, windowed: true, chunking: true},
+		{setting{postrider.Insecure, true}, true, false, false},
+		{setting{postrider.Insecure, true}, true, false, true},
+		{setting{postrider.Insecure, true}, true, true, false},
+		{setting{postrider.Insecure, true}, true, true, true},
+		{setting{postrider.ImplicitTLS, true}, true, false, false},
+		{setting{postrider.StartTLS, true}, true, false, true},
+		{setting{postrider.StartTLS, true}, true, true, false},
+		{setting{postrider.ImplicitTLS, true}, true, true, true},
 	} {
 		for _, w := range ways {
 			t.Run(c.String()+"/"+w.name, func(t *testing.T) { c.cutAll(t, w) })
