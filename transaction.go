@@ -18,6 +18,7 @@ type transaction struct {
 	rcpt  []smtp.Reply
 	data  smtp.Reply // 354, or the refusal of DATA
 	final smtp.Reply // to the terminator
+	end   Reply      // the same, as it is told
 
 	chunked bool // the content goes out by BDAT
 	behind  bool // begun while the one before it was unread
@@ -178,23 +179,32 @@ func (tx *transaction) outcomes() []Outcome {
 }
 
 func (o Outcome) decide(s Stage, r smtp.Reply) Outcome {
-	o.Stage, o.Reply = s, replyFrom(r)
+	o.State, o.Stage, o.Reply = stateOf(r), s, replyFrom(r)
+	return o
+}
+
+// stateOf is what a reply says by its first digit (RFC 5321 §4.2.1).
+func stateOf(r smtp.Reply) State {
 	switch r.Code / 100 {
 	case 2:
-		o.State = Accepted
+		return Accepted
 	case 4:
-		o.State = Deferred
+		return Deferred
 	case 5:
-		o.State = Refused
+		return Refused
 	}
-	return o
+	return Untried
 }
 
 // decideFinal: the reply to the terminator decides for everybody who was accepted
 // before. A 421 to it is a deferral like any 4yz: the server has read the message
 // and did not take it.
 func (o Outcome) decideFinal(tx *transaction) Outcome {
-	o = o.decide(StageContent, tx.final)
+	if tx.end.Code == 0 {
+		tx.end = replyFrom(tx.final) // once for all of them
+	}
+	o.Stage, o.Reply = StageContent, tx.end
+	o.State = stateOf(tx.final)
 	if decidesNobody(tx.final) && tx.final.Code/100 == 5 {
 		o.State, o.Err = Untried, tx.reason()
 	}

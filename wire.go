@@ -185,8 +185,8 @@ func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 		w.answered++
 	case verbRcpt:
 		tx.rcpt[e.rcpt] = r
-		if n := tx.accepted(); tooManyRecipients(r) && n > 0 && w.rcptMax == 0 {
-			w.rcptMax = n
+		if tooManyRecipients(r) && w.rcptMax == 0 {
+			w.rcptMax = tx.accepted()
 		}
 	case verbData:
 		tx.data = r
