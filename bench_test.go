@@ -72,9 +72,6 @@ func lines(line string, octets int) []byte {
 // together and garbage included, is less than 2 MiB. So is the heap at any time.
 func TestALargeMessageStreamsInLittleMemory(t *testing.T) {
 	if raced {
-		t.Skip("under the race detector sync.Pool drops at random, and crypto/tls's buffers count again and again")
-	}
-	if raced {
 		t.Skip("the race detector makes every sync.Pool forgetful")
 	}
 	const size, limit = 10 << 20, 2 << 20
