@@ -49,7 +49,7 @@ func TestConcurrentSendsKeepTheirOrder(t *testing.T) {
 func TestAStormOfSends(t *testing.T) {
 	seeds := 5
 	if testing.Short() || raced {
-		seeds = 3
+		seeds = 2
 	}
 	for _, chunking := range []bool{false, true} {
 		for seed := range seeds {
