@@ -143,7 +143,7 @@ func (b *bench) round(r *result, i int) {
 	if i%2 == 1 {
 		slices.Reverse(turns)
 	}
-	alone, together := r.split(turns)
+	alone, together := b.split(r, turns)
 	var waiting sync.WaitGroup
 	for _, t := range together {
 		t.server, t.err = b.server(r, t.c)
@@ -165,10 +165,13 @@ func (b *bench) round(r *result, i int) {
 }
 
 // split tells the runs that need the machine for themselves from those that do
-// not. With a real MTA all do, for its queue is what is counted.
-func (r *result) split(turns []*turn) (alone, together []*turn) {
+// not. With a real MTA all do, for its queue is what is counted. Those that come
+// near to one round trip a message could do with others, but a few percent matter
+// for them, and there is time unless it must be quick.
+func (b *bench) split(r *result, turns []*turn) (alone, together []*turn) {
 	for _, t := range turns {
-		if r.rtt > 0 && r.mta == "" && !r.streams(t.c) {
+		near := !b.quick && !r.secure && t.c.offer == pipelining
+		if r.pinged() && !near && !r.streams(t.c) {
 			together = append(together, t)
 		} else {
 			alone = append(alone, t)
