@@ -2,7 +2,6 @@ package postrider
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 )
@@ -46,13 +45,8 @@ func (c *Connection) enqueueLocked(d *delivery) *Error {
 	if c.closed {
 		return c.closedError()
 	}
-	if c.refusedLogin != nil {
-		if left := time.Until(c.refusedUntil); left > 0 {
-			again := *c.refusedLogin
-			again.Err = fmt.Errorf("refused before; not asked again for %v", left.Round(time.Second))
-			return &again
-		}
-		c.refusedLogin = nil
+	if err := c.loginRefused(); err != nil {
+		return err
 	}
 	c.queue.push(d)
 	if !c.riding {
@@ -65,7 +59,7 @@ func (c *Connection) enqueueLocked(d *delivery) *Error {
 }
 
 func (c *Connection) closedError() *Error {
-	return &Error{Stage: StageLocal, Command: "send", Address: c.server, Err: ErrClosed}
+	return &Error{Stage: StageLocal, Command: "send", Address: c.name, Err: ErrClosed}
 }
 
 // nudge tells the engine that there is something new.
@@ -165,8 +159,8 @@ func (c *Connection) failQueue(err *Error) {
 }
 
 func (c *Connection) failQueueLocked(err *Error) {
-	if c.refusedLoginLocked(err) {
-		c.refusedLogin, c.refusedUntil = err, time.Now().Add(c.authRetryAfter())
+	if err.refusesLogin() {
+		c.rejectLogin(err)
 	}
 	for c.queue.len() > 0 {
 		d := c.queue.pop()

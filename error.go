@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/postrider/postrider/internal/hint"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -63,4 +64,9 @@ func (e *Error) Temporary() bool {
 		return errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled)
 	}
 	return !isSetting(e.Err)
+}
+
+// refusesLogin reports that a server refuses our credentials for good.
+func (e *Error) refusesLogin() bool {
+	return e.Command == string(hint.Auth) && e.Reply.Permanent()
 }

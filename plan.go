@@ -110,7 +110,7 @@ func (w *wire) doneLocked() bool {
 			return true
 		}
 	}
-	if q := &w.c.quirks; q.refusals.on() && w.refused >= q.refusalsAt {
+	if q := &w.c.quirks; q.refusals.on() && int64(w.refused) >= q.refusalsAt.Load() {
 		return true
 	}
 	return w.spent || w.c.cfg.MaxAge > 0 && time.Since(w.opened) >= w.c.cfg.MaxAge
