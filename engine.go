@@ -2,6 +2,7 @@ package postrider
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -173,7 +174,9 @@ func (c *Connection) failQueueLocked(err *Error) {
 
 // carry puts transactions on a wire until it is spent, lost or no longer needed.
 func (c *Connection) carry(w *wire) {
-	go w.read()
+	if w.caps.Pipelining {
+		w.listen()
+	}
 	idle := time.NewTimer(time.Hour)
 	defer idle.Stop()
 	for {
@@ -189,7 +192,7 @@ func (c *Connection) carry(w *wire) {
 // next waits for the next transaction of this wire; more is false when there will
 // be none. Before it waits, it flushes.
 func (c *Connection) next(w *wire, idle *time.Timer) (tx *transaction, more bool) {
-	for {
+	for yielded := false; ; {
 		c.mu.Lock()
 		tx, more = c.nextLocked(w)
 		waiting := len(w.inFlight) == 0
@@ -198,6 +201,16 @@ func (c *Connection) next(w *wire, idle *time.Timer) (tx *transaction, more bool
 			return tx, more
 		}
 		w.flush()
+		switch listening, owed := w.hearing(); {
+		case !listening && owed:
+			w.takeOrStop()
+			continue
+		case !listening && !yielded:
+			yielded = true
+			runtime.Gosched() // whoever sends in a loop may have the next message by now
+			continue
+		}
+		w.listen()
 		var expired <-chan time.Time
 		if limit := c.idleTimeout(); waiting && limit > 0 {
 			idle.Reset(limit)
@@ -346,6 +359,7 @@ func (c *Connection) finishLocked(d *delivery) {
 // leaveWire ends a wire: politely with QUIT if it still works.
 func (c *Connection) leaveWire(w *wire) {
 	var reason *Error // stays nil when we are the ones who end it
+	w.listen()
 	c.mu.Lock()
 	w.quitting = w.err == nil
 	c.mu.Unlock()

@@ -203,6 +203,7 @@ func (w *wire) stream(tx *transaction) error {
 	// From here on the Send waits for us: we read what is its caller's.
 	tx.streaming = true
 	w.c.mu.Unlock()
+	w.listen() // a refusal may come while it leaves
 	s, err := tx.d.body.stream()
 	if err != nil {
 		return err
