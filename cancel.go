@@ -24,7 +24,7 @@ func (c *Connection) cancel(d *delivery) (wait bool) {
 	if w := c.wire; w != nil && d.inFlight > 0 {
 		wait = c.cancelOnWireLocked(w, d, err)
 	}
-	if c.cancelOpen != nil && c.idleLocked() {
+	if c.cancelOpen != nil && c.idleLocked() && !c.wanted {
 		c.cancelOpen()
 	}
 	if wait {

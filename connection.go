@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // Connection is a lasting handle on one MTA. It opens a wire when the first
@@ -20,13 +21,17 @@ type Connection struct {
 
 	wake chan struct{} // there is something new for the engine; capacity 1
 
+	riding atomic.Bool   // the engine's goroutine runs: there is a wire, or one is being opened; changed with mu held
+	room   atomic.Int32  // how many transactions the wire takes at a time; 0: there is no wire
+	ids    *atomic.Int64 // of wires; a pool's connections share it
+	opened func(*Error)  // nil, or told of each attempt to open a wire
+
 	mu         sync.Mutex
 	queue      queue[*delivery] // Sends that wait for their turn, and Quits
-	riding     bool             // the engine's goroutine runs
 	rideEnded  chan struct{}    // closed when it stops
 	wire       *wire
-	wires      int // opened or tried so far
 	cancelOpen context.CancelFunc
+	wanted     bool // a wire is to be opened although nobody waits for it
 	closed     bool
 	settled    []settlement // for unlock to tell
 	stats      Stats
@@ -39,11 +44,11 @@ func NewConnection(cfg Config) (*Connection, error) {
 	if err != nil {
 		return nil, &Error{Stage: StageLocal, Command: "configuration", Err: err}
 	}
-	return newConnection(s), nil
+	return newConnection(s, new(atomic.Int64)), nil
 }
 
-func newConnection(s *server) *Connection {
-	return &Connection{server: s, wake: make(chan struct{}, 1)}
+func newConnection(s *server, ids *atomic.Int64) *Connection {
+	return &Connection{server: s, wake: make(chan struct{}, 1), ids: ids}
 }
 
 // Send hands m to the MTA and says what became of each recipient. See [Sender]
@@ -60,16 +65,22 @@ func newConnection(s *server) *Connection {
 // transaction is not tried again: the error says why.
 func (c *Connection) Send(ctx context.Context, m *Message) (*Result, error) {
 	d, err := newDelivery(ctx, m, c.cfg.Redirect)
+	c.deliver(d, err)
+	d.body.discard()
+	return c.finished(d)
+}
+
+// deliver waits until a delivery has come to its end on this connection, or its
+// context is done.
+func (c *Connection) deliver(d *delivery, err error) {
 	c.submit(d, err)
 	select {
 	case <-d.done:
-	case <-ctx.Done():
+	case <-d.ctx.Done():
 		if c.cancel(d) {
 			<-d.done // the engine is reading the caller's content
 		}
 	}
-	d.body.discard()
-	return c.finished(d)
 }
 
 // finished gives the result.
@@ -112,7 +123,7 @@ func sendMail(ctx context.Context, s Sender, m *Message) (map[string]Reply, erro
 // unanswered QUIT is no error. The next Send opens a new wire.
 func (c *Connection) Quit(ctx context.Context) error {
 	c.mu.Lock()
-	if !c.riding {
+	if !c.riding.Load() {
 		c.mu.Unlock()
 		return nil
 	}
@@ -135,7 +146,7 @@ func (c *Connection) Quit(ctx context.Context) error {
 // later Send answers [ErrClosed]. An idle wire is left with a QUIT whose reply is
 // not waited for. Use Quit before it to let messages finish.
 func (c *Connection) Close() error {
-	c.breakOff(c.closedError(), nil)
+	c.breakOff(closedError(c.name), nil)
 	c.mu.Lock()
 	ended := c.rideEnded
 	c.mu.Unlock()

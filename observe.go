@@ -15,7 +15,7 @@ import (
 // What happens on the wires is told here, to the Trace and to the Logger.
 
 // log answers with a logger that may be called without asking.
-func (c *Connection) log() *slog.Logger {
+func (c *server) log() *slog.Logger {
 	if c.cfg.Logger == nil {
 		return slog.New(slog.DiscardHandler)
 	}

@@ -35,18 +35,15 @@ func (c *Connection) open(ctx context.Context, id int) (*wire, *Error) {
 	}
 	w.conn.SetDeadline(time.Time{})
 	w.opened, w.heard, w.window = time.Now(), time.Now(), 1
+	w.maxTransactions, w.maxAge, w.maxIdle = jitter(c.server, c.cfg.MaxTransactions), jitter(c.server, c.cfg.MaxAge), jitter(c.server, c.idleTimeout())
 	return w, nil
 }
 
 func (w *wire) dial(ctx context.Context) *Error {
 	ctx, cancel := context.WithTimeoutCause(ctx, w.c.timeouts.Connect, fmt.Errorf("no connection within %v: %w", w.c.timeouts.Connect, context.DeadlineExceeded))
 	defer cancel()
-	open := w.c.cfg.Dial
-	if open == nil {
-		open = (&net.Dialer{}).DialContext
-	}
 	start := time.Now()
-	conn, err := open(ctx, w.c.address.Network, w.c.address.Target())
+	conn, err := w.c.dial(ctx, w.c.address.Network, w.c.address.Target())
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

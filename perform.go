@@ -247,6 +247,7 @@ func (w *wire) breakOff(tx *transaction, err error) {
 	tx.streaming = false
 	if w.err == nil {
 		w.ours = true
+		tx.d.ownFault = true
 		tx.broken = &Error{Stage: StageContent, Command: "content", Address: w.address, Err: err}
 		w.killLocked(tx.broken)
 	}

@@ -105,13 +105,19 @@ func (w *wire) judgeLocked(d *delivery) {
 
 // doneLocked reports that the wire has carried what it may.
 func (w *wire) doneLocked() bool {
-	for _, n := range [...]int{w.c.cfg.MaxTransactions, w.caps.MailMax, w.c.quirks.learntCap()} {
-		if n > 0 && w.mails >= n {
-			return true
-		}
+	for _, n := range [...]int{w.maxTransactions, w.caps.MailMax, w.c.quirks.learntCap()} {
+		w.spent = w.spent || n > 0 && w.mails >= n
 	}
 	if q := &w.c.quirks; q.refusals.on() && int64(w.refused) >= q.refusalsAt.Load() {
-		return true
+		w.spent = true
 	}
-	return w.spent || w.c.cfg.MaxAge > 0 && time.Since(w.opened) >= w.c.cfg.MaxAge
+	switch {
+	case w.spent:
+		w.ending = endCount
+	case w.maxAge > 0 && time.Since(w.opened) >= w.maxAge:
+		w.ending = endAge
+	default:
+		return false
+	}
+	return true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -26,6 +27,8 @@ type server struct {
 	tls      *tls.Config             // with the session cache, so that one wire resumes what another began
 	login    func() sasl.Credentials // nil: no AUTH
 	watched  bool                    // somebody wants to see replies
+	dial     dialFunc
+	jittered bool // wires end a little before they must, each at another time
 
 	quirks       quirks
 	refusedLogin atomic.Pointer[refusedLogin]
@@ -33,6 +36,8 @@ type server struct {
 	nameOnce sync.Mutex
 	ownName  string // what EHLO says, once it was looked up
 }
+
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // refusedLogin is a server's refusal of our credentials, which is not asked for
 // again before until.
@@ -45,6 +50,9 @@ type refusedLogin struct {
 // [Config.CAFile].
 func newServer(cfg Config) (*server, error) {
 	s := &server{cfg: cfg, timeouts: cfg.Timeouts.withDefaults(), ownName: cfg.LocalName}
+	if s.dial = cfg.Dial; s.dial == nil {
+		s.dial = (&net.Dialer{}).DialContext
+	}
 	s.watched = s.debugging() || cfg.Trace != nil && (cfg.Trace.Command != nil || cfg.Trace.Reply != nil)
 	return s, s.prepare()
 }
@@ -178,4 +186,13 @@ func (s *server) probeAfter() time.Duration {
 		return s.cfg.ProbeAfter
 	}
 	return 5 * time.Second
+}
+
+// jitter takes up to a tenth away from what a wire may do, so that the wires of a
+// pool, which were opened together, do not end together.
+func jitter[T int | time.Duration](s *server, most T) T {
+	if !s.jittered || most < 10 {
+		return most
+	}
+	return most - rand.N(most/10+1)
 }

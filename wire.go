@@ -23,6 +23,9 @@ type wire struct {
 	in      *smtp.ReplyReader
 	opened  time.Time
 
+	maxTransactions int // MAIL commands; 0: no limit
+	maxAge, maxIdle time.Duration
+
 	caps      smtp.Capabilities
 	hello     bool // EHLO was taken, not only HELO
 	encrypted bool
@@ -53,8 +56,9 @@ type wire struct {
 	refused   int            // transactions without an accepted content
 	rcptMax   int            // learnt from 452 to RCPT; 0: nothing
 	domains   map[string]struct{}
-	listening bool // the reader runs
-	deaf      bool // there is nothing more to read
+	ending    ending // why we end it
+	listening bool   // the reader runs
+	deaf      bool   // there is nothing more to read
 
 	progress chan struct{} // the reader has done something; capacity 1
 	ended    chan struct{} // the reader has stopped
@@ -107,11 +111,12 @@ func (w *wire) listen() {
 	}
 }
 
-// hearing reports whether the reader runs, and whether the server owes a reply.
+// hearing reports whether somebody else reads, or nobody needs to any more, and
+// whether the server owes a reply.
 func (w *wire) hearing() (listening, owed bool) {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
-	return w.listening, w.expected.len() > 0
+	return w.listening || w.deaf, w.expected.len() > 0
 }
 
 // read is the reader: it takes replies until the wire ends, or until the writer
@@ -183,6 +188,7 @@ func (w *wire) takeLocked(r smtp.Reply) bool {
 		e := w.failure("idle wire", nil)
 		e.Reply = replyFrom(r)
 		if endsWire(r) {
+			w.c.stats.TurnedAway++
 			w.poisonLocked(e)
 			return true
 		}
@@ -210,6 +216,7 @@ func (w *wire) takeLocked(r smtp.Reply) bool {
 	}
 	if e.endedBy(r) && w.farewell == nil {
 		w.c.learnCapLocked(w, e.verb)
+		w.c.stats.TurnedAway++
 		last := e // only this one is to live longer than the call
 		w.farewell = &last
 		if e.tx != nil && e.verb.stage() != StageContent {
@@ -297,6 +304,9 @@ func (w *wire) growLocked(tx *transaction) {
 	w.windowed = w.windowed || tx.behind
 	if w.drained++; w.drained >= w.window {
 		w.window, w.drained = min(2*w.window, w.c.window()), 0
+		if w.caps.Pipelining {
+			w.c.room.Store(int32(w.window))
+		}
 	}
 }
 
@@ -384,4 +394,38 @@ func (w *wire) failure(command string, err error) *Error {
 	}
 	e.Hint = hintFor(e, w)
 	return e
+}
+
+// ending is why a wire ends.
+type ending int
+
+const (
+	endAsked ending = iota // by Quit or Close, or a context
+	endCount
+	endAge
+	endIdle
+	endServer
+	endFault
+)
+
+// endingLocked is why a wire has ended, once it has.
+func (w *wire) endingLocked() ending {
+	switch {
+	case w.err == nil || w.quitting:
+		return w.ending
+	case w.c.closed || w.ours && w.err.Stage == StageLocal:
+		return endAsked
+	case w.hungUp || w.farewell != nil:
+		return endServer
+	}
+	return endFault
+}
+
+func (s *Stats) countEnding(e ending) {
+	counters := [...]*int64{
+		endCount: &s.EndedByCount, endAge: &s.EndedByAge, endIdle: &s.EndedByIdle, endServer: &s.EndedByServer, endFault: &s.EndedByFault,
+	}
+	if counters[e] != nil {
+		*counters[e]++
+	}
 }
