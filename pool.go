@@ -61,6 +61,8 @@ type Pool struct {
 	lookup     chan struct{} // held by who looks up SRV records; capacity 1
 	work       sync.WaitGroup
 
+	telling sync.Mutex // held while hooks are called
+
 	mu        sync.Mutex
 	endpoints []*endpoint // by priority
 	members   []*member
@@ -274,6 +276,10 @@ func (p *Pool) String() string {
 func (p *Pool) unlock() {
 	told := p.told
 	p.told = nil
+	if len(told) > 0 {
+		p.telling.Lock() // before mu is free, so that they are told in their order
+		defer p.telling.Unlock()
+	}
 	p.mu.Unlock()
 	for _, tell := range told {
 		tell()

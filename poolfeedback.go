@@ -38,14 +38,14 @@ func (p *Pool) upLocked(e *endpoint) {
 // the server is down.
 func (p *Pool) hostFailedLocked(failed *member, err *Error, since time.Time) {
 	e, now := failed.at, time.Now()
-	if asksForLess(err.Reply) {
-		p.messages.Slow()
-	}
 	others := 0
 	for _, m := range p.members {
 		if m != failed && m.at == e && (m.opening || m.conn.room.Load() > 0) {
 			others++
 		}
+	}
+	if asksForLess(err.Reply) && others == 0 {
+		p.messages.Slow() // where others live it is about their number
 	}
 	e.from.stale = true
 	refused := e.loginRefused() != nil
@@ -134,6 +134,7 @@ func asksForLess(r Reply) bool {
 
 func (p *Pool) servedLocked(e *endpoint, d *delivery, now time.Time) {
 	e.served = now
+	p.messages.Passed(1)
 	for _, o := range d.outcomes {
 		if o.Stage == StageRcpt || o.State == Accepted {
 			if e.greys.count(o.Stage == StageRcpt && asksForLess(o.Reply)) {

@@ -6,9 +6,9 @@ import "time"
 // enough, and one more when it took that many messages gladly (the scheduler of Postfix's queue manager,
 // SCHEDULER_README: additive increase, and a decrease with hysteresis).
 //
-// A signal that says nothing of numbers (a throttle reply) takes one away. A connection that is refused while others
-// live says how many are allowed: that number is held for a while. After each hold the limit probes upwards, one at a
-// time; a probe that fails at once makes the next hold twice as long.
+// A signal that says nothing of numbers (a throttle reply) takes one away for a moment; Rate does the rest. A connection
+// that is refused while others live says how many are allowed: that number is held for a while. After each hold the limit
+// probes upwards, one at a time; a probe that fails makes the next hold twice as long.
 type Limit struct {
 	Max int // at least 1
 
@@ -16,12 +16,13 @@ type Limit struct {
 	successes int // since the limit changed
 	deaf      int // results that are not listened to: they were underway when the limit last fell
 	held      time.Time
-	hold      time.Duration // of the last signal
+	hold      time.Duration // of the last refused connection
 }
 
 const (
 	firstHold = 10 * time.Second
 	maxHold   = 5 * time.Minute
+	moment    = 2 * time.Second
 )
 
 // Now is the limit in force.
@@ -60,18 +61,23 @@ func (l *Limit) Throttled(t time.Time) {
 		return
 	}
 	l.deaf = l.Now() - 1
-	l.fall(l.now-1, t)
+	l.now, l.successes = max(1, l.now-1), 0
+	l.held = later(l.held, t.Add(moment))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // Capped tells that the MTA refused a connection while n others lived.
 func (l *Limit) Capped(n int, t time.Time) {
-	if n < l.Now() {
-		l.fall(n, t)
+	if n >= l.Now() {
+		return
 	}
-}
-
-func (l *Limit) fall(to int, t time.Time) {
-	l.now, l.successes = max(1, to), 0
+	l.now, l.successes = max(1, n), 0
 	l.hold = min(max(firstHold, 2*l.hold), maxHold)
 	l.held = t.Add(l.hold)
 }

@@ -19,7 +19,7 @@ type Rate struct {
 
 	mu      sync.Mutex
 	current rate.Limit // in force; allowed, when it is not slow
-	peak    rate.Limit // what was measured when it was slowed first
+	peak    rate.Limit // what the MTA took when it was slowed last
 	changed time.Time
 	meter   meter
 }
@@ -27,7 +27,9 @@ type Rate struct {
 const (
 	slowest = rate.Limit(0.1) // a second: one in ten seconds
 	quiet   = time.Second     // without a throttle reply before it goes faster
-	faster  = 1.25
+	deaf    = quiet / 4       // after a throttle reply: the next ones are of the same time
+	faster  = 1.25            // up to nearly what the MTA has taken before
+	gently  = 1.03            // beyond that
 )
 
 // NewRate allows so many events a second, and burst of them at once. 0 a second is no limit; the burst is 1 at the least.
@@ -45,7 +47,6 @@ func (r *Rate) Wait(ctx context.Context, n int) error {
 		r.recover()
 	}
 	if r.allowed == rate.Inf && !r.slow.Load() {
-		r.count(n)
 		return nil
 	}
 	for burst := r.limiter.Burst(); n > 0; n -= burst {
@@ -56,23 +57,28 @@ func (r *Rate) Wait(ctx context.Context, n int) error {
 			return err // the deadline comes before the turn would
 		}
 	}
-	r.count(n)
 	return nil
 }
 
-// Slow halves the rate: the MTA asks for it. That of many replies that come together is heard once a second.
+// Passed tells that the MTA took n.
+func (r *Rate) Passed(n int) {
+	r.mu.Lock()
+	r.meter.add(time.Now(), n)
+	r.mu.Unlock()
+}
+
+// Slow goes a little slower than what the MTA has taken of late: it asks for that. Many replies that come together are
+// heard once.
 func (r *Rate) Slow() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	if r.slow.Load() && now.Sub(r.changed) < quiet {
+	if r.slow.Load() && now.Sub(r.changed) < deaf {
 		return
 	}
-	measured := r.meter.perSecond(now)
-	if !r.slow.Load() {
-		r.peak = max(measured, slowest)
-	}
-	r.current, r.changed = max(slowest, min(r.current, max(measured, slowest))/2), now
+	passed := max(slowest, r.meter.perSecond(now))
+	r.peak = passed
+	r.current, r.changed = max(slowest, 0.9*min(r.current, passed)), now
 	r.limiter.SetLimitAt(now, r.current)
 	r.slow.Store(true)
 }
@@ -94,7 +100,11 @@ func (r *Rate) recover() {
 	defer r.mu.Unlock()
 	now := time.Now()
 	for r.slow.Load() && now.Sub(r.changed) >= quiet {
-		r.current *= faster
+		if r.current*faster < 0.9*r.peak {
+			r.current *= faster
+		} else {
+			r.current *= gently
+		}
 		r.changed = r.changed.Add(quiet)
 		if r.current >= r.allowed || r.allowed == rate.Inf && r.current >= 2*r.peak {
 			r.slow.Store(false)
@@ -102,12 +112,6 @@ func (r *Rate) recover() {
 		}
 	}
 	r.limiter.SetLimitAt(now, r.current)
-}
-
-func (r *Rate) count(n int) {
-	r.mu.Lock()
-	r.meter.add(time.Now(), n)
-	r.mu.Unlock()
 }
 
 // meter measures a rate over the last second or two.
@@ -118,6 +122,9 @@ type meter struct {
 }
 
 func (m *meter) add(now time.Time, n int) {
+	if m.since.IsZero() {
+		m.since = now
+	}
 	if elapsed := now.Sub(m.since); elapsed >= time.Second {
 		m.last, m.lastElapsed = m.this, min(elapsed, 2*time.Second)
 		m.this, m.since = 0, now
