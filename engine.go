@@ -228,7 +228,7 @@ func (c *Connection) next(w *wire, idle *time.Timer) (tx *transaction, more bool
 		}
 		w.listen()
 		var expired <-chan time.Time
-		if limit := w.maxIdle; waiting && limit > 0 {
+		if limit := w.patience(); waiting && limit > 0 {
 			idle.Reset(limit)
 			expired = idle.C
 		}
@@ -236,8 +236,10 @@ func (c *Connection) next(w *wire, idle *time.Timer) (tx *transaction, more bool
 		case <-c.wake:
 		case <-w.progress:
 		case <-expired:
-			w.ending = endIdle
-			return nil, false
+			if !w.old() {
+				w.ending = endIdle
+				return nil, false
+			}
 		}
 	}
 }

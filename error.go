@@ -10,8 +10,8 @@ import (
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
-// ErrClosed is what a Connection answers after Close.
-var ErrClosed = errors.New("postrider: the connection is closed")
+// ErrClosed is what a Connection or a Pool answers after Close.
+var ErrClosed = errors.New("postrider: it is closed")
 
 // Error says what stopped a message: at which stage, with which server and
 // reply, and what to do about it. Refusals of single recipients are not errors;

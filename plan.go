@@ -114,10 +114,26 @@ func (w *wire) doneLocked() bool {
 	switch {
 	case w.spent:
 		w.ending = endCount
-	case w.maxAge > 0 && time.Since(w.opened) >= w.maxAge:
+	case w.old():
 		w.ending = endAge
 	default:
 		return false
 	}
 	return true
+}
+
+// old reports that the wire has reached its age.
+func (w *wire) old() bool { return w.maxAge > 0 && time.Since(w.opened) >= w.maxAge }
+
+// patience is how long the wire waits for a transaction; 0: for ever.
+func (w *wire) patience() time.Duration {
+	wait := max(w.maxIdle, 0)
+	if w.maxAge <= 0 {
+		return wait
+	}
+	left := max(1, w.maxAge-time.Since(w.opened))
+	if wait == 0 {
+		return left
+	}
+	return min(wait, left)
 }

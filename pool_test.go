@@ -201,3 +201,55 @@ func TestPoolRedirectsWhicheverServerIsUsed(t *testing.T) {
 		}
 	})
 }
+
+// Age ends wires first, and those that were opened together end one after the other;
+// so does the count of transactions. Never later than was allowed.
+func TestPoolChangesWiresByAgeNotAllAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		opened, lived := map[int]time.Time{}, map[time.Duration]int{}
+		f := startFleet(t, fleetOptions{
+			pool: postrider.PoolConfig{MaxConnections: 8},
+			server: func(_ int, s *smtptest.Server) {
+				s.Extensions.Pipelining = false
+				s.Faults = []smtptest.Fault{{Command: ".", Delay: 10 * time.Millisecond}}
+			},
+			client: func(_ int, cfg *postrider.Config) {
+				cfg.Trace = &postrider.Trace{
+					Dialed: func(wire int, _ string, _ time.Duration, _ error) {
+						mu.Lock()
+						defer mu.Unlock()
+						opened[wire] = time.Now()
+					},
+					WireClosed: func(wire, _ int, reason error) {
+						mu.Lock()
+						defer mu.Unlock()
+						if reason != nil {
+							t.Errorf("wire %d: %v", wire, reason)
+						}
+						lived[time.Since(opened[wire]).Truncate(time.Second)]++
+					},
+				}
+			},
+		})
+		f.allAccepted(f.sendFrom(0, 25_000, 8)) // half a minute, then some rest, and so on
+		time.Sleep(4 * time.Minute)
+		for i := range 40 {
+			f.sendFrom(25_000+i*100, 100, 8)
+			time.Sleep(10 * time.Second)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for age := range lived {
+			if age > 5*time.Minute {
+				t.Errorf("a wire lived for %v", age)
+			}
+		}
+		if len(lived) < 4 {
+			t.Errorf("the wires ended together: %v", lived)
+		}
+		if st := f.pool.Stats(); st.EndedByAge == 0 {
+			t.Errorf("no wire ended by its age: %+v", st)
+		}
+	})
+}

@@ -40,8 +40,8 @@ func (p *Pool) hostFailedLocked(failed *member, err *Error, since time.Time) {
 	e, now := failed.at, time.Now()
 	others := 0
 	for _, m := range p.members {
-		if m != failed && m.at == e && (m.opening || m.conn.room.Load() > 0) {
-			others++
+		if m != failed && m.at == e && (m.opening || m.taken > 0 || m.conn.room.Load() > 0) {
+			others++ // taken, without a wire: it is opening the next one
 		}
 	}
 	if asksForLess(err.Reply) && others == 0 {
