@@ -46,7 +46,7 @@ func (c *Connection) enqueueLocked(d *delivery) *Error {
 	if c.closed {
 		return closedError(c.name)
 	}
-	if err := c.loginRefused(); err != nil {
+	if err := c.loginRefused(); err != nil && c.wire == nil { // a wire that was let in goes on
 		return err
 	}
 	c.queue.push(d)
@@ -151,20 +151,24 @@ func (c *Connection) openForQueue() (*wire, *Error) {
 	w, err := c.open(ctx, id)
 
 	c.mu.Lock()
-	c.cancelOpen, c.wanted = nil, false
-	if err != nil {
+	c.cancelOpen = nil
+	switch {
+	case err == nil:
+		c.wire, c.wanted = w, false
+		c.room.Store(1)
+	case ctx.Err() != nil: // given up; who has wanted a wire meanwhile gets another attempt
 		c.stats.DialFailures++
-		if ctx.Err() != nil {
-			err = nil
-		} else if err.refusesLogin() {
+		c.mu.Unlock()
+		return nil, nil
+	default:
+		c.stats.DialFailures++
+		c.wanted = false
+		if err.refusesLogin() {
 			c.rejectLogin(err)
 		}
-	} else {
-		c.wire = w
-		c.room.Store(1)
 	}
 	c.mu.Unlock()
-	if c.opened != nil && (w != nil || err != nil) {
+	if c.opened != nil {
 		c.opened(err)
 	}
 	return w, err

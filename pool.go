@@ -247,13 +247,15 @@ func (p *Pool) breakOff(cause error) error {
 	return &Error{Stage: StageLocal, Command: "close", Err: fmt.Errorf("%d Sends were broken off: %w", left, cause)}
 }
 
-// leaveAll says QUIT on every connection, on all at the same time.
+// leaveAll says QUIT on every connection that has a wire, on all at the same time.
 func (p *Pool) leaveAll(ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, m := range p.members {
 		p.work.Go(func() {
-			_ = m.conn.Quit(ctx) // a context that is done has ended the wire as well
+			if m.conn.room.Load() > 0 {
+				_ = m.conn.Quit(ctx) // a context that is done has ended the wire as well
+			}
 			m.conn.Close()
 		})
 	}

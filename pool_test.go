@@ -184,6 +184,24 @@ func TestPoolCloseBreaksOff(t *testing.T) {
 	})
 }
 
+// Close does not wait for a server that is being dialled, or greets late.
+func TestPoolCloseDoesNotWaitForAGreeting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startFleet(t, fleetOptions{server: func(_ int, s *smtptest.Server) {
+			s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.None, Then: smtptest.Hang}}
+		}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := f.pool.Send(ctx, numberedMail(0)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		began := time.Now()
+		if err := f.close(guard); err != nil || time.Since(began) != 0 {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}
+
 // Development mode of any server is that of the pool: no failover leads past it.
 func TestPoolRedirectsWhicheverServerIsUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

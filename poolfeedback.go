@@ -40,11 +40,11 @@ func (p *Pool) hostFailedLocked(failed *member, err *Error, since time.Time) {
 	e, now := failed.at, time.Now()
 	others := 0
 	for _, m := range p.members {
-		if m != failed && m.at == e && (m.opening || m.taken > 0 || m.conn.room.Load() > 0) {
-			others++ // taken, without a wire: it is opening the next one
+		if m != failed && m.at == e && m.holdsWire() {
+			others++
 		}
 	}
-	if asksForLess(err.Reply) && others == 0 {
+	if asksForSlower(err.Reply) && others == 0 {
 		p.messages.Slow() // where others live it is about their number
 	}
 	e.from.stale = true
@@ -75,11 +75,11 @@ func (p *Pool) settle(m *member, w *waiter, d *delivery) (again bool) {
 	defer p.unlock()
 	m.taken--
 	now := time.Now()
-	switch judge(d) {
+	switch v, reply := judge(d); v {
 	case verdictServed:
 		p.servedLocked(m.at, d, now)
 	case verdictBusy:
-		p.slowLocked(m.at, now)
+		p.busyLocked(m.at, reply, now)
 	}
 	if d.movable() {
 		w.meet(m.at, d.err)
@@ -102,34 +102,39 @@ const (
 	verdictBusy                  // it wants less
 )
 
-// judge tells what a delivery met. Refusals of messages and recipients are answers
-// like any other.
-func judge(d *delivery) verdict {
-	throttled := func(o Outcome) bool {
-		return o.State == Deferred && o.Stage != StageRcpt && asksForLess(o.Reply)
+// judge tells what a delivery met, and by which reply. Refusals of messages and
+// recipients are answers like any other.
+func judge(d *delivery) (verdict, Reply) {
+	for _, o := range d.outcomes {
+		if o.State == Deferred && o.Stage != StageRcpt && asksForFewer(o.Reply) {
+			return verdictBusy, o.Reply
+		}
 	}
 	switch e := d.err; {
-	case e == nil && slices.ContainsFunc(d.outcomes, throttled):
-		return verdictBusy
 	case e == nil:
-		return verdictServed
-	case e.Stage != StageLocal && e.Stage != StageConnect && !d.ownFault && asksForLess(e.Reply):
-		return verdictBusy
+		return verdictServed, Reply{}
+	case e.Stage != StageLocal && e.Stage != StageConnect && !d.ownFault && asksForFewer(e.Reply):
+		return verdictBusy, e.Reply
 	}
-	return verdictNone
+	return verdictNone, Reply{}
 }
 
-// asksForLess reports the replies by which a server wants fewer connections or
-// slower mail: closing down, too busy for AUTH, a policy that time mends, a host or
-// a network under load (RFC 3463 §3.4, §3.5, §3.8).
-func asksForLess(r Reply) bool {
+// asksForFewer reports the replies by which a server wants fewer connections: closing
+// down, too busy, a network under load (RFC 3463 §3.4, §3.5), or slower mail.
+func asksForFewer(r Reply) bool {
 	switch r.Enhanced {
 	case EnhancedCode{4, 3, 2}, EnhancedCode{4, 4, 5}:
 		return true
 	case EnhancedCode{4, 4, 2}:
 		return false // idle for too long
 	}
-	return r.Code == 421 || r.Code == 454 || r.Temporary() && r.Enhanced[0] == 4 && r.Enhanced[1] == 7
+	return r.Code == 421 || asksForSlower(r)
+}
+
+// asksForSlower reports the replies by which a server wants slower mail: a policy
+// that time mends (RFC 3463 §3.8), and no time for AUTH (RFC 4954 §6).
+func asksForSlower(r Reply) bool {
+	return r.Code == 454 || r.Temporary() && r.Enhanced[0] == 4 && r.Enhanced[1] == 7
 }
 
 func (p *Pool) servedLocked(e *endpoint, d *delivery, now time.Time) {
@@ -137,8 +142,8 @@ func (p *Pool) servedLocked(e *endpoint, d *delivery, now time.Time) {
 	p.messages.Passed(1)
 	for _, o := range d.outcomes {
 		if o.Stage == StageRcpt || o.State == Accepted {
-			if e.greys.count(o.Stage == StageRcpt && asksForLess(o.Reply)) {
-				p.slowLocked(e, now)
+			if e.greys.count(o.Stage == StageRcpt && asksForSlower(o.Reply)) {
+				p.busyLocked(e, o.Reply, now)
 				return
 			}
 		}
@@ -148,9 +153,11 @@ func (p *Pool) servedLocked(e *endpoint, d *delivery, now time.Time) {
 	p.tellLimitLocked(e, before)
 }
 
-// slowLocked answers a server that asks for less.
-func (p *Pool) slowLocked(e *endpoint, now time.Time) {
-	p.messages.Slow()
+// busyLocked answers a server that asks for less.
+func (p *Pool) busyLocked(e *endpoint, reply Reply, now time.Time) {
+	if asksForSlower(reply) {
+		p.messages.Slow()
+	}
 	before := e.limit.Now()
 	e.limit.Throttled(now)
 	p.tellLimitLocked(e, before)

@@ -25,6 +25,10 @@ type member struct {
 // active reports that it has, or may have, a wire.
 func (m *member) active() bool { return m.taken > 0 || m.opening || m.leaving || m.conn.riding.Load() }
 
+// holdsWire reports that it has a wire, or is opening one: for those who sit in it,
+// if not for those who wait.
+func (m *member) holdsWire() bool { return m.opening || m.taken > 0 || m.conn.room.Load() > 0 }
+
 // waiter is a Send that wants a seat.
 type waiter struct {
 	ready chan struct{} // it was answered; capacity 1
@@ -194,6 +198,12 @@ func (p *Pool) placeLocked(e *endpoint, w *waiter, now time.Time) (m *member, po
 	if m = e.freeLocked(p.members, func(room int) int { return max(1, room/2) }); m != nil {
 		return m, true
 	}
+	if refused := e.loginRefused(); refused != nil && state == pace.Up && !p.hasWireLocked(e) {
+		e.health.FailedUntil(e.refusedLogin.Load().until) // the last wire that was let in is gone
+		e.err = refused
+		p.tellDownLocked(e)
+		return nil, false
+	}
 	switch state {
 	case pace.Up:
 		for p.openingLocked() < p.waiters.len() && p.connectLocked(e, e.limit.Now(), now) {
@@ -215,6 +225,11 @@ func (e *endpoint) freeLocked(members []*member, share func(room int) int) *memb
 		}
 	}
 	return nil
+}
+
+// hasWireLocked reports that a wire to a server is open or being opened.
+func (p *Pool) hasWireLocked(e *endpoint) bool {
+	return slices.ContainsFunc(p.members, func(m *member) bool { return m.at == e && m.holdsWire() })
 }
 
 func (p *Pool) openingLocked() (n int) {

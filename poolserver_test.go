@@ -168,6 +168,37 @@ func TestPoolWrongPasswordBurnsOneAttempt(t *testing.T) {
 	})
 }
 
+// A password that is changed while wires are open: those go on, and when the last is
+// gone nobody waits for another one.
+func TestPoolPasswordRefusedWhileWiresAreOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startFleet(t, fleetOptions{
+			pool: postrider.PoolConfig{MaxConnections: 2},
+			server: func(i int, s *smtptest.Server) {
+				s.Users, s.Extensions.Pipelining = map[string]string{"app": "right"}, false
+				s.Faults = []smtptest.Fault{{Command: "AUTH", Nth: 2, Reply: "535 5.7.8 changed"}, {Command: ".", Delay: time.Second}}
+			},
+			client: func(i int, cfg *postrider.Config) {
+				cfg.AllowPlaintextAuth, cfg.AuthRetryAfter, cfg.IdleTimeout = true, time.Hour, time.Minute
+			},
+		})
+		f.allAccepted(f.sendFrom(0, 20, 4))
+		if n := f.servers[0].Commands("AUTH"); n != 2 {
+			t.Errorf("%d attempts", n)
+		}
+		time.Sleep(2 * time.Minute) // the wire is left
+		began := time.Now()
+		_, err := f.send(numberedMail(20))
+		if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "535") || took > 0 {
+			t.Errorf("after %v: %v", took, err)
+		}
+		time.Sleep(time.Hour)
+		if _, err := f.send(numberedMail(21)); err != nil {
+			t.Errorf("after AuthRetryAfter: %v", err)
+		}
+	})
+}
+
 // When that was the only server, every Send says so, and none dials.
 func TestPoolWrongPasswordIsToldToEverybody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -214,3 +214,16 @@ func TestRateRecoversToWhatIsAllowed(t *testing.T) {
 		}
 	})
 }
+
+// A throttle reply in a second in which nothing passed says nothing of what could have.
+func TestRateDoesNotCollapse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := NewRate(100, 1)
+		r.Wait(t.Context(), 1)
+		time.Sleep(time.Minute)
+		r.Slow()
+		if got := r.Current(); got < 70 {
+			t.Errorf("from 100 to %v at once", got)
+		}
+	})
+}

@@ -76,9 +76,13 @@ func (r *Rate) Slow() {
 	if r.slow.Load() && now.Sub(r.changed) < deaf {
 		return
 	}
-	passed := max(slowest, r.meter.perSecond(now))
-	r.peak = passed
-	r.current, r.changed = max(slowest, 0.9*min(r.current, passed)), now
+	passed := r.meter.perSecond(now)
+	if r.current == rate.Inf {
+		r.current = max(passed, 1) // what is too much, as far as we know
+	}
+	r.peak = max(passed, slowest)
+	// The measure is of a second or two, in which few may have passed by chance.
+	r.current, r.changed = max(slowest, 0.7*r.current, 0.9*min(r.current, passed)), now
 	r.limiter.SetLimitAt(now, r.current)
 	r.slow.Store(true)
 }
