@@ -37,6 +37,7 @@ func terminal(w any) bool {
 // cli is the command line: one field a subcommand, one struct and file each.
 type cli struct {
 	Send  sendCmd  `cmd:"" help:"Hand a message to an MTA."`
+	Check checkCmd `cmd:"" help:"Examine the way to an MTA, and explain what is wrong with it."`
 	Sink  sinkCmd  `cmd:"" help:"Run a test MTA that takes every message."`
 	Demo  demoCmd  `cmd:"" help:"Send a mailing to a test MTA on this machine, and explain what happens."`
 	Bench benchCmd `cmd:"" help:"Measure how fast an MTA on this machine, or a built-in one, takes mail."`

@@ -76,7 +76,8 @@ func (e *exam) others() (ways []way) {
 	add := func(port string, mode postrider.SecureMode) {
 		w := way{Port: port, Mode: mode}
 		same := func(v way) bool { return v.Port == w.Port && v.Mode == w.Mode }
-		if !same(way{Port: e.address.Port, Mode: e.Config.Mode}) && !slices.ContainsFunc(ways, same) {
+		closed := e.server == "" && port == e.address.Port
+		if !closed && !same(way{Port: e.address.Port, Mode: e.Config.Mode}) && !slices.ContainsFunc(ways, same) {
 			ways = append(ways, w)
 		}
 	}
@@ -129,9 +130,12 @@ func (e *exam) explore(ctx context.Context) {
 		e.ways = append(e.ways, w)
 		f := Finding{Check: "another way", Stage: hint.Dial, Level: OK, Took: time.Since(start)}
 		if w.bad != nil {
-			f.Saw = fmt.Sprintf("%s does not work: %s: %s", w, w.bad.step, w.bad.saw())
+			f.Saw = fmt.Sprintf("no: %s: %s: %s", w, w.bad.step, w.bad.saw())
+			if w.bad.step != hint.Dial {
+				f.Details = []string{"to use it: " + w.bad.set}
+			}
 		} else {
-			f.Saw = fmt.Sprintf("%s works; logins: %s", w, t.offered())
+			f.Saw = fmt.Sprintf("yes: %s; logins %s", w, t.offered())
 			e.praise(&f, w)
 		}
 		e.found(f)
