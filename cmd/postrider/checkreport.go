@@ -86,17 +86,18 @@ func (p *checkPage) line(label, text string) {
 	}
 }
 
-// wrap cuts a text between words.
+// wrap cuts a text between words; a key of the configuration stays with its value.
 func wrap(text string, width int) (lines []string) {
-	line := ""
+	line, whole := "", false
 	for word := range strings.FieldsSeq(text) {
-		if line != "" && len(line)+1+len(word) > width {
+		if line != "" && len(line)+1+len(word) > width && !whole {
 			lines, line = append(lines, line), ""
 		}
 		if line != "" {
 			line += " "
 		}
 		line += word
+		whole = strings.Contains(word, "_") && strings.HasSuffix(word, ":")
 	}
 	return append(lines, line)
 }

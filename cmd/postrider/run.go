@@ -42,6 +42,9 @@ type cli struct {
 	Demo  demoCmd  `cmd:"" help:"Send a mailing to a test MTA on this machine, and explain what happens."`
 	Bench benchCmd `cmd:"" help:"Measure how fast an MTA on this machine, or a built-in one, takes mail."`
 
+	Man        manCmd        `cmd:"" help:"Print a manual page."`
+	Completion completionCmd `cmd:"" help:"Print a script that completes commands and flags in a shell."`
+
 	Help    helpFlag    `short:"h" help:"Show this help; after a command, the help of that command."`
 	Version versionFlag `help:"Show the version."`
 }

@@ -23,6 +23,7 @@ type way struct {
 	bad      *trouble // nil: it works
 	auth     []string // mechanisms
 	startTLS bool     // offered in the end
+	secure   bool     // it came to a handshake
 }
 
 func (w way) String() string {
@@ -67,6 +68,7 @@ func (e *exam) converse(ctx context.Context) {
 func (t *talk) result(bad *trouble) way {
 	w := t.way
 	w.bad, w.auth, w.startTLS = bad, t.caps.Auth, t.caps.StartTLS
+	w.secure = t.encrypted || bad != nil && bad.step == hint.Handshake
 	return w
 }
 

@@ -63,7 +63,7 @@ type Exam struct {
 	Patience time.Duration
 
 	// Hush is how long a server may say nothing before it is tried whether it
-	// waits for TLS. Default 3 s.
+	// waits for TLS. Default 2 s.
 	Hush time.Duration
 
 	// Lookup resolves a name. nil: the system's resolver, and none if Config.Dial
@@ -134,7 +134,7 @@ func (e Exam) prepare() (*exam, error) {
 		e.Patience = 30 * time.Second
 	}
 	if e.Hush <= 0 {
-		e.Hush = 3 * time.Second
+		e.Hush = 2 * time.Second
 	}
 	x := &exam{Exam: e}
 	cfg := &x.Config

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/internal/hint"
 	"github.com/postrider/postrider/internal/wire"
 )
@@ -73,10 +72,10 @@ func (e *exam) anyTLS() *tls.Config {
 // protocols finds out which versions of TLS the server accepts, a connection for
 // each, and looks at its certificate. What mail needs was judged before.
 func (e *exam) protocols(ctx context.Context) {
-	w, ok := e.encryptedWay()
-	if !ok {
+	if len(e.ways) == 0 || !e.ways[0].secure {
 		return
 	}
+	w := e.ways[0]
 	var accepts, refuses []string
 	var chain []*x509.Certificate
 	for version := uint16(tls.VersionTLS13); version >= tls.VersionTLS10; version-- {
@@ -99,15 +98,6 @@ func (e *exam) protocols(ctx context.Context) {
 	}
 	e.found(f)
 	e.certificate(chain)
-}
-
-// encryptedWay is the way that was examined, if it came to TLS.
-func (e *exam) encryptedWay() (way, bool) {
-	if len(e.ways) == 0 {
-		return way{}, false
-	}
-	w := e.ways[0]
-	return w, w.Mode != postrider.Insecure && (w.bad == nil || w.bad.step == hint.Handshake)
 }
 
 // accepts tries one version.
