@@ -83,6 +83,9 @@ func (e *exam) others() (ways []way) {
 			ways = append(ways, w)
 		}
 	}
+	if e.address.Network == "unix" {
+		return nil
+	}
 	if e.AllPorts {
 		add("465", postrider.ImplicitTLS)
 		add("587", postrider.StartTLS)

@@ -9,8 +9,10 @@ package doctor
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/postrider/postrider"
@@ -168,10 +170,26 @@ func usualPort(mode postrider.SecureMode) string {
 }
 
 func (e *exam) found(f Finding) {
+	f.Saw = e.hide(f.Saw)
 	e.report.Findings = append(e.report.Findings, f)
 	if e.Tell != nil {
 		e.Tell(f)
 	}
+}
+
+// hide takes the password out of what a server says: some repeat what they were
+// told. One that is shorter than a word would be hidden in every word.
+func (e *exam) hide(text string) string {
+	const word = 4
+	password := e.Config.Password.Reveal()
+	if len(password) < word {
+		return text
+	}
+	secrets := []string{password, "\x00" + e.Config.User + "\x00" + password}
+	for _, s := range secrets {
+		text = strings.ReplaceAll(text, base64.StdEncoding.EncodeToString([]byte(s)), "********")
+	}
+	return strings.ReplaceAll(text, password, "********")
 }
 
 // dial opens a connection to one address.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -149,7 +150,11 @@ func TestThePasswordStaysHome(t *testing.T) {
 		"in the clear":          {func(s *smtptest.Server) { s.Users = users }, faraway, 0, doctor.Problem},
 		"in the clear, allowed": {func(s *smtptest.Server) { s.Users = users }, func(c *postrider.Config) { faraway(c); c.AllowPlaintextAuth = true }, 1, doctor.OK},
 		"unverified":            {func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.SelfSigned }, nil, 0, doctor.Warning},
-		"refused":               {secured, func(c *postrider.Config) { c.Password = postrider.NewSecret("hunter3") }, 1, doctor.Problem},
+		"repeated by the server": {func(s *smtptest.Server) {
+			secured(s)
+			s.Faults = []smtptest.Fault{{Command: "AUTH", Reply: "535 not hunter2, nor AGFubmUAaHVudGVyMg=="}}
+		}, nil, 1, doctor.Problem},
+		"refused": {secured, func(c *postrider.Config) { c.Password = postrider.NewSecret("hunter3") }, 1, doctor.Problem},
 		"other ways are there": {func(s *smtptest.Server) { s.Mode, s.Users, s.Mechanisms = postrider.StartTLS, users, []string{"LOGIN"} },
 			func(c *postrider.Config) { c.Address = "localhost:587" }, 1, doctor.OK},
 	} {
@@ -236,6 +241,45 @@ func TestWarnings(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Postfix refuses even RSET before STARTTLS, if it wants that; two refusals are
+// two replies.
+func TestRefusedCommandsArePipelinedToo(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, r := examine(t, func(s *smtptest.Server) { s.Faults = []smtptest.Fault{{Command: "RSET", Reply: "530 5.7.0 No"}} }, nil)
+		if f := one(t, r, "pipelining"); f.Level != doctor.OK {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+// What is switched off without need is not recommended; what is needed is.
+func TestNoLessVerificationThanWorks(t *testing.T) {
+	for kind, flag := range map[smtptest.Certificate]bool{smtptest.Good: false, smtptest.SelfSigned: true} {
+		bubble(t, func(t *testing.T) {
+			_, r := examine(t, func(s *smtptest.Server) { secured(s); s.Certificate = kind }, func(e *doctor.Exam) { e.Config.NoVerifyCert = true })
+			if r.Advice == nil || strings.Contains(r.Advice.Flags(), "--no-verify-cert") != flag || strings.Contains(r.Advice.MailmanCfg(), "smtp_verify_cert: no") != flag {
+				t.Errorf("%d: %+v", kind, r.Advice)
+			}
+		})
+	}
+}
+
+// A unix socket has no name, no port and no other ways.
+func TestAUnixSocket(t *testing.T) {
+	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "mta"))
+	if err != nil {
+		t.Skip(err)
+	}
+	s := smtptest.NewUnstartedServer()
+	s.Listener = listener
+	s.Start()
+	defer s.Close()
+	r, err := doctor.Exam{Config: s.Config(), AllPorts: true}.Run(t.Context())
+	if err != nil || r.Worst().Level != doctor.OK || len(find(r, "another way")) > 0 || r.Advice == nil || r.Advice.Flags() != "--server "+s.Addr+" --mode smtp" {
+		t.Errorf("%v, %+v", err, r)
 	}
 }
 
