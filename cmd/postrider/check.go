@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/doctor"
-	"github.com/postrider/postrider/internal/hint"
 )
 
 // checkCmd is postrider check.
@@ -129,10 +128,11 @@ func (c *checkCmd) from(r *route) *string {
 	return &sender
 }
 
-// checkCodes are those of swaks, where it has one.
-var checkCodes = map[hint.Step]int{
-	hint.Dial: 2, hint.Greeting: 21, hint.Hello: 22, hint.Mail: 23, hint.Rcpt: 24, hint.Data: 25, hint.Content: 26,
-	hint.Auth: 28, hint.Handshake: 29, hint.StartTLS: 29,
+// checkCodes are those of swaks, where it has one, by the stages that the
+// library's errors name.
+var checkCodes = map[string]int{
+	"dial": 2, "greeting": 21, "EHLO": 22, "MAIL": 23, "RCPT": 24, "DATA": 25, "content": 26,
+	"AUTH": 28, "TLS handshake": 29, "STARTTLS": 29,
 }
 
 // checkCode is the status for what was found.
@@ -142,7 +142,7 @@ func checkCode(ctx context.Context, r *doctor.Report) int {
 	case ctx.Err() != nil:
 		return exitTempFail
 	case worst.Level == doctor.Problem:
-		return checkCodes[worst.Stage]
+		return checkCodes[string(worst.Stage)]
 	}
 	return exitOK
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/doctor"
-	"github.com/postrider/postrider/internal/hint"
 )
 
 // Colours are for terminals, and for who wants them.
@@ -59,13 +58,13 @@ func TestWrap(t *testing.T) {
 
 // Every stage has a status.
 func TestCheckCodes(t *testing.T) {
-	for _, step := range []hint.Step{hint.Dial, hint.Handshake, hint.Greeting, hint.Hello, hint.StartTLS, hint.Auth, hint.Mail, hint.Rcpt, hint.Data, hint.Content} {
-		r := &doctor.Report{Findings: []doctor.Finding{{Level: doctor.Warning, Stage: hint.Dial}, {Level: doctor.Problem, Stage: step}}}
+	for _, step := range []string{"dial", "TLS handshake", "greeting", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "content"} {
+		r := &doctor.Report{Findings: []doctor.Finding{{Level: doctor.Warning, Stage: "dial"}, {Level: doctor.Problem, Stage: doctor.Stage(step)}}}
 		if code := checkCode(t.Context(), r); code == 0 || !strings.Contains(checkTable, "\n  "+strings.Repeat(" ", 2-len(strconv.Itoa(code)))+strconv.Itoa(code)+"  ") {
 			t.Errorf("%s: %d is not in the table", step, code)
 		}
 	}
-	r := &doctor.Report{Findings: []doctor.Finding{{Level: doctor.Warning, Stage: hint.Dial}}}
+	r := &doctor.Report{Findings: []doctor.Finding{{Level: doctor.Warning, Stage: "dial"}}}
 	if code := checkCode(t.Context(), r); code != exitOK {
 		t.Errorf("a warning is status %d", code)
 	}

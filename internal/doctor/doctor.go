@@ -30,11 +30,15 @@ const (
 	Problem Level = "problem"
 )
 
+// Stage is where in a wire's life something happens: "dial", "TLS handshake",
+// "greeting" … the words of the library's Error.Command.
+type Stage = hint.Step
+
 // Finding is the result of one check.
 type Finding struct {
-	Check   string        // what was looked at: "resolve", "connect", "certificate" …
-	Stage   hint.Step     // of a wire's life to which that belongs
-	Level   Level         //
+	Check   string // what was looked at: "resolve", "connect", "certificate" …
+	Stage   Stage  // to which that belongs
+	Level   Level
 	Saw     string        // what was seen, printable
 	Details []string      // more of it, a line each
 	Means   string        // what that means for mail; "" if it goes without saying
