@@ -18,7 +18,7 @@ import (
 // arrows are the imports that are allowed inside the module, tests included, each
 // package by its folder. A new leaf costs one line.
 var arrows = map[string][]string{
-	".":                {"internal/dial", "internal/hint", "internal/sasl", "internal/wire"},
+	".":                {"internal/dial", "internal/hint", "internal/pace", "internal/sasl", "internal/wire"},
 	"cmd/postrider":    {".", "config", "smtptest", "internal/doctor"},
 	"config":           {"."},
 	"internal/dial":    {},
@@ -26,6 +26,7 @@ var arrows = map[string][]string{
 	"internal/hint":    {},
 	"internal/memnet":  {},
 	"internal/mtatest": {},
+	"internal/pace":    {},
 	"internal/sasl":    {},
 	"internal/wire":    {},
 	"interop":          {".", "smtptest", "internal/doctor", "internal/mtatest"},
