@@ -22,6 +22,7 @@ func TestServersAreSound(t *testing.T) {
 		if o.User == "" && len(kind.Mechanisms) > 0 || kind.Name == "Mailman" {
 			t.Skip("with an account there is more to see; Mailman's is aiosmtpd")
 		}
+		t.Parallel() // most of it is waiting for servers that start
 		server := kind.Start(t, o)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

@@ -117,7 +117,7 @@ func (w way) suggests() []postrider.SecureMode {
 	case w.bad == nil:
 	case errors.Is(w.bad.err, hint.ErrTLSPort), w.bad.step == hint.Greeting && errors.Is(w.bad.err, wire.ErrSyntax):
 		return []postrider.SecureMode{postrider.ImplicitTLS}
-	case w.Mode == postrider.ImplicitTLS && errors.As(w.bad.err, &notTLS):
+	case w.Mode == postrider.ImplicitTLS && (errors.As(w.bad.err, &notTLS) || errors.Is(w.bad.err, hint.ErrPlainPort)):
 		return []postrider.SecureMode{postrider.StartTLS, postrider.Insecure}
 	case errors.Is(w.bad.err, hint.ErrNoStartTLS):
 		return []postrider.SecureMode{postrider.Insecure}

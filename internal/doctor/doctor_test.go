@@ -313,6 +313,23 @@ func TestOneOfTwoAddressesIsDead(t *testing.T) {
 	})
 }
 
+// A plain port that greets late says nothing into the handshake; it is known by
+// its greeting on another connection.
+func TestTLSToAPlainPortThatGreetsLate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, r := examine(t, func(s *smtptest.Server) {
+			s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Delay: 5 * time.Second}}
+		}, func(e *doctor.Exam) { e.Config.Mode, e.Config.Timeouts.TLS = postrider.ImplicitTLS, 3*time.Second })
+		f := r.Worst()
+		if f.Check != "TLS" || !strings.Contains(f.Saw, "greets a client in the clear") || !strings.Contains(f.Set, "--mode starttls") {
+			t.Errorf("%+v", f)
+		}
+		if r.Advice == nil || !strings.HasPrefix(r.Advice.Flags(), "--server localhost:25 --mode smtp") {
+			t.Errorf("%+v", r.Findings)
+		}
+	})
+}
+
 // A name that is none: there is nothing more to look at.
 func TestNoSuchName(t *testing.T) {
 	bubble(t, func(t *testing.T) {

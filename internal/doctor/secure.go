@@ -5,9 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"io"
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/internal/hint"
 	"github.com/postrider/postrider/internal/wire"
 )
@@ -35,7 +38,7 @@ func (t *talk) startTLS(ctx context.Context) *trouble {
 // handshake is verified exactly as the library verifies.
 func (t *talk) handshake(ctx context.Context) *trouble {
 	start := time.Now()
-	ctx, cancel := context.WithTimeoutCause(ctx, t.e.limit(hint.Handshake), errNoAnswer)
+	inTime, cancel := context.WithTimeoutCause(ctx, t.e.limit(hint.Handshake), errNoAnswer)
 	defer cancel()
 	cfg := t.e.tls
 	if t.lenient {
@@ -46,12 +49,16 @@ func (t *talk) handshake(ctx context.Context) *trouble {
 	}
 	t.raw.SetDeadline(time.Time{})
 	conn := tls.Client(t.raw, cfg)
-	err := conn.HandshakeContext(ctx)
+	err := conn.HandshakeContext(inTime)
 	if err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
+		if inTime.Err() != nil {
+			err = context.Cause(inTime)
 		}
 		t.broken = true
+		silent := timedOut(err) || errors.Is(err, io.EOF)
+		if t.way.Mode == postrider.ImplicitTLS && silent && t.e.greets(ctx, t.way) {
+			err = fmt.Errorf("%w (%w)", hint.ErrPlainPort, err)
+		}
 		return t.trouble(hint.Handshake, wire.Reply{}, err, start)
 	}
 	t.encrypted, t.state = true, conn.ConnectionState()
@@ -59,6 +66,21 @@ func (t *talk) handshake(ctx context.Context) *trouble {
 	t.found(Finding{Check: "TLS", Stage: hint.Handshake, Level: OK, Took: time.Since(start),
 		Saw: tls.VersionName(t.state.Version) + ", " + tls.CipherSuiteName(t.state.CipherSuite)})
 	return nil
+}
+
+// greets reports whether a port greets a client that says nothing. Most plain ones
+// did so into the handshake already; this is for those that take their time, and
+// hang up on who speaks before them.
+func (e *exam) greets(ctx context.Context, w way) bool {
+	conn, err := e.dial(ctx, e.target(w))
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	conn.SetReadDeadline(time.Now().Add(min(e.limit(hint.Greeting), 5*e.Hush)))
+	_, err = wire.NewReplyReader(conn).Read()
+	return err == nil
 }
 
 // anyTLS takes whatever a server shows. Nothing but EHLO and QUIT is said over it.

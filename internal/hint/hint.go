@@ -32,6 +32,7 @@ var (
 	ErrNoMechanism   = errors.New("the server offers no AUTH mechanism that may be used")
 	ErrPlaintextAuth = errors.New("credentials are not sent without TLS")
 	ErrTLSPort       = errors.New("the server waits for TLS: it says nothing to a client in the clear, and answers a ClientHello")
+	ErrPlainPort     = errors.New("the server does not answer a ClientHello: it greets a client in the clear")
 	ErrNoGreeting    = errors.New("the server says nothing, and does not answer a ClientHello either")
 	ErrTooBig        = errors.New("the message is larger than the server accepts")
 	ErrNoSMTPUTF8    = errors.New("the server does not offer SMTPUTF8, and an address is not ASCII")

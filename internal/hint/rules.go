@@ -123,7 +123,7 @@ var dialRules = []rule{
 
 // tlsRules are about the handshake; what is wrong with a certificate stands in certificate.go.
 var tlsRules = []rule{
-	{"TLS to a plain port", all(at(Handshake), mode("smtps"), causeAs[tls.RecordHeaderError]),
+	{"TLS to a plain port", all(at(Handshake), mode("smtps"), either(causeAs[tls.RecordHeaderError], cause(ErrPlainPort))),
 		always("the server does not speak TLS at once on this port: " +
 			useStartTLS + ", or use the port for TLS, 465")},
 	{"no TLS after STARTTLS", all(at(Handshake), causeAs[tls.RecordHeaderError]),
