@@ -19,25 +19,27 @@ import (
 // package by its folder. A new leaf costs one line.
 var arrows = map[string][]string{
 	".":                {"internal/dial", "internal/hint", "internal/pace", "internal/sasl", "internal/wire"},
-	"cmd/postrider":    {".", "config", "smtptest"},
+	"cmd/postrider":    {".", "config", "smtptest", "internal/doctor"},
 	"config":           {"."},
 	"internal/dial":    {},
+	"internal/doctor":  {".", "internal/dial", "internal/hint", "internal/sasl", "internal/wire"},
 	"internal/hint":    {},
 	"internal/memnet":  {},
 	"internal/mtatest": {},
 	"internal/pace":    {},
 	"internal/sasl":    {},
 	"internal/wire":    {},
-	"interop":          {".", "smtptest", "internal/mtatest"},
+	"interop":          {".", "smtptest", "internal/doctor", "internal/mtatest"},
 	"smtptest":         {".", "internal/wire", "internal/memnet"},
 }
 
 // testArrows are allowed to external tests besides.
 var testArrows = map[string][]string{
-	".":             {".", "smtptest", "config", "internal/memnet"},
-	"cmd/postrider": {"internal/mtatest"},
-	"config":        {"config", "smtptest"},
-	"smtptest":      {"smtptest"},
+	".":               {".", "smtptest", "config", "internal/memnet"},
+	"cmd/postrider":   {"internal/mtatest"},
+	"config":          {"config", "smtptest"},
+	"internal/doctor": {"smtptest"},
+	"smtptest":        {"smtptest"},
 }
 
 const module = "github.com/postrider/postrider"
