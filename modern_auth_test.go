@@ -185,7 +185,7 @@ func TestAPoolAsksOnceForAllItsWires(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer p.Close()
+		defer p.Close(context.Background())
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {

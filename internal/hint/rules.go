@@ -46,7 +46,7 @@ var localRules = []rule{
 	{"no REQUIRETLS", cause(ErrNoRequireTLS),
 		always("send the message without Message.RequireTLS, or by a server that knows RFC 8689")},
 	{"no credentials", cause(ErrCredentials),
-		always("see to what Config.Credentials calls ([postrider] smtp_pass_command)")},
+		always("see to what Config.Credentials calls")},
 	{"unproven server", errorSays("has not proven that it knows the password"),
 		always("this may not be the right server, whatever its certificate says: check Config.Address (smtp_host, smtp_port) and do not send by it")},
 	{"message too big, by SIZE", cause(ErrTooBig),
@@ -71,7 +71,7 @@ var replyRules = []rule{
 			"([postrider] auth_mechanisms) to another that it offers, or get an application password from the provider")},
 	// 535 is the rule (RFC 4954 §6); 550, 554 and 571 are met too. 500 to 503 are about the command, not the login.
 	{"token refused", all(at(Auth), errorSays("the server refuses the token")),
-		always("get a fresh token, for this server and with the scope that its provider names: Config.Credentials ([postrider] smtp_pass_command)")},
+		always("get a fresh token, for this server and with the scope that its provider names, as Config.Password (smtp_pass) or by Config.Credentials")},
 	{"535 and its kin", all(at(Auth), permanent, not(code(500, 501, 502, 503))),
 		always("the server refused the login: " + checkLogin +
 			"; many providers want the whole address as user name, and an application password instead of the account's")},
