@@ -156,7 +156,7 @@ func TestHintsReadWell(t *testing.T) {
 func TestHintsNameWhatExists(t *testing.T) {
 	fields := structFields(t, "../../config.go")
 	known := strings.Fields(`smtp_host smtp_port smtp_user smtp_pass smtp_secure_mode smtp_verify_cert smtp_verify_hostname
-		server_name ca_file auth_mechanisms allow_plaintext_auth local_name`)
+		server_name ca_file pins client_cert client_key auth_mechanisms allow_plaintext_auth local_name`)
 	for _, f := range fields["Timeouts"] {
 		known = append(known, "timeout_"+strings.ToLower(f))
 	}
