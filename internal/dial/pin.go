@@ -21,9 +21,7 @@ type Pin [sha256.Size]byte
 // curl and browsers have it. A prefix "sha256:", "sha256/" or "sha256//", in any case, may stand before it.
 func ParsePin(s string) (p Pin, err error) {
 	text := strings.TrimSpace(s)
-	if len(text) > len("sha256") && strings.EqualFold(text[:len("sha256")], "sha256") && strings.ContainsRune(":/=", rune(text[len("sha256")])) {
-		text = strings.TrimLeft(text[len("sha256"):], ":/=")
-	}
+	text = withoutPrefix(text)
 	raw, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
 	if err != nil {
 		text = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(text, "="))
@@ -33,6 +31,20 @@ func ParsePin(s string) (p Pin, err error) {
 		return p, fmt.Errorf("pin %.100q is no SHA-256: write the 64 hexadecimal digits or the 44 base64 characters of the certificate's, or its public key's, fingerprint", s)
 	}
 	return Pin(raw), nil
+}
+
+// withoutPrefix cuts what names the hash. One slash too many is cut only from what is
+// then still too long: base64 may begin with one.
+func withoutPrefix(text string) string {
+	const name, base64Digits = "sha256", 43
+	if len(text) <= len(name) || !strings.EqualFold(text[:len(name)], name) || !strings.ContainsRune(":/=", rune(text[len(name)])) {
+		return text
+	}
+	text = text[len(name)+1:]
+	if len(strings.TrimRight(text, "=")) > base64Digits {
+		text = strings.TrimPrefix(text, "/")
+	}
+	return text
 }
 
 func parsePins(texts []string) (pins []Pin, err error) {

@@ -33,6 +33,12 @@ func TestParsePin(t *testing.T) {
 			t.Errorf("ParsePin(%q) = %v, %v", good, got, err)
 		}
 	}
+	slash := Pin{0xff, 0xff} // its base64 begins with the octet that ends the prefix
+	for _, good := range []string{slash.String(), strings.Replace(slash.String(), "/", "//", 1), strings.TrimPrefix(slash.String(), "sha256/")} {
+		if got, err := ParsePin(good); got != slash || err != nil {
+			t.Errorf("ParsePin(%q) = %v, %v", good, got, err)
+		}
+	}
 	for _, bad := range []string{"", "sha256:", "sha256", digits[2:], digits + "00", "sha1:" + digits[:40], "md5/xx", strings.Repeat("x", 10_000)} {
 		if _, err := ParsePin(bad); err == nil || len(err.Error()) > 300 || !strings.Contains(err.Error(), "64 hexadecimal digits") {
 			t.Errorf("ParsePin(%.80q): %v", bad, err)
