@@ -27,6 +27,7 @@ func (p *Pool) opened(m *member, err *Error) {
 }
 
 func (p *Pool) upLocked(e *endpoint) {
+	e.welcomed = true
 	if e.health.Succeeded() {
 		e.err = nil
 		p.tellUpLocked(e)
@@ -49,6 +50,7 @@ func (p *Pool) hostFailedLocked(failed *member, err *Error, since time.Time) {
 	}
 	e.from.stale = true
 	refused := e.loginRefused() != nil
+	e.welcomed = e.welcomed && !refused
 	switch {
 	case others > 0:
 		before := e.limit.Now()
