@@ -44,8 +44,8 @@ func poolOn(t *testing.T, s *mtatest.Server, password string) *postrider.Pool {
 }
 
 // pressed sends messages 0 to n-1 from 32 goroutines, those that were Untried again
-// when their server may be back, and calls after when a message has its result.
-func pressed(t *testing.T, pool *postrider.Pool, n int, after func(i int)) (unknown map[int]bool) {
+// when their server may be back, and calls after for each result, one at a time.
+func pressed(t *testing.T, pool *postrider.Pool, n int, after func()) (unknown map[int]bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -62,10 +62,14 @@ func pressed(t *testing.T, pool *postrider.Pool, n int, after func(i int)) (unkn
 			for i := range next {
 				o, err := persistent(ctx, pool, i)
 				mu.Lock()
-				if unknown[i] = o.State == postrider.Unknown; !unknown[i] && o.State != postrider.Accepted {
+				switch o.State {
+				case postrider.Unknown:
+					unknown[i] = true
+				case postrider.Accepted:
+				default:
 					t.Errorf("message %d: %v %v", i, o, err)
 				}
-				after(i)
+				after()
 				mu.Unlock()
 			}
 		})
@@ -112,7 +116,7 @@ func TestPoolKeepsToPostfixsLimit(t *testing.T) {
 		"smtpd_client_connection_count_limit = 2", "smtpd_client_event_limit_exceptions =",
 	}})
 	pool := poolOn(t, server, "")
-	unknown := pressed(t, pool, 200, func(int) {})
+	unknown := pressed(t, pool, 200, func() {})
 	s := pool.Stats()
 	if s.Accepted != 200 || s.Unknown != 0 || s.Untried != 0 {
 		t.Errorf("%+v", s)
@@ -130,15 +134,24 @@ func TestPoolOutlivesARestartOfPostfix(t *testing.T) {
 	server := mtatest.Postfix(t, mtatest.Options{})
 	pool := poolOn(t, server, "")
 	const n = 200
-	done := 0
-	unknown := pressed(t, pool, n, func(int) {
-		if done++; done == n/4 {
-			server.Reload(t) // smtpd processes end with their connection
-		}
-		if done == n/2 {
-			server.Restart(t)
-		}
-	})
+	done, quarter, half, end := 0, make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var unknown map[int]bool
+	go func() {
+		defer close(end)
+		unknown = pressed(t, pool, n, func() {
+			switch done++; done {
+			case n / 4:
+				close(quarter)
+			case n / 2:
+				close(half)
+			}
+		})
+	}()
+	<-quarter
+	server.Reload(t)
+	<-half
+	server.Restart(t)
+	<-end
 	checkPool(t, server, n, unknown)
 	t.Logf("%d Unknown; %+v", len(unknown), pool.Stats())
 }
