@@ -98,8 +98,45 @@ func TestPoolWaiterLeavesWithItsContext(t *testing.T) {
 	})
 }
 
-// One wire's window is filled to the half before the next is dialled, and idle
-// connections at the end of the row close.
+// One wire's window, here 64, is filled to the half before the next is dialled.
+func TestPoolFillsHalfAWindowBeforeTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startFleet(t, fleetOptions{
+			pool: postrider.PoolConfig{MaxConnections: 8},
+			server: func(_ int, s *smtptest.Server) {
+				s.Faults = []smtptest.Fault{{Command: "BDAT", Delay: time.Second}, {Command: ".", Delay: time.Second}}
+			},
+		})
+		f.sendFrom(0, 200, 1) // the window opens
+		for _, at := range []struct{ once, connections int }{{32, 1}, {33, 2}} {
+			f.sendFrom(200, at.once, at.once)
+			if n := f.pool.Stats().Connections; n != at.connections {
+				t.Errorf("%d connections for %d messages", n, at.once)
+			}
+		}
+	})
+}
+
+// A message that is tried again goes before those that came later.
+func TestPoolMovedMessagesKeepTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startFleet(t, fleetOptions{pool: postrider.PoolConfig{MaxConnections: 1}, server: func(_ int, s *smtptest.Server) {
+			s.Extensions.Pipelining = false
+			s.Faults = []smtptest.Fault{{Command: "MAIL", Nth: 1, Delay: time.Minute, Reply: "421 4.3.2 bye"}}
+		}})
+		var senders sync.WaitGroup
+		for i := range 4 {
+			senders.Go(func() { f.send(numberedMail(i)) })
+			time.Sleep(time.Second)
+		}
+		senders.Wait()
+		if m := f.servers[0].Messages(); len(m) != 4 || m[0].From != "m0@example.com" {
+			t.Errorf("the first of %d was %s", len(m), m[0].From)
+		}
+	})
+}
+
+// Idle connections at the end of the row close.
 func TestPoolUsesFewConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := startFleet(t, fleetOptions{

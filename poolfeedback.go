@@ -49,22 +49,30 @@ func (p *Pool) hostFailedLocked(failed *member, err *Error, since time.Time) {
 		p.messages.Slow() // where others live it is about their number
 	}
 	e.from.stale = true
-	refused := e.loginRefused() != nil
-	e.welcomed = e.welcomed && !refused
+	e.welcomed = e.welcomed && e.loginRefused() == nil
 	switch {
 	case others > 0:
 		before := e.limit.Now()
 		e.limit.Capped(others, now)
 		p.tellLimitLocked(e, before)
 		return
-	case refused:
-		e.health.FailedUntil(e.refusedLogin.Load().until) // no attempt is burnt before
+	case e.loginRefused() != nil:
+		p.lockedOutLocked(e, err)
+		return
 	case e.served.After(since):
 		e.health.GaveUp()
 		return
 	default:
 		e.health.Failed(now, rand.Float64())
 	}
+	e.err = err
+	p.tellDownLocked(e)
+}
+
+// lockedOutLocked: the server refuses our credentials. No attempt is burnt before the
+// time that is set for that.
+func (p *Pool) lockedOutLocked(e *endpoint, err *Error) {
+	e.health.FailedUntil(e.refusedLogin.Load().until)
 	e.err = err
 	p.tellDownLocked(e)
 }

@@ -280,7 +280,7 @@ func TestSimulationOfAnMTAThatThrottles(t *testing.T) {
 			return ""
 		}
 	})
-	if pool.refused*3 > fixed.refused || pool.took > 2*fixed.took {
+	if pool.refused*2 > fixed.refused || pool.took > 2*fixed.took {
 		t.Errorf("pool: %v; fixed: %v", pool, fixed)
 	}
 }

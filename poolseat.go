@@ -199,9 +199,7 @@ func (p *Pool) placeLocked(e *endpoint, w *waiter, now time.Time) (m *member, po
 		return m, true
 	}
 	if refused := e.loginRefused(); refused != nil && state == pace.Up && !p.hasWireLocked(e) {
-		e.health.FailedUntil(e.refusedLogin.Load().until) // the last wire that was let in is gone
-		e.err = refused
-		p.tellDownLocked(e)
+		p.lockedOutLocked(e, refused) // the last wire that was let in is gone
 		return nil, false
 	}
 	switch state {
@@ -264,7 +262,7 @@ func (p *Pool) connectLocked(e *endpoint, limit int, now time.Time) bool {
 	switch {
 	case here >= limit || e.loginRefused() != nil:
 		return false
-	case here > 0 && e.login != nil && !e.welcomed: // a wrong password must not be tried on each wire
+	case here > 0 && e.logins != nil && !e.welcomed: // a wrong password must not be tried on each wire
 		return false
 	case all >= p.max:
 		if idle != nil {

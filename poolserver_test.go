@@ -258,6 +258,46 @@ func TestPoolDoesNotMoveWhatIsUnknown(t *testing.T) {
 	})
 }
 
+// A server that turns every message away is not asked for ever: three times, and then
+// the caller is told.
+func TestPoolGivesUpAfterThreeTries(t *testing.T) {
+	inFleetBubble(t, "", func(t *testing.T, mode postrider.SecureMode) {
+		f := startFleet(t, fleetOptions{mode: mode, pool: postrider.PoolConfig{MaxConnections: 1}, server: func(i int, s *smtptest.Server) {
+			s.Faults = []smtptest.Fault{{Command: "MAIL", Reply: "421 4.3.2 bye"}}
+		}})
+		r, err := f.send(numberedMail(0))
+		if err == nil || r.Outcomes[0].State != postrider.Untried || r.Outcomes[0].Reply.Code != 421 {
+			t.Errorf("%v, %v", r.Outcomes, err)
+		}
+		if n := f.servers[0].Commands("MAIL"); n != 3 {
+			t.Errorf("MAIL was said %d times", n)
+		}
+	})
+}
+
+// An attempt that hung for five minutes says nothing about a server that has served
+// meanwhile, even if nothing is open any more.
+func TestPoolOldFailuresTakeNobodyDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startFleet(t, fleetOptions{
+			pool: postrider.PoolConfig{MaxConnections: 2},
+			server: func(i int, s *smtptest.Server) {
+				s.Extensions.Pipelining = false
+				s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Nth: 2, Answer: smtptest.None, Then: smtptest.Hang}, {Command: ".", Delay: time.Second}}
+			},
+			client: func(_ int, cfg *postrider.Config) { cfg.IdleTimeout = time.Minute },
+		})
+		f.allAccepted(f.sendFrom(0, 6, 3))
+		time.Sleep(5 * time.Minute) // the second connection has failed by now
+		if st := f.pool.Stats(); st.DialFailures != 1 || st.Servers[0].Down {
+			t.Errorf("%+v", st)
+		}
+		if _, err := f.send(numberedMail(6)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Each error of several servers says which one it is about.
 func TestPoolSaysWhatIsWrongWithEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

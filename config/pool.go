@@ -2,7 +2,6 @@ package config
 
 import (
 	"context"
-	"strings"
 
 	"github.com/postrider/postrider"
 )
@@ -27,15 +26,10 @@ func (c *Config) Pool(ctx context.Context) (pool postrider.PoolConfig, servers [
 		return postrider.PoolConfig{}, nil, err
 	}
 	servers = []postrider.Config{first}
-	for _, address := range m.list("servers") {
+	for _, address := range words(m.text("postrider", "servers")) {
 		next := first
 		next.Address = address
 		servers = append(servers, next)
 	}
 	return pool, servers, nil
-}
-
-// list is a key of the section postrider, divided by blanks or commas.
-func (m *mta) list(key string) []string {
-	return strings.FieldsFunc(m.text("postrider", key), func(r rune) bool { return isSpace(r) || r == ',' })
 }
