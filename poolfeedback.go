@@ -27,6 +27,7 @@ func (p *Pool) opened(m *member, err *Error) {
 }
 
 func (p *Pool) upLocked(e *endpoint) {
+	e.welcomed = true
 	if e.health.Succeeded() {
 		e.err = nil
 		p.tellUpLocked(e)
@@ -48,6 +49,7 @@ func (p *Pool) hostFailedLocked(failed *member, err *Error, since time.Time) {
 		p.messages.Slow() // where others live it is about their number
 	}
 	e.from.stale = true
+	e.welcomed = e.welcomed && e.loginRefused() == nil
 	switch {
 	case others > 0:
 		before := e.limit.Now()

@@ -262,6 +262,8 @@ func (p *Pool) connectLocked(e *endpoint, limit int, now time.Time) bool {
 	switch {
 	case here >= limit || e.loginRefused() != nil:
 		return false
+	case here > 0 && e.logins != nil && !e.welcomed: // a wrong password must not be tried on each wire
+		return false
 	case all >= p.max:
 		if idle != nil {
 			p.retireLocked(idle)

@@ -25,6 +25,8 @@ type endpoint struct {
 	greys  greys
 	served time.Time // when it last answered a message
 	err    *Error    // why it is down
+
+	welcomed bool // it has let us in, and not refused the credentials since
 }
 
 // source is a Config as the caller gave it: one server, or a domain whose servers

@@ -30,7 +30,8 @@
 //
 // [mta], which hold Mailman's defaults:
 //
-//	smtp_host                     localhost; also unix:/path
+//	smtp_host                     localhost; also unix:/path, and of a pool
+//	                              srv:domain
 //	smtp_port                     25; 0 is 25, or 465 with smtps
 //	smtp_user, smtp_pass          empty; both or no authentication
 //	smtp_secure_mode              smtp; smtp, smtps or starttls
@@ -79,6 +80,13 @@
 //	                              a window of 1 the classic dialogue
 //	probe_after                   0s; see [postrider.Config]; 0s is the default
 //	auth_retry_after              0s; likewise
+//	servers                       empty; servers besides smtp_host, for when
+//	                              those before are down, divided by blanks or
+//	                              commas: "host", "host:port", "unix:/path",
+//	                              "srv:domain"; see [Config.Pool]
+//	connections                   0; how many may be open, of a pool; 0 is the
+//	                              default
+//	rate                          0; messages a second, of a pool; 0 is no limit
 //
 // An empty value there leaves the choice to package postrider. A
 // relative file name is looked for beside the file that says it. Sections that

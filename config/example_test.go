@@ -147,3 +147,34 @@ func ExampleConfig_Pop() {
 	// <nil> config(mailman.cfg)
 	// config: no such overlay: "auth"; there are: mailman.cfg
 }
+
+// A pool of what a file says: two servers, at most ten messages a second.
+func ExampleConfig_Pool() {
+	c, err := config.Parse("mailman.cfg", `
+[mta]
+smtp_host: smtp1.example.com
+smtp_port: 587
+smtp_secure_mode: starttls
+[postrider]
+servers: smtp2.example.com:587
+connections: 2
+rate: 10
+`)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	cfg, servers, err := c.Pool(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	pool, err := postrider.NewPool(cfg, servers...)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer pool.Close(context.Background())
+	fmt.Println(pool)
+	// Output: smtp1.example.com:587, smtp2.example.com:587
+}

@@ -23,15 +23,19 @@ import (
 // The Config's Redirect is [Config.Redirect]: development mode follows Push and
 // Pop, everything else stays as it was when MTA was called.
 func (c *Config) MTA(ctx context.Context) (postrider.Config, error) {
-	m := mta{view: c.view.Load()}
+	return c.mta(ctx, &mta{view: c.view.Load()})
+}
+
+// mta is MTA; mistakes that m has gathered before are reported with its own.
+func (c *Config) mta(ctx context.Context, m *mta) (postrider.Config, error) {
 	cfg := postrider.Config{
 		Address:            m.address(),
-		Mode:               get(&m, m.view.secureMode, "mta", "smtp_secure_mode"),
+		Mode:               get(m, m.view.secureMode, "mta", "smtp_secure_mode"),
 		User:               m.text("mta", "smtp_user"),
-		MaxTransactions:    get(&m, m.view.integer, "mta", "max_sessions_per_connection"),
-		MaxRecipients:      get(&m, m.view.integer, "mta", "max_recipients"),
-		NoVerifyCert:       !get(&m, m.view.boolean, "mta", "smtp_verify_cert"),
-		NoVerifyHostname:   !get(&m, m.view.boolean, "mta", "smtp_verify_hostname"),
+		MaxTransactions:    get(m, m.view.integer, "mta", "max_sessions_per_connection"),
+		MaxRecipients:      get(m, m.view.integer, "mta", "max_recipients"),
+		NoVerifyCert:       !get(m, m.view.boolean, "mta", "smtp_verify_cert"),
+		NoVerifyHostname:   !get(m, m.view.boolean, "mta", "smtp_verify_hostname"),
 		Redirect:           c.Redirect,
 		ServerName:         m.text("postrider", "server_name"),
 		CAFile:             m.view.path("postrider", "ca_file"),
@@ -39,14 +43,14 @@ func (c *Config) MTA(ctx context.Context) (postrider.Config, error) {
 		ClientCert:         m.view.path("postrider", "client_cert"),
 		ClientKey:          m.view.path("postrider", "client_key"),
 		AuthMechanisms:     words(strings.ToUpper(m.text("postrider", "auth_mechanisms"))),
-		AllowPlaintextAuth: get(&m, m.view.boolean, "postrider", "allow_plaintext_auth"),
+		AllowPlaintextAuth: get(m, m.view.boolean, "postrider", "allow_plaintext_auth"),
 		LocalName:          m.text("postrider", "local_name"),
 		IdleTimeout:        m.idleTimeout(),
-		MaxAge:             get(&m, m.view.duration, "postrider", "max_age"),
-		Window:             get(&m, m.view.integer, "postrider", "window"),
-		WindowOctets:       get(&m, m.view.integer, "postrider", "window_octets"),
-		ProbeAfter:         get(&m, m.view.duration, "postrider", "probe_after"),
-		AuthRetryAfter:     get(&m, m.view.duration, "postrider", "auth_retry_after"),
+		MaxAge:             get(m, m.view.duration, "postrider", "max_age"),
+		Window:             get(m, m.view.integer, "postrider", "window"),
+		WindowOctets:       get(m, m.view.integer, "postrider", "window_octets"),
+		ProbeAfter:         get(m, m.view.duration, "postrider", "probe_after"),
+		AuthRetryAfter:     get(m, m.view.duration, "postrider", "auth_retry_after"),
 	}
 	m.timeouts(&cfg.Timeouts)
 	m.devmode()
@@ -123,7 +127,7 @@ func (m *mta) address() string {
 	switch {
 	case host == "": // Mailman would fail at every message (fact 45)
 		m.wrong("mta", "smtp_host", "it is empty; want the name or the address of the MTA")
-	case strings.HasPrefix(host, "unix:"): // ours; a socket has no port
+	case strings.HasPrefix(host, "unix:"), strings.HasPrefix(host, "srv:"): // ours; a socket has no port, SRV records name theirs
 		return host
 	case port < 0 || port > 65535:
 		m.errs = append(m.errs, m.view.unfit("mta", "smtp_port", "a port, 1 to 65535, or 0 for the usual one"))

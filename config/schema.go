@@ -9,6 +9,7 @@ const (
 	text kind = iota
 	boolean
 	integer
+	decimal
 	duration
 	optionalDuration // a duration, or empty for package postrider's own choice
 	secureMode
@@ -100,6 +101,9 @@ var schema = []sectionSpec{
 		{"window_octets", "0", integer},
 		{"probe_after", "0s", duration},
 		{"auth_retry_after", "0s", duration},
+		{"servers", "", text},
+		{"connections", "0", integer},
+		{"rate", "0", decimal},
 	}},
 	{name: "logging.smtp", keys: []keySpec{
 		{"format", "%(asctime)s (%(process)d) %(message)s", text},

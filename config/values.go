@@ -37,6 +37,10 @@ func (v *view) integer(section, key string) (int, error) {
 	return convert(v, section, key, integer, asInt)
 }
 
+func (v *view) decimal(section, key string) (float64, error) {
+	return convert(v, section, key, decimal, asDecimal)
+}
+
 func (v *view) duration(section, key string) (time.Duration, error) {
 	return convert(v, section, key, duration, asDuration)
 }
@@ -88,6 +92,8 @@ func (k kind) accepts(value string) (ok bool) {
 		_, ok = asBool(value)
 	case integer:
 		_, ok = asInt(value)
+	case decimal:
+		_, ok = asDecimal(value)
 	case duration:
 		_, ok = asDuration(value)
 	case optionalDuration:
@@ -108,6 +114,8 @@ func (k kind) wants() string {
 		return "yes, true, on, enable, enabled or 1, or no, false, off, disable, disabled or 0"
 	case integer:
 		return "a whole number"
+	case decimal:
+		return "a number, 0 or more, such as 50 or 0.5"
 	case duration, optionalDuration:
 		return "a time such as 5d, 1d12h or 90s (units w d h m s, in this order, no blanks)"
 	case secureMode:
@@ -164,6 +172,12 @@ func asDuration(value string) (time.Duration, bool) {
 		return 0, false
 	}
 	return time.Duration(math.RoundToEven(total)) * time.Microsecond, true
+}
+
+// asDecimal takes amounts: nothing below 0, no infinity, and not NaN.
+func asDecimal(value string) (float64, bool) {
+	x, err := strconv.ParseFloat(value, 64)
+	return x, err == nil && x >= 0 && !math.IsInf(x, 0)
 }
 
 func asSecureMode(value string) (postrider.SecureMode, bool) {

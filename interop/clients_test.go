@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/postrider/postrider"
@@ -147,6 +148,79 @@ func TestSmtplibOnOurServer(t *testing.T) {
 			}
 			if n := server.ConnectionCount(); n != 0 {
 				t.Errorf("%d connections after the RSET", n)
+			}
+		})
+	}
+}
+
+// commands are the clients that send one message and end.
+var commands = []struct {
+	name string
+	send func(testing.TB, mtatest.Target, mtatest.Mail) mtatest.Ran
+}{{"msmtp", mtatest.Msmtp}, {"swaks", mtatest.Swaks}}
+
+// msmtp and swaks, in every mode, with a login and without.
+func TestCommandsOnOurServer(t *testing.T) {
+	for _, client := range commands {
+		for _, mode := range modes {
+			for _, user := range []string{"", mtatest.User} {
+				t.Run(client.name+"/"+string(mode)+","+user, func(t *testing.T) {
+					server, target := serve(t, mode, func(s *smtptest.Server) {
+						if user != "" {
+							s.Users, s.RequireAuth = map[string]string{user: mtatest.Password}, true
+						}
+					})
+					if user != "" {
+						target.User, target.Password = user, mtatest.Password
+					}
+					m := mail(1)
+					m.To = []string{"bart@example.com", "cate@example.com"}
+					if ran := client.send(t, target, m); ran.Status != 0 {
+						t.Fatalf("status %d: %s", ran.Status, ran.Output)
+					}
+					messages := server.Messages()
+					if len(messages) != 1 {
+						t.Fatalf("%d messages", len(messages))
+					}
+					got := messages[0]
+					if got.From != m.From || !slices.Equal(got.To, m.To) || string(got.Content) != string(m.Content) {
+						t.Errorf("from %s to %s: %q, want %q", got.From, got.To, got.Content, m.Content)
+					}
+					if got.User != user || got.TLS != (mode != mtatest.Plain) {
+						t.Errorf("user %q, TLS %v", got.User, got.TLS)
+					}
+				})
+			}
+		}
+	}
+}
+
+// A refused recipient, a wrong password, and a certificate that is not trusted: each
+// client says what the server said, and nothing is taken.
+func TestCommandsSeeWhatOurServerRefuses(t *testing.T) {
+	for _, client := range commands {
+		t.Run(client.name, func(t *testing.T) {
+			server, target := serve(t, mtatest.StartTLS, func(s *smtptest.Server) {
+				s.Users = map[string]string{mtatest.User: mtatest.Password}
+				s.Faults = []smtptest.Fault{{Command: "RCPT", Address: "nobody@example.com", Reply: "550 5.1.1 no such user"}}
+			})
+			m := mail(1)
+			m.To = []string{"nobody@example.com"}
+			if ran := client.send(t, target, m); ran.Status == 0 || !strings.Contains(ran.Output, "550 5.1.1 no such user") {
+				t.Errorf("a refused recipient: status %d: %s", ran.Status, ran.Output)
+			}
+			stranger := target
+			stranger.User, stranger.Password = mtatest.User, "wrong"
+			if ran := client.send(t, stranger, mail(2)); ran.Status == 0 || !strings.Contains(ran.Output, "535") {
+				t.Errorf("a wrong password: status %d: %s", ran.Status, ran.Output)
+			}
+			mistaken := target
+			mistaken.CAFile = "/etc/ssl/certs/ca-certificates.crt" // Debian's: ours is not among them
+			if ran := client.send(t, mistaken, mail(3)); ran.Status == 0 {
+				t.Errorf("a certificate that is not trusted: %s", ran.Output)
+			}
+			if n := len(server.Messages()); n != 0 {
+				t.Errorf("%d messages were taken", n)
 			}
 		})
 	}

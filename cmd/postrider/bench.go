@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -20,7 +19,6 @@ import (
 type benchCmd struct {
 	Messages   int           `default:"100000" placeholder:"N" help:"End after N messages. Default: ${default}."`
 	Duration   time.Duration `default:"10s" placeholder:"TIME" help:"End after so long, as in 30s or 5m, if --messages has not ended it before. Default: ${default}."`
-	Rate       float64       `placeholder:"N" help:"Begin no more than N messages a second. Default: as many as the MTA takes."`
 	Goroutines int           `placeholder:"N" help:"Let N goroutines call Send, each waiting for its result. Default: one stream, SendAll, that does not wait."`
 	Window     int           `placeholder:"N" help:"At most N transactions unanswered on the wire, where the server offers PIPELINING; 1 is the classic dialogue. Default: the library's, which is 64."`
 	Size       []size        `default:"1k" placeholder:"SIZE" help:"How large a message is, header included, as in 500, 1k, 10M; of several sizes the messages take turns. Default: ${default}."`
@@ -31,6 +29,8 @@ type benchCmd struct {
 	JSON       bool          `help:"Tell everything as one JSON object on standard output."`
 
 	settings `embed:""`
+
+	pace float64 // messages a second, of --rate or the configuration
 }
 
 // Help is the long part of the help text.
@@ -39,6 +39,7 @@ func (*benchCmd) Help() string {
 Sends made-up messages through one Connection for as long as --messages and
 --duration allow, whichever comes first, and tells how fast that went: the time
 of each Send as a histogram, the throughput, and what became of all recipients.
+With --connections, or several servers, it is a Pool.
 
 Without --server they go to a test MTA that is started for it, in this process,
 and forgets them; it has the TLS and the login of the flags and the configuration,
@@ -53,6 +54,7 @@ Examples:
 
   postrider bench
   postrider bench --size 1k,1k,1k,100k --recipients 5 --goroutines 64
+  postrider bench --connections 4 --goroutines 64
   postrider bench --mode starttls --max-transactions 100 --window 1 --json
   postrider bench --server localhost --to discard@example.com --rate 200 --duration 1m
 
@@ -73,8 +75,6 @@ func (c *benchCmd) Validate() error {
 		return errors.New("--messages: write a number from 1")
 	case c.Duration <= 0:
 		return errors.New("--duration: write a time such as 10s")
-	case !(c.Rate >= 0) || math.IsInf(c.Rate, 0): // that is also what NaN is not
-		return errors.New("--rate: write a number of messages a second")
 	case c.Goroutines < 0 || c.Goroutines > maxGoroutines:
 		return fmt.Errorf("--goroutines: write a number from 1 to %d", maxGoroutines)
 	case c.Window < 0 || c.Window > maxWindow:
@@ -83,7 +83,7 @@ func (c *benchCmd) Validate() error {
 		return fmt.Errorf("--recipients: write a number from 1 to %d", maxRecipients)
 	case !strings.Contains(c.To, "@"):
 		return errors.New("--to: write an address, as in anne@example.com")
-	case c.Force && c.Server == "":
+	case c.Force && len(c.Server) == 0:
 		return errors.New("--force: there is no other server to load without --server")
 	}
 	return c.settings.Validate()
@@ -106,29 +106,47 @@ func (c *benchCmd) bench(ctx context.Context, std streams, r *benchReport) error
 	if err != nil {
 		return err
 	}
-	stop, err := c.aim(&route.cfg, std)
-	if err != nil {
-		return err
-	}
+	stop, err := c.prepare(route, std)
 	defer stop()
-	conn, err := postrider.NewConnection(route.cfg)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	l := c.load(conn, r.meter)
+	via, err := route.lane()
+	if err != nil {
+		return err
+	}
+	defer func() { via.leave(context.WithoutCancel(ctx), err) }()
+	l := c.load(via, r.meter)
 	wipe := l.follow(std.err)
 	before, counted := processTime()
 	r.ended, err = l.run(ctx)
 	r.took = time.Since(l.start)
 	after, _ := processTime()
 	wipe()
-	r.stats, r.cpu, r.cpuCounted = conn.Stats(), after-before, counted
-	if err == nil {
-		// A courtesy to the server, which the last message may have made forget us.
-		_ = conn.Quit(context.WithoutCancel(ctx))
-	}
+	r.stats, r.cpu, r.cpuCounted = via.stats(), after-before, counted
 	return err
+}
+
+// prepare completes the route for a load, and lets stop end what was started for it.
+func (c *benchCmd) prepare(r *route, std streams) (stop func(), err error) {
+	stop = func() {}
+	if len(c.Server) == 0 {
+		r.servers = r.servers[:1] // the built-in one's place
+	}
+	for i := range r.servers {
+		s, err := c.aim(&r.servers[i], std)
+		if err != nil {
+			return stop, err
+		}
+		stop = s // more than one has nothing to stop
+	}
+	r.cfg = r.servers[0]
+	// The load keeps to the rate by itself: waiting for it is not latency.
+	c.pace, r.pool.MessageRate = r.pool.MessageRate, 0
+	if c.Goroutines == 0 && r.pooled() {
+		c.Goroutines = min(64*max(1, r.pool.MaxConnections), maxGoroutines) // a window for each
+	}
+	return stop, nil
 }
 
 // aim completes the configuration: with a server of our own, or the leave to load
@@ -137,7 +155,7 @@ func (c *benchCmd) aim(cfg *postrider.Config, std streams) (stop func(), err err
 	if c.Window > 0 {
 		cfg.Window = c.Window
 	}
-	if c.Server == "" {
+	if len(c.Server) == 0 {
 		return c.startSink(cfg, std)
 	}
 	if !c.Force {

@@ -102,7 +102,7 @@ func TestDialHere(t *testing.T) {
 func TestBenchAim(t *testing.T) {
 	for _, force := range []bool{false, true} {
 		c, cfg := benchCmd{Window: 7, Force: force}, postrider.Config{Address: "192.0.2.1"}
-		c.Server = cfg.Address
+		c.Server = []string{cfg.Address}
 		if _, err := c.aim(&cfg, streams{}); err != nil || cfg.Window != 7 || cfg.Address != "192.0.2.1" || (cfg.Dial == nil) != force {
 			t.Errorf("force %v: window %d, address %s, own dial %v, %v", force, cfg.Window, cfg.Address, cfg.Dial != nil, err)
 		}
@@ -251,14 +251,14 @@ func inBubble(t *testing.T, c benchCmd, faults ...smtptest.Fault) (*load, *smtpt
 	t.Cleanup(server.Close)
 	cfg := server.Config()
 	cfg.LocalName = "localhost"
-	conn, err := postrider.NewConnection(cfg)
+	via, err := (&route{servers: []postrider.Config{cfg}}).lane()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { via.leave(context.Background(), errNowhere) })
 	c.Size, c.To = []size{1000}, "anne@example.com"
 	c.Recipients = 1
-	return c.load(conn, newMeter()), server
+	return c.load(via, newMeter()), server
 }
 
 // A server that falls silent is not waited for longer than the time that there is,
@@ -308,7 +308,7 @@ func TestBenchEnds(t *testing.T) {
 func TestBenchRate(t *testing.T) {
 	for _, goroutines := range []int{0, 3} {
 		synctest.Test(t, func(t *testing.T) {
-			l, _ := inBubble(t, benchCmd{Messages: 51, Duration: time.Minute, Rate: 10, Goroutines: goroutines})
+			l, _ := inBubble(t, benchCmd{Messages: 51, Duration: time.Minute, pace: 10, Goroutines: goroutines})
 			start := time.Now()
 			if ended, err := l.run(t.Context()); ended != endMessages || err != nil {
 				t.Errorf("ended by %s, %v", ended, err)

@@ -74,7 +74,7 @@ func (r *benchReport) printLines(w io.Writer) {
 		r.connections(), r.stats.Transactions, r.stats.Resends, r.stats.Fallbacks)
 	if r.cpuCounted {
 		who := ""
-		if r.cmd.Server == "" {
+		if len(r.cmd.Server) == 0 {
 			who = ", the MTA's own included"
 		}
 		fmt.Fprintf(w, "CPU:         %v a message%s\n", short(r.cpu/time.Duration(m.messages)), who)
@@ -99,7 +99,7 @@ func (g *group) line(v verdict) string {
 
 // server says where the messages went.
 func (r *benchReport) server() string {
-	if r.cmd.Server == "" {
+	if len(r.cmd.Server) == 0 {
 		return "built-in, on " + r.route.describe()
 	}
 	return r.route.describe()
@@ -112,8 +112,8 @@ func (c *benchCmd) describe() string {
 		sizes[i] = s.String()
 	}
 	s := fmt.Sprintf("%s, recipients %d, size %s", c.way(), c.Recipients, strings.Join(sizes, ","))
-	if c.Rate > 0 {
-		s += fmt.Sprintf(", at most %v messages/s", c.Rate)
+	if c.pace > 0 {
+		s += fmt.Sprintf(", at most %v messages/s", c.pace)
 	}
 	if c.Window > 0 {
 		s += fmt.Sprintf(", window %d", c.Window)
@@ -228,7 +228,7 @@ type (
 func (r *benchReport) printJSON(w io.Writer, err error, code int) error {
 	m, c := r.meter, r.cmd
 	j := jsonBench{
-		BuiltIn: c.Server == "", Goroutines: c.Goroutines, Window: c.Window, Rate: c.Rate, Recipients: c.Recipients,
+		BuiltIn: len(c.Server) == 0, Goroutines: c.Goroutines, Window: c.Window, Rate: c.pace, Recipients: c.Recipients,
 		EndedBy: r.ended, Messages: m.messages, Octets: m.octets, Seconds: round(r.took.Seconds()), PerSecond: round(r.perSecond(m.messages)),
 		Latency: r.latencyJSON(), Verdicts: []jsonVerdict{},
 		Outcomes: jsonStates{
@@ -236,13 +236,13 @@ func (r *benchReport) printJSON(w io.Writer, err error, code int) error {
 			m.recipients(postrider.Untried), m.recipients(postrider.Unknown),
 		},
 		Connections: r.connections(), Transactions: r.stats.Transactions, Resends: r.stats.Resends, Fallbacks: r.stats.Fallbacks,
-		CPUOfBoth: c.Server == "", Error: errorJSON(err), ExitCode: code,
+		CPUOfBoth: len(c.Server) == 0, Error: errorJSON(err), ExitCode: code,
 	}
 	for _, s := range c.Size {
 		j.Sizes = append(j.Sizes, int(s))
 	}
 	if r.route != nil {
-		j.Server, j.Mode, j.RedirectedTo = r.route.cfg.Address, r.route.cfg.Mode.String(), r.route.redirected
+		j.Server, j.Mode, j.RedirectedTo = r.route.addresses(), r.route.cfg.Mode.String(), r.route.redirected
 		for _, warning := range r.route.warnings {
 			j.Warnings = append(j.Warnings, warning.Error())
 		}

@@ -66,8 +66,8 @@ Examples:
 // Validate finds what is wrong with the command line itself.
 func (c *checkCmd) Validate() error {
 	switch {
-	case c.Host != "" && c.Server != "":
-		return errors.New("the server is named twice: by --server, too")
+	case c.Host != "" && len(c.Server) > 0 || len(c.Server) > 1:
+		return errors.New("more than one server: check examines one at a time")
 	case c.Send && c.To == nil:
 		return errors.New("--send: to whom? Give --to")
 	case c.Idle < 0 || c.Patience <= 0 || c.Timeout < 0:
@@ -86,7 +86,7 @@ func (c *checkCmd) Run(ctx context.Context, std streams) error {
 		defer cancel()
 	}
 	if c.Host != "" {
-		c.Server = c.Host
+		c.Server = []string{c.Host}
 	}
 	route, err := c.settings.load(ctx)
 	if err != nil {
@@ -95,7 +95,7 @@ func (c *checkCmd) Run(ctx context.Context, std streams) error {
 	route.redirected = "" // nobody gets anything but by --send
 	exam := doctor.Exam{
 		Config: route.cfg, From: c.from(route), To: c.To, Send: c.Send,
-		Idle: c.Idle, Patience: c.Patience, AllPorts: withoutPort(c.Server),
+		Idle: c.Idle, Patience: c.Patience, AllPorts: len(c.Server) > 0 && withoutPort(c.Server[0]),
 	}
 	var page *checkPage
 	if !c.JSON {

@@ -99,7 +99,7 @@ func (c *benchCmd) addresses() []string {
 
 // load is a load test underway.
 type load struct {
-	conn       *postrider.Connection
+	lane       *lane
 	messages   int64
 	duration   time.Duration
 	goroutines int // 0: SendAll
@@ -122,15 +122,15 @@ func (c *benchCmd) ahead() int {
 	return max(2, min(2*cmp.Or(c.Window, window), 2*octets/int(slices.Max(c.Size))))
 }
 
-func (c *benchCmd) load(conn *postrider.Connection, m *meter) *load {
+func (c *benchCmd) load(via *lane, m *meter) *load {
 	l := &load{
-		conn: conn, messages: int64(c.Messages), duration: c.Duration, goroutines: c.Goroutines,
+		lane: via, messages: int64(c.Messages), duration: c.Duration, goroutines: c.Goroutines,
 		ahead: c.ahead(), limiter: rate.NewLimiter(rate.Inf, 0), meter: m,
 	}
-	if c.Rate > 0 {
+	if c.pace > 0 {
 		// Timers are late by a millisecond or so. What is allowed in ten may be
 		// made up for, or no high rate would be reached.
-		l.limiter = rate.NewLimiter(rate.Limit(c.Rate), max(1, int(c.Rate/100)))
+		l.limiter = rate.NewLimiter(rate.Limit(c.pace), max(1, int(c.pace/100)))
 	}
 	to, from := c.addresses(), strings.TrimPrefix(c.Sender, "<>")
 	for _, s := range c.Size {
@@ -192,7 +192,7 @@ func (l *load) first(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	start := time.Now()
-	r, err := l.conn.Send(ctx, m)
+	r, err := l.lane.Send(ctx, m)
 	l.record(start, r, err)
 	switch {
 	case r.Count(postrider.Accepted) > 0:
@@ -220,7 +220,7 @@ func (l *load) rest(sending, intake context.Context) {
 func (l *load) loop(sending, intake context.Context) {
 	for m := l.next(intake); m != nil; m = l.next(intake) {
 		start := time.Now()
-		r, err := l.conn.Send(sending, m)
+		r, err := l.lane.Send(sending, m)
 		l.record(start, r, err)
 	}
 }
@@ -243,7 +243,7 @@ func (l *load) stream(sending, intake context.Context) {
 			}
 		}
 	}
-	for r, err := range l.conn.SendAll(sending, messages) {
+	for r, err := range l.lane.sendAll(sending, messages) {
 		l.record(<-handed, r, err)
 		<-room
 	}

@@ -150,7 +150,7 @@ func replyJSON(r postrider.Reply) jsonReply {
 func (r *report) printJSON(std streams, code int) error {
 	j := jsonReport{DryRun: r.dryRun, Octets: r.size, Outcomes: []jsonOutcome{}, Transactions: []jsonTransaction{}, Error: errorJSON(r.err), ExitCode: code}
 	if r.route != nil {
-		j.Server, j.RedirectedTo = r.route.cfg.Address, r.route.redirected
+		j.Server, j.RedirectedTo = r.route.addresses(), r.route.redirected
 		for _, w := range r.route.warnings {
 			j.Warnings = append(j.Warnings, w.Error())
 		}

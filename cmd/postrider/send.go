@@ -134,23 +134,16 @@ func (c *sendCmd) send(ctx context.Context, std streams, r *report) error {
 
 // hand hands the message over.
 func (c *sendCmd) hand(ctx context.Context, std streams, r *report) error {
-	cfg := r.route.cfg
-	switch {
-	case c.DryRun:
-		cfg.Dial = goNowhere
-	case c.Verbose:
-		cfg.Trace = newDialogue(std.err)
+	var trace *postrider.Trace
+	if c.Verbose && !c.DryRun {
+		trace = newDialogue(std.err)
 	}
-	conn, err := postrider.NewConnection(cfg)
+	pool, err := r.route.newPool(trace, c.DryRun)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	r.result, err = conn.Send(ctx, r.message)
-	if err == nil {
-		// A courtesy to the server: whatever comes of it, the message is sent.
-		_ = conn.Quit(ctx)
-	}
+	r.result, err = pool.Send(ctx, r.message)
+	leave(ctx, pool, err)
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"strconv"
@@ -18,7 +19,6 @@ import (
 // booleans and numbers are pointers.
 type settings struct {
 	Config string  `short:"C" placeholder:"FILE" group:"mta" help:"Configuration in the format of mailman.cfg. Default: $POSTRIDER_CONFIG_FILE, $MAILMAN_CONFIG_FILE, ~/.mailman.cfg, /etc/mailman.cfg, /etc/mailman3/mailman.cfg."`
-	Server string  `placeholder:"HOST[:PORT]" group:"mta" help:"The MTA, or unix:/path. Without a port: 25, and 465 with smtps."`
 	Mode   *string `placeholder:"smtp|smtps|starttls" group:"mta" help:"No TLS, TLS from the start, or STARTTLS and never without."`
 
 	User               string  `placeholder:"NAME" group:"mta" help:"Log in as NAME."`
@@ -38,6 +38,12 @@ type settings struct {
 	MaxRecipients      *int    `placeholder:"N" group:"mta" help:"At most so many recipients in one transaction."`
 	Redirect           *string `placeholder:"ADDRESS" group:"mta" help:"Development mode: ADDRESS gets the message, once for each recipient, and nobody else does."`
 
+	// The first, and those that stand in for it.
+	Server []string `placeholder:"HOST[:PORT]" sep:"none" group:"mta" help:"The MTA, unix:/path, or srv:DOMAIN for those that the domain publishes. Without a port: 25, and 465 with smtps. May be repeated: the others are for when those before are down."`
+
+	Connections *int     `placeholder:"N" group:"mta" help:"At most so many connections at a time."`
+	Rate        *float64 `placeholder:"N" group:"mta" help:"At most N messages a second."`
+
 	Set map[string]string `mapsep:"none" placeholder:"SECTION.KEY=VALUE" group:"mta" help:"Any other key of the configuration, as in postrider.timeout_connect=5s. May be repeated."`
 }
 
@@ -54,6 +60,12 @@ func (s *settings) Validate() error {
 	if s.PasswordFile != "" && s.PasswordCommand != "" {
 		return errors.New("--password-file and --password-command: give one of them")
 	}
+	switch {
+	case s.Connections != nil && *s.Connections < 1:
+		return errors.New("--connections: write a number from 1")
+	case s.Rate != nil && (!(*s.Rate > 0) || math.IsInf(*s.Rate, 0)): // that is also what NaN is not
+		return errors.New("--rate: write a number of messages a second")
+	}
 	if s.Mode != nil {
 		return new(mode).UnmarshalText([]byte(*s.Mode))
 	}
@@ -66,10 +78,11 @@ func (s *settings) overrides() map[string]string {
 	for key, value := range s.Set {
 		keys[key] = value
 	}
-	if s.Server != "" {
+	if len(s.Server) > 0 {
 		// Port 0 is the mode's own, and lets the host carry one: --server says
-		// where to go as a whole, and nothing of the file's port stays.
-		keys["mta.smtp_host"], keys["mta.smtp_port"] = s.Server, "0"
+		// where to go as a whole, and nothing of the file's port and servers stays.
+		keys["mta.smtp_host"], keys["mta.smtp_port"] = s.Server[0], "0"
+		keys["postrider.servers"] = strings.Join(s.Server[1:], " ")
 	}
 	if s.Redirect != nil {
 		keys["devmode.enabled"], keys["devmode.recipient"] = "yes", *s.Redirect
@@ -96,6 +109,8 @@ func (s *settings) overrides() map[string]string {
 	put(keys, "mta.smtp_verify_hostname", s.VerifyHostname)
 	put(keys, "mta.max_sessions_per_connection", s.MaxTransactions)
 	put(keys, "mta.max_recipients", s.MaxRecipients)
+	put(keys, "postrider.connections", s.Connections)
+	put(keys, "postrider.rate", s.Rate)
 	return keys
 }
 
@@ -108,7 +123,9 @@ func put[T any](keys map[string]string, key string, value *T) {
 
 // route is how a message will travel.
 type route struct {
-	cfg      postrider.Config
+	cfg      postrider.Config // of the first server
+	pool     postrider.PoolConfig
+	servers  []postrider.Config // all of them
 	warnings []*config.Error
 
 	redirected string // development mode's address, "" if it is off
@@ -122,9 +139,10 @@ func (s *settings) load(ctx context.Context) (*route, error) {
 		return nil, err
 	}
 	r := &route{warnings: c.Warnings()}
-	if r.cfg, err = c.MTA(ctx); err != nil {
+	if r.pool, r.servers, err = c.Pool(ctx); err != nil {
 		return r, err
 	}
+	r.cfg = r.servers[0]
 	if err := s.checkLogin(&r.cfg); err != nil {
 		return r, err
 	}
@@ -186,11 +204,22 @@ func (r *route) announce(std streams, everything bool, err error) {
 	}
 }
 
+// addresses are those of all servers.
+func (r *route) addresses() string {
+	list := make([]string, len(r.servers))
+	for i, s := range r.servers {
+		list[i] = s.Address
+	}
+	return strings.Join(list, ", ")
+}
+
 // describe says where the message goes, for --dry-run.
 func (r *route) describe() string {
 	c := &r.cfg
-	text := c.Address + ", " + c.Mode.String()
+	text := r.addresses() + ", " + c.Mode.String()
 	switch {
+	case strings.HasPrefix(c.Address, "srv:"):
+		text = r.addresses() + ", TLS as its records say"
 	case c.Mode == postrider.Insecure:
 		text += " (no TLS)"
 	case c.NoVerifyCert:

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
+	"syscall"
 	"testing"
 )
 
@@ -58,6 +59,7 @@ type Server struct {
 
 	process *process
 	read    func() ([]Message, error)
+	start   func(testing.TB) // starts process, again after a stop (Postfix only)
 }
 
 // Message is one message as a server took it.
@@ -94,6 +96,25 @@ func (s *Server) Messages(t testing.TB) []Message {
 
 // Log gives what the server has logged until now. When its test has failed it is logged by itself.
 func (s *Server) Log() string { return s.process.log() }
+
+// Reload lets a Postfix read its configuration again: processes that serve a connection go on to its
+// end, and take no other.
+func (s *Server) Reload(t testing.TB) {
+	t.Helper()
+	if err := s.process.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatalf("mtatest: %v", err)
+	}
+}
+
+// Restart stops a Postfix, connections that are open included, and starts it again with its queue, at
+// the same address.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	if err := s.process.stop(); err != nil {
+		t.Fatalf("mtatest: %v", err)
+	}
+	s.start(t)
+}
 
 // TLSConfig gives a client configuration that trusts the server and knows it as localhost.
 func (s *Server) TLSConfig() *tls.Config {

@@ -36,8 +36,12 @@ func Postfix(t testing.TB, o Options) *Server {
 	write(t, dir+"/conf/master.cf", postfixMaster(s))
 	// Not by "postfix start-fg": that keeps a shell above the master, which then leads a process
 	// group of its own, and stopping the shell would leave it behind.
-	s.process = startProcess(t, s.Name, dir, exec.Command(master, "-c", dir+"/conf", "-s"))
-	s.process.awaitPort(t, s.Address)
+	s.start = func(t testing.TB) {
+		t.Helper()
+		s.process = startProcess(t, s.Name, dir, exec.Command(master, "-c", dir+"/conf", "-s"))
+		s.process.awaitPort(t, s.Address)
+	}
+	s.start(t)
 	s.read = func() ([]Message, error) { return readPostfix(dir) }
 	return s
 }
