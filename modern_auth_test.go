@@ -207,6 +207,38 @@ func TestAPoolAsksOnceForAllItsWires(t *testing.T) {
 	})
 }
 
+// When the fresh ones are refused too, a Pool asks neither the server nor the
+// function again until AuthRetryAfter is over, and then it does.
+func TestAPoolFailsFastAfterTheFreshOnes(t *testing.T) {
+	inBubble(t, "pool", func(t *testing.T) {
+		c := &rotating{}
+		r := setting{}.start(t, options{server: func(s *smtptest.Server) {
+			s.Users, s.Mechanisms = map[string]string{"testuser": "another"}, []string{"PLAIN"}
+		}})
+		cfg := r.server.Config()
+		c.use("PLAIN")(&cfg)
+		cfg.AuthRetryAfter = time.Minute
+		p, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: 1}, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close(context.Background())
+		for range 5 {
+			if _, err := p.Send(t.Context(), mail("bart@example.com")); trouble(err) != "connect AUTH 535 lasts" {
+				t.Error(err)
+			}
+		}
+		if got := fmt.Sprint(c.calls); got != "[false true]" || r.server.Commands("AUTH") != 2 {
+			t.Errorf("asked %s, %d AUTH", got, r.server.Commands("AUTH"))
+		}
+		time.Sleep(2 * time.Minute)
+		_, _ = p.Send(t.Context(), mail("bart@example.com"))
+		if got := fmt.Sprint(c.calls); got != "[false true false true]" {
+			t.Errorf("after a while asked %s", got)
+		}
+	})
+}
+
 func TestOneKindOfCredentials(t *testing.T) {
 	for _, mechanisms := range [][]string{{"PLAIN", "XOAUTH2"}, {"oauthbearer", "SCRAM-SHA-256"}} {
 		_, err := postrider.NewConnection(postrider.Config{AuthMechanisms: mechanisms})
