@@ -141,7 +141,7 @@ func (r *run) loop() {
 		case !more && r.flying == 0:
 			return
 		case wait == 0 && r.held != nil:
-			work = r.work
+			work, r.held.era = r.work, r.era
 		}
 		var timer <-chan time.Time
 		if wait > 0 {
@@ -177,22 +177,17 @@ func (r *run) prepare() (wait time.Duration, more bool) {
 	case r.held != nil:
 		return 0, true
 	case len(r.waiting) > 0 && !now.Before(r.waiting[0].due):
-		r.hold(heap.Pop(&r.waiting).(*job))
+		r.held = heap.Pop(&r.waiting).(*job)
 		return 0, true
 	}
 	if part, ok := r.next(); ok {
-		r.hold(&job{part: part, number: 1})
+		r.held = &job{part: part, number: 1}
 		return 0, true
 	}
 	if len(r.waiting) > 0 {
 		return r.waiting[0].due.Sub(now), true
 	}
 	return 0, false
-}
-
-func (r *run) hold(j *job) {
-	j.era = r.era
-	r.held = j
 }
 
 // end lets nothing more be begun.
@@ -323,9 +318,6 @@ func (r *run) observe(j *job, failed bool) {
 		return
 	}
 	r.pause = until
-	if r.held != nil {
-		r.held.era = r.era
-	}
 }
 
 // retry puts what is owed of a job on the schedule.
