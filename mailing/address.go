@@ -96,10 +96,12 @@ func checkedDomain(domain string) (string, error) {
 	return ascii, nil
 }
 
+// domains is how a domain is read: as one that is looked up (RFC 5891 §5), with the
+// lengths of the DNS.
+var domains = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(true), idna.VerifyDNSLength(true))
+
 // asciiDomain puts a domain in lower case and A-labels.
-func asciiDomain(domain string) (string, error) {
-	return idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(true), idna.VerifyDNSLength(true)).ToASCII(domain)
-}
+func asciiDomain(domain string) (string, error) { return domains.ToASCII(domain) }
 
 // splitAddress cuts an address before the @ of its domain, which is the last one:
 // only a quoted local part has others. Without one, domain is "".

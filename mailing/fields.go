@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"net/mail"
 	"net/url"
 	"strings"
@@ -170,7 +169,7 @@ func newText(name, text string) (*template.Template, error) {
 }
 
 // executed gives what a template makes of data.
-func executed(t interface{ Execute(io.Writer, any) error }, data any) (string, error) {
+func executed(t executor, data any) (string, error) {
 	var b strings.Builder
 	err := t.Execute(&b, data)
 	return b.String(), err

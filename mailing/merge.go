@@ -2,10 +2,12 @@ package mailing
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	htmltemplate "html/template"
 	"io"
 	"maps"
+	"mime/quotedprintable"
 	"slices"
 	"text/template"
 
@@ -53,8 +55,13 @@ func (m Merge) Edit() Edit {
 type merger struct {
 	names  []string // of fields, in order
 	fields map[string]*template.Template
-	text   *template.Template     // nil: none
-	html   *htmltemplate.Template // nil: none
+	bodies []executor // the text, the HTML, or both: the least wanted form comes first (RFC 2046 §5.1.4)
+	frame  frame
+}
+
+// executor is a template of either package.
+type executor interface {
+	Execute(w io.Writer, data any) error
 }
 
 func (m Merge) parse() (p *merger, err error) {
@@ -66,20 +73,38 @@ func (m Merge) parse() (p *merger, err error) {
 		}
 	}
 	if m.Text != "" {
-		if p.text, err = newText("text", m.Text); err != nil {
+		t, err := newText("text", m.Text)
+		if err != nil {
 			return nil, err
 		}
+		p.bodies = append(p.bodies, t)
 	}
 	if m.HTML != "" {
-		p.html, err = htmltemplate.New("html").Option("missingkey=error").Parse(m.HTML)
+		t, err := htmltemplate.New("html").Option("missingkey=error").Parse(m.HTML)
+		if err != nil {
+			return nil, err
+		}
+		p.bodies = append(p.bodies, t)
 	}
+	p.frame, err = newFrame(m.Text != "", m.HTML != "")
 	return p, err
 }
 
 // check runs the templates for nothing but their errors.
 func (p *merger) check(r Recipient) error {
 	data := r.values()
-	var h Header
+	if err := p.setFields(new(Header), data); err != nil {
+		return err
+	}
+	for _, t := range p.bodies {
+		if err := t.Execute(io.Discard, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *merger) setFields(h *Header, data any) error {
 	for _, name := range p.names {
 		value, err := executed(p.fields[name], data)
 		if err == nil {
@@ -89,46 +114,26 @@ func (p *merger) check(r Recipient) error {
 			return err
 		}
 	}
-	if p.text != nil {
-		if err := p.text.Execute(io.Discard, data); err != nil {
-			return err
-		}
-	}
-	if p.html != nil {
-		return p.html.Execute(io.Discard, data)
-	}
 	return nil
 }
 
 func (p *merger) apply(c *Copy) error {
 	data := c.Recipient.values()
-	for _, name := range p.names {
-		value, err := executed(p.fields[name], data)
-		if err == nil {
-			err = c.Header.Set(name, value)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if p.text == nil && p.html == nil {
-		return nil
-	}
-	header, body, err := p.body(data)
-	if err != nil {
+	if err := p.setFields(c.Header, data); err != nil || len(p.bodies) == 0 {
 		return err
+	}
+	body, err := p.frame.fill(p.bodies, data)
+	if err != nil {
+		return fmt.Errorf("making the body: %w", err)
 	}
 	for f := c.Header.fields.Fields(); f.Next(); {
 		if describesBody(f.Key()) {
 			f.Del()
 		}
 	}
-	c.Header.fields.Set("Content-Transfer-Encoding", header.Get("Content-Transfer-Encoding"))
-	if header.Get("Content-Transfer-Encoding") == "" {
-		c.Header.Del("Content-Transfer-Encoding") // multipart has none (RFC 2045 §6.4)
+	for f := p.frame.header.Fields(); f.Next(); {
+		c.Header.fields.Set(f.Key(), f.Value())
 	}
-	c.Header.fields.Set("Content-Type", header.Get("Content-Type"))
-	c.Header.fields.Set("Mime-Version", "1.0")
 	c.SetBody(body)
 	return nil
 }
@@ -143,64 +148,63 @@ func describesBody(name string) bool {
 // digits or nothing (RFC 2045 §6.7).
 const boundary = "=_postrider_alternative"
 
-// body gives the body, and the header that describes it. The least wanted form comes
-// first (RFC 2046 §5.1.4).
-func (p *merger) body(data any) (header message.Header, body []byte, err error) {
-	var b bytes.Buffer
-	if p.text == nil || p.html == nil {
-		header = partHeader(p.html != nil)
-	} else {
-		header.SetContentType("multipart/alternative", map[string]string{"boundary": boundary})
-	}
-	w, err := message.CreateWriter(&b, header)
-	if err != nil {
-		return header, nil, err
-	}
-	switch {
-	case p.html == nil:
-		err = p.text.Execute(w, data)
-	case p.text == nil:
-		err = p.html.Execute(w, data)
-	default:
-		err = p.parts(w, data)
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
-		return header, nil, fmt.Errorf("making the body: %w", err)
-	}
-	return header, b.Bytes()[headerEnd(b.Bytes()):], nil
+// frame is what is the same in every copy: the header that describes the body, and
+// what stands around its texts.
+type frame struct {
+	header message.Header
+	pieces [][]byte // one more than there are texts
 }
 
-func (p *merger) parts(w *message.Writer, data any) error {
-	for _, html := range []bool{false, true} {
-		part, err := w.CreatePart(partHeader(html))
-		if err != nil {
-			return err
+// newFrame makes the MIME of a body once, with marks for the texts.
+func newFrame(text, html bool) (f frame, err error) {
+	var b bytes.Buffer
+	var w *message.Writer
+	if text && html {
+		f.header.SetContentType("multipart/alternative", map[string]string{"boundary": boundary})
+		if w, err = message.CreateWriter(&b, f.header); err == nil {
+			err = errors.Join(markPart(w, "text/plain"), markPart(w, "text/html"), w.Close())
 		}
+	} else {
+		f.header = partHeader("text/plain")
 		if html {
-			err = p.html.Execute(part, data)
-		} else {
-			err = p.text.Execute(part, data)
+			f.header = partHeader("text/html")
 		}
-		if err != nil {
-			return err
-		}
-		if err := part.Close(); err != nil {
-			return err
-		}
+		b.WriteString("\r\n" + mark)
 	}
-	return nil
+	f.header.Set("Mime-Version", "1.0")
+	f.pieces = bytes.Split(b.Bytes()[headerEnd(b.Bytes()):], []byte(mark))
+	return f, err
+}
+
+// mark stands for a text, and passes quoted-printable as it is.
+const mark = "postrider-text"
+
+func markPart(w *message.Writer, kind string) error {
+	part, err := w.CreatePart(partHeader(kind))
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(part, mark)
+	return errors.Join(err, part.Close())
 }
 
 // partHeader describes a text of any length of lines, in UTF-8, for any server.
-func partHeader(html bool) (h message.Header) {
-	kind := "text/plain"
-	if html {
-		kind = "text/html"
-	}
+func partHeader(kind string) (h message.Header) {
 	h.SetContentType(kind, map[string]string{"charset": "utf-8"})
 	h.Set("Content-Transfer-Encoding", "quoted-printable")
 	return h
+}
+
+// fill makes a body.
+func (f *frame) fill(texts []executor, data any) ([]byte, error) {
+	var b bytes.Buffer
+	b.Write(f.pieces[0])
+	for i, t := range texts {
+		w := quotedprintable.NewWriter(&b)
+		if err := errors.Join(t.Execute(w, data), w.Close()); err != nil {
+			return nil, err
+		}
+		b.Write(f.pieces[i+1])
+	}
+	return b.Bytes(), nil
 }
