@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"iter"
 	"os"
 	"strings"
 	"time"
@@ -155,15 +158,20 @@ func (c *mailCmd) readPeople(r *mailReport) error {
 	return nil
 }
 
-// openJournal opens the journal, and finds out who is owed what.
+// openJournal opens the journal, and finds out who is owed what. A mailing that
+// cannot be made leaves none behind: it will be another when it is mended.
 func (c *mailCmd) openJournal(std streams, r *mailReport, text *mailTextFiles) (err error) {
 	name := ""
 	if !c.NoJournal {
-		if name = c.Journal; name == "" {
-			name = c.Recipients + ".journal"
+		name = cmp.Or(c.Journal, c.Recipients+".journal")
+	}
+	created := time.Now()
+	if _, err := os.Stat(name); name == "" || errors.Is(err, fs.ErrNotExist) {
+		if r.ready, err = c.prepare(r.from, r.people, text, created); err != nil {
+			return err
 		}
 	}
-	if r.book, err = openBook(name, c.identity(r, text), len(r.people)); err != nil {
+	if r.book, err = openBook(name, c.identity(r, text), len(r.people), created); err != nil {
 		return err
 	}
 	if err := c.decideUnknown(std, r.book); err != nil {
@@ -173,52 +181,61 @@ func (c *mailCmd) openJournal(std streams, r *mailReport, text *mailTextFiles) (
 	return nil
 }
 
+// prepared is a message, and the parts of its plan, with all checks done.
+type prepared struct {
+	message *postrider.Message
+	parts   iter.Seq[mailing.Part]
+}
+
+func (c *mailCmd) prepare(from string, people []mailing.Recipient, text *mailTextFiles, created time.Time) (*prepared, error) {
+	m, plan, err := c.plan(from, people, text, created)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := plan(m)
+	if err != nil {
+		return nil, fail(exitData, err)
+	}
+	return &prepared{m, parts}, nil
+}
+
 // deliver sends to those still owed.
-func (c *mailCmd) deliver(ctx context.Context, std streams, r *mailReport, text *mailTextFiles) error {
+func (c *mailCmd) deliver(ctx context.Context, std streams, r *mailReport, text *mailTextFiles) (err error) {
 	r.outcomes = r.book.outcomes
 	owed := r.book.owed()
 	r.earlier = len(r.people) - len(owed)
+	if len(owed) == 0 {
+		return nil
+	}
 	people := make([]mailing.Recipient, len(owed))
 	for i, at := range owed {
 		people[i] = r.people[at]
 	}
-	if len(owed) == 0 {
-		return nil
-	}
-	m, plan, err := c.plan(r.from, people, text, r.book.created)
-	if err != nil {
-		return err
+	if r.ready == nil || r.earlier > 0 {
+		if r.ready, err = c.prepare(r.from, people, text, r.book.created); err != nil {
+			return err
+		}
 	}
 	sender, stop, err := c.sender(&r.route.cfg)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	d, closeLog, err := c.delivery(plan, r, owed)
+	d, closeLog, err := c.delivery(r, owed)
 	if err != nil {
 		return err
 	}
 	wipe := r.book.tally.follow(std, len(owed))
-	report, err := d.Deliver(ctx, sender, m)
+	report, err := d.Deliver(ctx, sender, r.ready.message)
 	wipe()
 	r.sends, r.took = report.Sends, report.Took
 	for i := range report.Outcomes {
-		report.Outcomes[i].Recipient = people[i].Address
 		r.outcomes[owed[i]] = report.Outcomes[i]
 	}
-	if err := r.book.close(); err != nil {
-		err = fail(exitCantCreate, fmt.Errorf("the journal: %w", err))
-		return errors.Join(dataError(report, nil), err, closeLog())
+	if failed := r.book.close(); failed != nil {
+		err = errors.Join(err, fail(exitCantCreate, fmt.Errorf("the journal: %w", failed)))
 	}
-	return errors.Join(dataError(report, err), closeLog())
-}
-
-// dataError makes an error of what the templates lack one about data.
-func dataError(report *mailing.Report, err error) error {
-	if err != nil && report.Sends == 0 && !interrupted(err) && !errors.As(err, new(*postrider.Error)) && !errors.As(err, new(*failure)) {
-		return fail(exitData, err)
-	}
-	return err
+	return errors.Join(err, closeLog())
 }
 
 // sender is where the mailing goes to: the one place that knows.
@@ -237,13 +254,14 @@ func (c *mailCmd) sender(cfg *postrider.Config) (s postrider.Sender, stop func()
 
 // delivery is how it is sent. The journal is a user of its hooks: what is about to
 // happen is on the disk before it does, and what became of it is written down after.
-func (c *mailCmd) delivery(plan mailing.Plan, r *mailReport, owed []int) (d *mailing.Delivery, closeLog func() error, err error) {
+func (c *mailCmd) delivery(r *mailReport, owed []int) (d *mailing.Delivery, closeLog func() error, err error) {
 	limiter := rate.NewLimiter(rate.Inf, 0)
 	if c.Rate > 0 {
 		limiter = rate.NewLimiter(rate.Limit(c.Rate), 1)
 	}
 	d = &mailing.Delivery{
-		Plan: plan, Concurrency: c.Concurrency, Drain: c.Drain, Retry: mailing.Retry{For: c.Retry},
+		Plan:        func(*postrider.Message) (iter.Seq[mailing.Part], error) { return r.ready.parts, nil },
+		Concurrency: c.Concurrency, Drain: c.Drain, Retry: mailing.Retry{For: c.Retry},
 		Before: func(ctx context.Context, a *mailing.Attempt) error {
 			if err := limiter.Wait(ctx); err != nil {
 				return context.Cause(ctx)

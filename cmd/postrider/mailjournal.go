@@ -50,8 +50,8 @@ type (
 
 // openBook opens the journal of a mailing for n recipients; without a name, a book
 // that forgets.
-func openBook(name string, identity []byte, n int) (b *book, err error) {
-	b = &book{created: time.Now(), tally: &tally{}, outcomes: make([]postrider.Outcome, n), open: make([]bool, n)}
+func openBook(name string, identity []byte, n int, created time.Time) (b *book, err error) {
+	b = &book{created: created, tally: &tally{}, outcomes: make([]postrider.Outcome, n), open: make([]bool, n)}
 	for i := range b.open {
 		b.open[i] = true
 	}

@@ -21,6 +21,7 @@ type mailReport struct {
 	from     string
 	people   []mailing.Recipient
 	skipped  []mailing.Skipped
+	ready    *prepared // nil: what is to be sent is not made yet
 	book     *book
 	outcomes []postrider.Outcome // of people, earlier runs included; nil if nothing was to be sent
 	earlier  int                 // of people: settled before this run
@@ -209,15 +210,11 @@ func (r *mailReport) json(report *mailing.Report, code int) *jsonMail {
 
 // show is --dry-run and --preview: the plan, and its first messages.
 func (c *mailCmd) show(std streams, r *mailReport, files *mailTextFiles) error {
-	m, plan, err := c.plan(r.from, r.people, files, time.Now())
+	ready, err := c.prepare(r.from, r.people, files, time.Now())
 	if err != nil {
 		return err
 	}
-	parts, err := plan(m)
-	if err != nil {
-		return fail(exitData, err)
-	}
-	first, count, err := messages(parts, c.First)
+	first, count, err := messages(ready.parts, c.First)
 	if err != nil {
 		return fail(exitData, err)
 	}
