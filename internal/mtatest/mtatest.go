@@ -5,6 +5,7 @@ package mtatest
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"math"
 	"net"
 	"testing"
 )
@@ -94,6 +95,9 @@ func (s *Server) Messages(t testing.TB) []Message {
 
 // Log gives what the server has logged until now. When its test has failed it is logged by itself.
 func (s *Server) Log() string { return s.process.log() }
+
+// WholeLog is Log without its limit: for tests that count in it.
+func (s *Server) WholeLog() string { return s.process.tail(math.MaxInt) }
 
 // TLSConfig gives a client configuration that trusts the server and knows it as localhost.
 func (s *Server) TLSConfig() *tls.Config {
