@@ -198,6 +198,30 @@ func TestFact110ADeadServerIsNotAskedForEver(t *testing.T) {
 	}
 }
 
+// What is underway when the server goes fails together, and is one failure.
+func TestFact110AWireThatIsLostDoesNotStopTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lost := make(chan struct{})
+		var n atomic.Int32
+		sender := &fake{verdict: func(*postrider.Message, string) postrider.Outcome {
+			if n.Add(1) <= 10 {
+				<-lost
+				return untried()
+			}
+			return accepted
+		}}
+		go func() {
+			synctest.Wait()
+			close(lost)
+		}()
+		d := mailing.Delivery{Plan: mailing.Individual(nil), Concurrency: 10}
+		report, err := d.Deliver(t.Context(), sender, message(numbered(100, "p%d@x.com")...))
+		if report.Count(postrider.Accepted) != 90 || report.Count(postrider.Untried) != 10 || !errors.Is(err, errNetwork) {
+			t.Errorf("%d accepted, %v", report.Count(postrider.Accepted), err)
+		}
+	})
+}
+
 func TestFact111RefusalsOfIndividualMessagesAreTheirOwn(t *testing.T) {
 	server := smtptest.NewServer()
 	t.Cleanup(server.Close)
@@ -383,6 +407,18 @@ func TestTheContextEndsADelivery(t *testing.T) {
 	}
 }
 
+func TestNothingIsBegunWhenTheContextIsDone(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		sender := &fake{}
+		report, err := (&mailing.Delivery{Plan: mailing.Individual(nil)}).Deliver(ctx, sender, message("a@x.com", "b@x.com"))
+		if sender.count() != 0 || states(report) != "untried untried" || !errors.Is(err, context.Canceled) {
+			t.Fatalf("%d sent, %s, %v", sender.count(), states(report), err)
+		}
+	}
+}
+
 func TestTheContextEndsTheWaitForARetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -472,7 +508,7 @@ func TestFaultySendersAndPlans(t *testing.T) {
 	lazy := senderFunc(func(m *postrider.Message) (*postrider.Result, error) {
 		return &postrider.Result{Message: m, Outcomes: make([]postrider.Outcome, len(m.To))}, nil
 	})
-	if report, err = (&mailing.Delivery{}).Deliver(t.Context(), lazy, message("a@x.com")); states(report) != "untried" || err == nil {
+	if report, err = (&mailing.Delivery{}).Deliver(t.Context(), lazy, message("a@x.com")); states(report) != "untried" || err == nil || report.Outcomes[0].Recipient != "a@x.com" {
 		t.Errorf("%s, %v", states(report), err)
 	}
 	plan := func(m *postrider.Message) (iter.Seq[mailing.Part], error) {

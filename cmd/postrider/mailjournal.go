@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/postrider/postrider"
@@ -22,10 +21,8 @@ import (
 // with it the outcome: so at every moment at most one message for each of those who
 // send is in doubt, whatever ends the process or the machine.
 type book struct {
-	created time.Time
-	tally   *tally
-
-	mu       sync.Mutex
+	created  time.Time
+	tally    *tally
 	journal  *journal.Journal // nil: nothing is kept
 	outcomes []postrider.Outcome
 	open     []bool // of outcomes: is owed a message
