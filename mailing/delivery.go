@@ -150,7 +150,7 @@ type Log struct {
 // message without recipients, with which nothing is done (fact 99).
 func (d *Delivery) Deliver(ctx context.Context, s postrider.Sender, m *postrider.Message) (*Report, error) {
 	start := time.Now()
-	report := &Report{Message: m, Outcomes: make([]postrider.Outcome, len(m.To))}
+	report := &Report{Message: m, Outcomes: make([]postrider.Outcome, len(m.To)), known: make([]bool, len(m.To))}
 	if len(m.To) == 0 {
 		return report, nil
 	}

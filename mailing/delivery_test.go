@@ -201,18 +201,21 @@ func TestFact110ADeadServerIsNotAskedForEver(t *testing.T) {
 // What is underway when the server goes fails together, and is one failure.
 func TestFact110AWireThatIsLostDoesNotStopTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		lost := make(chan struct{})
+		lost, up := make(chan struct{}), make(chan struct{})
 		var n atomic.Int32
 		sender := &fake{verdict: func(*postrider.Message, string) postrider.Outcome {
 			if n.Add(1) <= 10 {
 				<-lost
 				return untried()
 			}
+			<-up
 			return accepted
 		}}
 		go func() {
 			synctest.Wait()
 			close(lost)
+			synctest.Wait()
+			close(up)
 		}()
 		d := mailing.Delivery{Plan: mailing.Individual(nil), Concurrency: 10}
 		report, err := d.Deliver(t.Context(), sender, message(numbered(100, "p%d@x.com")...))

@@ -34,9 +34,6 @@ type Report struct {
 // enter sets an outcome, under the name that the caller gave the recipient. A place
 // that the message does not have is a fault of the plan, and of no consequence.
 func (r *Report) enter(i int, o *postrider.Outcome) {
-	if r.known == nil {
-		r.known = make([]bool, len(r.Outcomes))
-	}
 	if i < 0 || i >= len(r.Outcomes) {
 		return
 	}
