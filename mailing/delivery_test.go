@@ -114,6 +114,34 @@ func TestFact103TheSplit(t *testing.T) {
 	}
 }
 
+// Mailman sorts recipients, and takes the list's bounces address for the sender.
+func TestFact104SenderAndOrderAreTheCallers(t *testing.T) {
+	sender := &fake{}
+	m := message("z@x.com", "a@x.com", "m@x.com", "a@x.com")
+	if _, err := (&mailing.Delivery{Plan: mailing.Bulk(10)}).Deliver(t.Context(), sender, m); err != nil {
+		t.Error(err)
+	}
+	equal(t, "recipients", sender.sent[0].To, []string{"z@x.com", "a@x.com", "m@x.com", "a@x.com"})
+	if sender.sent[0].From != m.From {
+		t.Errorf("the sender is <%s>", sender.sent[0].From)
+	}
+}
+
+// Mailman shunts a message that it cannot make, whoever has got it by then.
+func TestFact107AMessageThatCannotBeMadeIsNobodysElses(t *testing.T) {
+	odd := mailing.Edit{Apply: func(c *mailing.Copy) error {
+		if c.Recipient.Address == "b@x.com" {
+			return errors.New("odd")
+		}
+		return nil
+	}}
+	sender := &fake{}
+	report, err := (&mailing.Delivery{Plan: mailing.Individual(nil, odd)}).Deliver(t.Context(), sender, message("a@x.com", "b@x.com", "c@x.com"))
+	if states(report) != "accepted refused accepted" || err != nil || sender.count() != 2 || report.Outcomes[1].Stage != postrider.StageLocal {
+		t.Errorf("%s, %v", states(report), err)
+	}
+}
+
 // The examples of Mailman's bulk.rst, where any failure is everybody's and made up of
 // the text of an exception.
 func TestFact105And106FailuresOfTheDocuments(t *testing.T) {

@@ -44,6 +44,23 @@ func TestFact114ThePersonalTo(t *testing.T) {
 	}
 }
 
+// Mailman's X-Mailman-Copy, for those who are in the message's own To as well.
+func TestFact116AFieldForSomeRecipients(t *testing.T) {
+	mark := mailing.Edit{Apply: func(c *mailing.Copy) error {
+		c.Header.Del("X-Mailman-Copy")
+		if c.Recipient.Address == "b@x.com" {
+			return c.Header.Set("X-Mailman-Copy", "yes")
+		}
+		return nil
+	}}
+	m := message("a@x.com", "b@x.com")
+	m.Content = postrider.Bytes([]byte("X-Mailman-Copy: no\r\n" + newsletter))
+	all := built(t, mailing.Individual(nil, mark), m)
+	if field(t, all[0], "X-Mailman-Copy") != "" || field(t, all[1], "X-Mailman-Copy") != "yes" {
+		t.Errorf("%q\n%q", text(t, all[0]), text(t, all[1]))
+	}
+}
+
 func TestListFields(t *testing.T) {
 	people := []mailing.Recipient{{Address: "a+b@example.com", Data: map[string]any{"token": "x/1"}}}
 	list := mailing.ListFields{

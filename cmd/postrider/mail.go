@@ -143,18 +143,33 @@ func (c *mailCmd) readPeople(r *mailReport) error {
 	if err != nil {
 		return fail(exitData, fmt.Errorf("%s: %w", c.Recipients, err))
 	}
-	h := mailing.Hygiene{KeepDuplicates: c.KeepDuplicates}
+	r.list, r.skipped = mailing.Hygiene{KeepDuplicates: c.KeepDuplicates}.Clean(all)
+	return c.suppress(r)
+}
+
+// suppress takes out who is in the suppression list. They keep their places in the
+// journal: who leaves a list while it is being sent to does not make it another.
+func (c *mailCmd) suppress(r *mailReport) error {
+	list := &mailing.Suppression{}
 	if c.Suppress != "" {
 		f, err := os.Open(c.Suppress)
 		if err != nil {
 			return fail(exitNoInput, err)
 		}
 		defer f.Close()
-		if h.Suppressed, err = mailing.ReadSuppression(f); err != nil {
+		if list, err = mailing.ReadSuppression(f); err != nil {
 			return fail(exitData, fmt.Errorf("%s: %w", c.Suppress, err))
 		}
 	}
-	r.people, r.skipped = h.Clean(all)
+	people, skipped := mailing.Hygiene{Suppressed: list, KeepDuplicates: true}.Clean(r.list)
+	r.people, r.skipped = people, append(r.skipped, skipped...)
+	for i := range r.list {
+		if len(skipped) > 0 && skipped[0].Index == i {
+			skipped = skipped[1:]
+		} else {
+			r.places = append(r.places, i)
+		}
+	}
 	return nil
 }
 
@@ -171,11 +186,11 @@ func (c *mailCmd) openJournal(std streams, r *mailReport, text *mailTextFiles) (
 			return err
 		}
 	}
-	if r.book, err = openBook(name, c.identity(r, text), len(r.people), created); err != nil {
+	if r.book, err = openBook(name, c.identity(r, text), len(r.list), created); err != nil {
 		return err
 	}
-	if err := c.decideUnknown(std, r.book); err != nil {
-		r.outcomes = r.book.outcomes
+	if err := c.decideUnknown(std, r); err != nil {
+		r.outcomes = r.book.of(r.places)
 		return errors.Join(err, r.book.close())
 	}
 	return nil
@@ -201,15 +216,17 @@ func (c *mailCmd) prepare(from string, people []mailing.Recipient, text *mailTex
 
 // deliver sends to those still owed.
 func (c *mailCmd) deliver(ctx context.Context, std streams, r *mailReport, text *mailTextFiles) (err error) {
-	r.outcomes = r.book.outcomes
-	owed := r.book.owed()
+	r.outcomes = r.book.of(r.places)
+	var people []mailing.Recipient
+	var owed, places []int // of people: among all that are to get it, and in the journal
+	for i, at := range r.places {
+		if r.book.open[at] {
+			people, owed, places = append(people, r.people[i]), append(owed, i), append(places, at)
+		}
+	}
 	r.earlier = len(r.people) - len(owed)
 	if len(owed) == 0 {
 		return nil
-	}
-	people := make([]mailing.Recipient, len(owed))
-	for i, at := range owed {
-		people[i] = r.people[at]
 	}
 	if r.ready == nil || r.earlier > 0 {
 		if r.ready, err = c.prepare(r.from, people, text, r.book.created); err != nil {
@@ -221,7 +238,7 @@ func (c *mailCmd) deliver(ctx context.Context, std streams, r *mailReport, text 
 		return err
 	}
 	defer stop()
-	d, closeLog, err := c.delivery(r, owed)
+	d, closeLog, err := c.delivery(r, places)
 	if err != nil {
 		return err
 	}
@@ -254,7 +271,7 @@ func (c *mailCmd) sender(cfg *postrider.Config) (s postrider.Sender, stop func()
 
 // delivery is how it is sent. The journal is a user of its hooks: what is about to
 // happen is on the disk before it does, and what became of it is written down after.
-func (c *mailCmd) delivery(r *mailReport, owed []int) (d *mailing.Delivery, closeLog func() error, err error) {
+func (c *mailCmd) delivery(r *mailReport, places []int) (d *mailing.Delivery, closeLog func() error, err error) {
 	limiter := rate.NewLimiter(rate.Inf, 0)
 	if c.Rate > 0 {
 		limiter = rate.NewLimiter(rate.Limit(c.Rate), 1)
@@ -266,9 +283,9 @@ func (c *mailCmd) delivery(r *mailReport, owed []int) (d *mailing.Delivery, clos
 			if err := limiter.Wait(ctx); err != nil {
 				return context.Cause(ctx)
 			}
-			return r.book.before(a, owed)
+			return r.book.before(a, places)
 		},
-		After: func(a *mailing.Attempt) { r.book.after(a, owed) },
+		After: func(a *mailing.Attempt) { r.book.after(a, places) },
 	}
 	if c.Log == "" {
 		return d, func() error { return nil }, nil

@@ -150,11 +150,11 @@ func (b *book) commit(r *record) error {
 }
 
 // before notes whom a message is about to be sent to.
-func (b *book) before(a *mailing.Attempt, owed []int) error {
+func (b *book) before(a *mailing.Attempt, places []int) error {
 	if b.journal == nil {
 		return nil
 	}
-	if err := b.commit(&record{Intent: runs(a.Index, owed)}); err != nil {
+	if err := b.commit(&record{Intent: runs(a.Index, places)}); err != nil {
 		return fail(exitCantCreate, fmt.Errorf("the journal: %w", err))
 	}
 	return nil
@@ -162,10 +162,10 @@ func (b *book) before(a *mailing.Attempt, owed []int) error {
 
 // after notes what became of them. If that cannot be written they are unknown to the
 // next run, which is all that can be done about it; the next Before will say it.
-func (b *book) after(a *mailing.Attempt, owed []int) {
+func (b *book) after(a *mailing.Attempt, places []int) {
 	r := &record{}
 	for i := range a.Result.Outcomes {
-		r.Outcomes = append(r.Outcomes, newRecordOutcome(owed[a.Index[i]], &a.Result.Outcomes[i]))
+		r.Outcomes = append(r.Outcomes, newRecordOutcome(places[a.Index[i]], &a.Result.Outcomes[i]))
 	}
 	if b.journal != nil {
 		if payload, err := json.Marshal(r); err == nil {
@@ -176,13 +176,13 @@ func (b *book) after(a *mailing.Attempt, owed []int) {
 }
 
 // runs puts places that follow each other together.
-func runs(index, owed []int) (all [][2]int) {
-	places := make([]int, len(index))
+func runs(index, places []int) (all [][2]int) {
+	sorted := make([]int, len(index))
 	for i, at := range index {
-		places[i] = owed[at]
+		sorted[i] = places[at]
 	}
-	slices.Sort(places)
-	for _, p := range places {
+	slices.Sort(sorted)
+	for _, p := range sorted {
 		if n := len(all); n > 0 && all[n-1][1] == p-1 {
 			all[n-1][1] = p
 		} else {
@@ -192,24 +192,23 @@ func runs(index, owed []int) (all [][2]int) {
 	return all
 }
 
-// owed are the places of those who are to be sent to.
-func (b *book) owed() (all []int) {
-	for i, open := range b.open {
-		if open {
-			all = append(all, i)
+// of gives the outcomes of some recipients.
+func (b *book) of(places []int) []postrider.Outcome {
+	outcomes := make([]postrider.Outcome, len(places))
+	for i, at := range places {
+		outcomes[i] = b.outcomes[at]
+	}
+	return outcomes
+}
+
+// doubtful are those who may have got it, or not.
+func (b *book) doubtful(places []int) (all []int) {
+	for _, at := range places {
+		if !b.open[at] && b.outcomes[at].State == postrider.Unknown {
+			all = append(all, at)
 		}
 	}
 	return all
-}
-
-// unknown counts those who may have got it.
-func (b *book) unknown() (n int) {
-	for i := range b.outcomes {
-		if !b.open[i] && b.outcomes[i].State == postrider.Unknown {
-			n++
-		}
-	}
-	return n
 }
 
 func (b *book) close() (err error) {
@@ -222,8 +221,9 @@ func (b *book) close() (err error) {
 
 // decideUnknown asks what to do with those of whom nothing is known, or does what the
 // flag says.
-func (c *mailCmd) decideUnknown(std streams, b *book) error {
-	n := b.unknown()
+func (c *mailCmd) decideUnknown(std streams, r *mailReport) error {
+	doubtful := r.book.doubtful(r.places)
+	n := len(doubtful)
 	if n == 0 || c.Unknown == "skip" {
 		return nil
 	}
@@ -238,10 +238,8 @@ func (c *mailCmd) decideUnknown(std streams, b *book) error {
 		}
 	}
 	if answer == "resend" {
-		for i := range b.outcomes {
-			if b.outcomes[i].State == postrider.Unknown {
-				b.open[i] = true
-			}
+		for _, at := range doubtful {
+			r.book.open[at] = true
 		}
 	}
 	return nil

@@ -262,7 +262,7 @@ func readKey(name string) (crypto.Signer, error) {
 func (c *mailCmd) identity(r *mailReport, files *mailTextFiles) []byte {
 	h := sha256.New()
 	note := func(parts ...any) { hashJSON(h, parts) }
-	for _, p := range r.people {
+	for _, p := range r.list {
 		note(p.Address, p.Name, p.Data)
 	}
 	note(r.from, r.route.redirected, files.message, files.text, files.html, c.Subject, c.Field)

@@ -19,7 +19,9 @@ type mailReport struct {
 	cmd      *mailCmd
 	route    *route
 	from     string
-	people   []mailing.Recipient
+	list     []mailing.Recipient // whom the journal knows, by their places
+	people   []mailing.Recipient // of them, those who are to get it
+	places   []int               // of people, in list
 	skipped  []mailing.Skipped
 	ready    *prepared // nil: what is to be sent is not made yet
 	book     *book
