@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Config says which MTA a [Connection] hands mail to, and how. The zero value
+// Config says which MTA a [Connection] or a [Pool] hands mail to, and how. The zero value
 // speaks plain SMTP to localhost:25, as Mailman does. It is copied by
 // [NewConnection]; later changes have no effect.
 type Config struct {
@@ -93,7 +93,8 @@ type Config struct {
 	// minutes (servers wait 5, RFC 5321 §4.5.3.2.7). Negative: no limit.
 	IdleTimeout time.Duration
 
-	// MaxAge is how long a wire is used for new transactions. 0: no limit.
+	// MaxAge is how long a wire is used for new transactions; an idle one is left
+	// then. 0: no limit, but 5 minutes in a [Pool]; negative: no limit.
 	MaxAge time.Duration
 
 	// ProbeAfter is after how long a silence a wire has to answer one command

@@ -2,15 +2,9 @@ package postrider
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
-	"strings"
 	"sync"
-	"time"
-
-	"github.com/postrider/postrider/internal/dial"
-	"github.com/postrider/postrider/internal/sasl"
-	smtp "github.com/postrider/postrider/internal/wire"
+	"sync/atomic"
 )
 
 // Connection is a lasting handle on one MTA. It opens a wire when the first
@@ -23,94 +17,38 @@ import (
 // A Connection that has sent something holds two goroutines until its wire ends
 // ([Config.IdleTimeout]), or until [Connection.Quit] or [Connection.Close].
 type Connection struct {
-	cfg      Config // without the password, which no dump of a Connection shall show
-	timeouts Timeouts
-	address  dial.Address
-	server   string // address, as errors name it
-	tls      *tls.Config
-	login    func() sasl.Credentials // nil: no AUTH
-	watched  bool                    // somebody wants to see replies
+	*server
 
 	wake chan struct{} // there is something new for the engine; capacity 1
 
+	riding atomic.Bool   // the engine's goroutine runs: there is a wire, or one is being opened; changed with mu held
+	room   atomic.Int32  // how many transactions the wire takes at a time; 0: there is no wire
+	ids    *atomic.Int64 // of wires; a pool's connections share it
+	opened func(*Error)  // nil, or told of each attempt to open a wire
+
 	mu         sync.Mutex
 	queue      queue[*delivery] // Sends that wait for their turn, and Quits
-	riding     bool             // the engine's goroutine runs
 	rideEnded  chan struct{}    // closed when it stops
 	wire       *wire
-	wires      int // opened or tried so far
 	cancelOpen context.CancelFunc
+	wanted     bool // a wire is to be opened although nobody waits for it
 	closed     bool
 	settled    []settlement // for unlock to tell
 	stats      Stats
-	quirks     quirks
-
-	refusedLogin *Error // the server's answer to our credentials
-	refusedUntil time.Time
 }
 
 // NewConnection checks a configuration and gives a Connection for it. It opens
 // nothing; the only thing it reads is [Config.CAFile].
 func NewConnection(cfg Config) (*Connection, error) {
-	c := &Connection{cfg: cfg, timeouts: cfg.Timeouts.withDefaults(), wake: make(chan struct{}, 1)}
-	c.watched = c.debugging() || cfg.Trace != nil && (cfg.Trace.Command != nil || cfg.Trace.Reply != nil)
-	if err := c.prepare(); err != nil {
+	s, err := newServer(cfg)
+	if err != nil {
 		return nil, &Error{Stage: StageLocal, Command: "configuration", Err: err}
 	}
-	return c, nil
+	return newConnection(s, new(atomic.Int64)), nil
 }
 
-func (c *Connection) prepare() (err error) {
-	cfg := &c.cfg
-	if cfg.Mode < Insecure || cfg.Mode > StartTLS {
-		return fmt.Errorf("field Mode is %v: use Insecure, ImplicitTLS or StartTLS", cfg.Mode)
-	}
-	port := "25"
-	if cfg.Mode == ImplicitTLS {
-		port = "465" // RFC 8314 §3.3
-	}
-	if c.address, err = dial.ParseAddress(cfg.Address, port); err != nil {
-		return fmt.Errorf("field Address: %w", err)
-	}
-	c.server = c.address.String()
-	if err := smtp.CheckHelloName(cfg.LocalName); err != nil {
-		return fmt.Errorf("field LocalName: %w", err)
-	}
-	if cfg.Mode != Insecure {
-		host := c.address.Host
-		if c.address.Network == "unix" {
-			host = "localhost"
-		}
-		c.tls, err = dial.TLS{
-			Base: cfg.TLS, Host: host, ServerName: cfg.ServerName, CAFile: cfg.CAFile,
-			NoVerifyCert: cfg.NoVerifyCert, NoVerifyHostname: cfg.NoVerifyHostname,
-		}.Config()
-		if err != nil {
-			return err
-		}
-	}
-	return c.prepareLogin()
-}
-
-// prepareLogin checks names and credentials now, so that a mistake does not wait
-// for the first message.
-func (c *Connection) prepareLogin() error {
-	cfg := &c.cfg
-	for _, m := range cfg.AuthMechanisms {
-		if _, ok := sasl.Choose([]string{m}, []string{m}); !ok {
-			return fmt.Errorf("field AuthMechanisms: %q is not known; known are %s", m, strings.Join(sasl.Known(), ", "))
-		}
-	}
-	if cfg.User == "" || cfg.Password.IsZero() {
-		return nil
-	}
-	credentials := sasl.Credentials{User: cfg.User, Password: cfg.Password.Reveal()}
-	if _, err := sasl.New(sasl.Known()[0], credentials); err != nil {
-		return fmt.Errorf("fields User and Password: %w", err)
-	}
-	c.login = func() sasl.Credentials { return credentials }
-	cfg.Password = Secret{}
-	return nil
+func newConnection(s *server, ids *atomic.Int64) *Connection {
+	return &Connection{server: s, wake: make(chan struct{}, 1), ids: ids}
 }
 
 // Send hands m to the MTA and says what became of each recipient. See [Sender]
@@ -127,20 +65,26 @@ func (c *Connection) prepareLogin() error {
 // transaction is not tried again: the error says why.
 func (c *Connection) Send(ctx context.Context, m *Message) (*Result, error) {
 	d, err := newDelivery(ctx, m, c.cfg.Redirect)
-	c.submit(d, err)
-	select {
-	case <-d.done:
-	case <-ctx.Done():
-		if c.cancel(d) {
-			<-d.done // the engine is reading the caller's content
-		}
-	}
+	c.deliver(d, err)
 	d.body.discard()
 	return c.finished(d)
 }
 
+// deliver waits until a delivery has come to its end on this connection, or its
+// context is done.
+func (c *Connection) deliver(d *delivery, err error) {
+	c.submit(d, err)
+	select {
+	case <-d.done:
+	case <-d.ctx.Done():
+		if c.cancel(d) {
+			<-d.done // the engine is reading the caller's content
+		}
+	}
+}
+
 // finished gives the result.
-func (c *Connection) finished(d *delivery) (*Result, error) { return d.result(c.server) }
+func (c *Connection) finished(d *delivery) (*Result, error) { return d.result(c.name) }
 
 // count adds the outcomes of a Send that has ended.
 func (s *Stats) count(outcomes []Outcome) {
@@ -179,7 +123,7 @@ func sendMail(ctx context.Context, s Sender, m *Message) (map[string]Reply, erro
 // unanswered QUIT is no error. The next Send opens a new wire.
 func (c *Connection) Quit(ctx context.Context) error {
 	c.mu.Lock()
-	if !c.riding {
+	if !c.riding.Load() {
 		c.mu.Unlock()
 		return nil
 	}
@@ -193,7 +137,7 @@ func (c *Connection) Quit(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	err := context.Cause(ctx)
-	c.breakOff(&Error{Stage: StageLocal, Command: "QUIT", Address: c.server, Err: err}, d)
+	c.breakOff(&Error{Stage: StageLocal, Command: "QUIT", Address: c.name, Err: err}, d)
 	<-d.done
 	return err
 }
@@ -202,7 +146,7 @@ func (c *Connection) Quit(ctx context.Context) error {
 // later Send answers [ErrClosed]. An idle wire is left with a QUIT whose reply is
 // not waited for. Use Quit before it to let messages finish.
 func (c *Connection) Close() error {
-	c.breakOff(c.closedError(), nil)
+	c.breakOff(closedError(c.name), nil)
 	c.mu.Lock()
 	ended := c.rideEnded
 	c.mu.Unlock()

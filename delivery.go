@@ -30,6 +30,7 @@ type delivery struct {
 	inFlight     int         // transactions begun and not ended
 	resent       bool        // a transaction met a wire's failure and is being repeated
 	abandoned    bool        // its Send has returned before the end: the context was done
+	ownFault     bool        // its content broke off
 	givenUp      *Error      // the context is done, and its Send waits for a Read of the content
 	finished     bool        // its Send may return
 	quit         bool        // no Send at all, but the place of a Quit in the queue

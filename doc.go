@@ -30,6 +30,13 @@
 // (RFC 1047), so that sending again may duplicate and not sending may lose. The
 // library itself sends again only what no server can have accepted.
 //
+// # Pool
+//
+// A [Pool] is the same over several connections, to one server or to several: bounded,
+// first come first served, with rates, failover, and connections that are changed by
+// count, age and idleness. It is safe for any number of goroutines, and what most
+// programs hold. A [Connection] is for one ordered stream of mail.
+//
 // # Related packages
 //
 // Package mailing sends one message to many; package smtptest is a scriptable SMTP

@@ -2,7 +2,7 @@ package postrider
 
 import (
 	"context"
-	"fmt"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -44,28 +44,34 @@ func (c *Connection) submit(d *delivery, err error) {
 
 func (c *Connection) enqueueLocked(d *delivery) *Error {
 	if c.closed {
-		return c.closedError()
+		return closedError(c.name)
 	}
-	if c.refusedLogin != nil {
-		if left := time.Until(c.refusedUntil); left > 0 {
-			again := *c.refusedLogin
-			again.Err = fmt.Errorf("refused before; not asked again for %v", left.Round(time.Second))
-			return &again
-		}
-		c.refusedLogin = nil
+	if err := c.loginRefused(); err != nil && c.wire == nil { // a wire that was let in goes on
+		return err
 	}
 	c.queue.push(d)
-	if !c.riding {
-		c.riding = true
+	c.startLocked()
+	return nil
+}
+
+// startLocked sees to it that the engine runs, and looks.
+func (c *Connection) startLocked() {
+	if !c.riding.Load() {
+		c.riding.Store(true)
 		c.rideEnded = make(chan struct{})
 		go c.ride(c.rideEnded)
 	}
 	c.nudge()
-	return nil
 }
 
-func (c *Connection) closedError() *Error {
-	return &Error{Stage: StageLocal, Command: "send", Address: c.server, Err: ErrClosed}
+// connect opens a wire ahead of the messages for it, if there is none. It does not wait.
+func (c *Connection) connect() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.wanted = true
+		c.startLocked()
+	}
 }
 
 // nudge tells the engine that there is something new.
@@ -116,11 +122,14 @@ func (c *Connection) moreWork() bool {
 			return true
 		}
 		if !d.quit {
-			d.fail(c.closedError())
+			d.fail(closedError(c.name))
 		}
 		c.finishLocked(c.queue.pop())
 	}
-	c.riding = false
+	if c.wanted = c.wanted && !c.closed; c.wanted {
+		return true
+	}
+	c.riding.Store(false)
 	return false
 }
 
@@ -130,30 +139,39 @@ func (c *Connection) openForQueue() (*wire, *Error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	c.mu.Lock()
-	if c.closed || c.idleLocked() { // they left before there was anything to cancel
+	if c.closed || c.idleLocked() && !c.wanted { // they left before there was anything to cancel
 		c.mu.Unlock()
 		return nil, nil
 	}
 	c.cancelOpen = cancel
-	c.wires++
-	id := c.wires
+	id := int(c.ids.Add(1))
 	c.stats.Dials++
 	c.mu.Unlock()
 
 	w, err := c.open(ctx, id)
 
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.cancelOpen = nil
-	if err != nil {
+	switch {
+	case err == nil:
+		c.wire, c.wanted = w, false
+		c.room.Store(1)
+	case ctx.Err() != nil: // given up; who has wanted a wire meanwhile gets another attempt
 		c.stats.DialFailures++
-		if ctx.Err() != nil {
-			err = nil
+		c.mu.Unlock()
+		return nil, nil
+	default:
+		c.stats.DialFailures++
+		c.wanted = false
+		if err.refusesLogin() {
+			c.rejectLogin(err)
 		}
-		return nil, err
 	}
-	c.wire = w
-	return w, nil
+	c.mu.Unlock()
+	if c.opened != nil {
+		c.opened(err)
+	}
+	return w, err
 }
 
 // failQueue tells everybody who waits that there is no wire.
@@ -165,9 +183,6 @@ func (c *Connection) failQueue(err *Error) {
 }
 
 func (c *Connection) failQueueLocked(err *Error) {
-	if c.refusedLoginLocked(err) {
-		c.refusedLogin, c.refusedUntil = err, time.Now().Add(c.authRetryAfter())
-	}
 	for c.queue.len() > 0 {
 		d := c.queue.pop()
 		if !d.quit {
@@ -179,7 +194,9 @@ func (c *Connection) failQueueLocked(err *Error) {
 
 // carry puts transactions on a wire until it is spent, lost or no longer needed.
 func (c *Connection) carry(w *wire) {
-	go w.read()
+	if w.caps.Pipelining {
+		w.listen()
+	}
 	idle := time.NewTimer(time.Hour)
 	defer idle.Stop()
 	for {
@@ -195,7 +212,7 @@ func (c *Connection) carry(w *wire) {
 // next waits for the next transaction of this wire; more is false when there will
 // be none. Before it waits, it flushes.
 func (c *Connection) next(w *wire, idle *time.Timer) (tx *transaction, more bool) {
-	for {
+	for yielded := false; ; {
 		c.mu.Lock()
 		tx, more = c.nextLocked(w)
 		waiting := len(w.inFlight) == 0
@@ -204,8 +221,18 @@ func (c *Connection) next(w *wire, idle *time.Timer) (tx *transaction, more bool
 			return tx, more
 		}
 		w.flush()
+		switch listening, owed := w.hearing(); {
+		case !listening && owed:
+			w.takeOrStop()
+			continue
+		case !listening && !yielded:
+			yielded = true
+			runtime.Gosched() // whoever sends in a loop may have the next message by now
+			continue
+		}
+		w.listen()
 		var expired <-chan time.Time
-		if limit := c.idleTimeout(); waiting && limit > 0 {
+		if limit := w.patience(); waiting && limit > 0 {
 			idle.Reset(limit)
 			expired = idle.C
 		}
@@ -213,7 +240,10 @@ func (c *Connection) next(w *wire, idle *time.Timer) (tx *transaction, more bool
 		case <-c.wake:
 		case <-w.progress:
 		case <-expired:
-			return nil, false
+			if !w.old() {
+				w.ending = endIdle
+				return nil, false
+			}
 		}
 	}
 }
@@ -238,6 +268,9 @@ func (c *Connection) nextLocked(w *wire) (tx *transaction, more bool) {
 			w.beginLocked(tx)
 			tx.d.inFlight++
 			c.stats.Transactions++
+			if w.mails > 1 {
+				c.stats.Reuses++
+			}
 			return tx, true
 		}
 		if len(d.pending) > 0 {
@@ -352,6 +385,7 @@ func (c *Connection) finishLocked(d *delivery) {
 // leaveWire ends a wire: politely with QUIT if it still works.
 func (c *Connection) leaveWire(w *wire) {
 	var reason *Error // stays nil when we are the ones who end it
+	w.listen()
 	c.mu.Lock()
 	w.quitting = w.err == nil
 	c.mu.Unlock()
@@ -391,6 +425,8 @@ func (w *wire) quit() {
 func (c *Connection) abandonWire(w *wire, reason *Error) {
 	c.mu.Lock()
 	c.wire = nil
+	c.room.Store(0)
+	c.stats.countEnding(w.endingLocked())
 	left := w.inFlight
 	w.inFlight = nil
 	isBehind := func(tx *transaction) bool { return tx.behind }

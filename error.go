@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/postrider/postrider/internal/hint"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
-// ErrClosed is what a Connection answers after Close.
-var ErrClosed = errors.New("postrider: the connection is closed")
+// ErrClosed is what a Connection or a Pool answers after Close.
+var ErrClosed = errors.New("postrider: it is closed")
 
 // Error says what stopped a message: at which stage, with which server and
 // reply, and what to do about it. Refusals of single recipients are not errors;
@@ -63,4 +64,9 @@ func (e *Error) Temporary() bool {
 		return errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled)
 	}
 	return !isSetting(e.Err)
+}
+
+// refusesLogin reports that a server refuses our credentials for good.
+func (e *Error) refusesLogin() bool {
+	return e.Command == string(hint.Auth) && e.Reply.Permanent()
 }

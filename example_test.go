@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 
 	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/config"
@@ -304,4 +305,51 @@ func ExampleError() {
 	fmt.Println(strings.Replace(err.Error(), server.Addr, "mail.example.com:587", 1))
 	// Output:
 	// postrider: mail.example.com:587: STARTTLS: the server does not offer STARTTLS; try another port: 587, or 465 and set Config.Mode to ImplicitTLS (smtp_secure_mode: smtps); only if the way to the server is safe without TLS, set Config.Mode to Insecure (smtp_secure_mode: smtp)
+}
+
+// The second server takes over while the first is down.
+func ExampleNewPool() {
+	primary, backup := smtptest.NewServer(), smtptest.NewServer()
+	defer backup.Close()
+	primary.Close() // it is down
+	pool, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: 2}, primary.Config(), backup.Config())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	refused, err := pool.SendMail(context.Background(), "anne@example.com", []string{"bart@example.com"}, []byte(aardvarks))
+	fmt.Println(refused, err)
+	fmt.Println("the backup took", len(backup.Messages()))
+	fmt.Println(pool.Stats().Servers[0].Down, pool.Close(context.Background()))
+	// Output:
+	// map[] <nil>
+	// the backup took 1
+	// true <nil>
+}
+
+// Many goroutines share a few connections, at the rate that the server wants.
+func ExamplePool_Send() {
+	server := smtptest.NewServer()
+	defer server.Close()
+	pool, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: 2, MessageRate: 1000, MessageBurst: 100}, server.Config())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var senders sync.WaitGroup
+	for i := range 100 {
+		senders.Go(func() {
+			_, _ = pool.Send(context.Background(), &postrider.Message{
+				From:    "anne@example.com",
+				To:      []string{fmt.Sprintf("user%d@example.com", i)},
+				Content: postrider.Bytes([]byte(aardvarks)),
+			})
+		})
+	}
+	senders.Wait()
+	fmt.Println(pool.Stats().Accepted, "accepted; over two connections at the most:", server.MostConnections() <= 2)
+	fmt.Println(pool.Close(context.Background()))
+	// Output:
+	// 100 accepted; over two connections at the most: true
+	// <nil>
 }

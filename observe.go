@@ -15,20 +15,20 @@ import (
 // What happens on the wires is told here, to the Trace and to the Logger.
 
 // log answers with a logger that may be called without asking.
-func (c *Connection) log() *slog.Logger {
+func (c *server) log() *slog.Logger {
 	if c.cfg.Logger == nil {
 		return slog.New(slog.DiscardHandler)
 	}
-	return c.cfg.Logger.With("server", c.server)
+	return c.cfg.Logger.With("server", c.name)
 }
 
 // debugging reports that the dialogue is wanted in the log.
-func (c *Connection) debugging() bool {
+func (c *server) debugging() bool {
 	return c.cfg.Logger != nil && c.cfg.Logger.Enabled(context.Background(), slog.LevelDebug)
 }
 
 func (c *Connection) observeDial(w *wire, conn net.Conn, took time.Duration, err error) {
-	remote := c.server
+	remote := c.name
 	if conn != nil && conn.RemoteAddr() != nil {
 		remote = conn.RemoteAddr().String()
 	}

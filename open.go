@@ -20,7 +20,7 @@ import (
 // open brings a wire to where it can carry transactions: dial, TLS, greeting,
 // EHLO, STARTTLS, EHLO again, AUTH. Step by step, one reply after the other.
 func (c *Connection) open(ctx context.Context, id int) (*wire, *Error) {
-	w := &wire{c: c, id: id, address: c.server, progress: make(chan struct{}, 1), ended: make(chan struct{})}
+	w := &wire{c: c, id: id, address: c.name, progress: make(chan struct{}, 1), ended: make(chan struct{})}
 	if err := w.dial(ctx); err != nil {
 		return nil, err
 	}
@@ -35,18 +35,15 @@ func (c *Connection) open(ctx context.Context, id int) (*wire, *Error) {
 	}
 	w.conn.SetDeadline(time.Time{})
 	w.opened, w.heard, w.window = time.Now(), time.Now(), 1
+	w.maxTransactions, w.maxAge, w.maxIdle = jitter(c.server, c.cfg.MaxTransactions), jitter(c.server, c.cfg.MaxAge), jitter(c.server, c.idleTimeout())
 	return w, nil
 }
 
 func (w *wire) dial(ctx context.Context) *Error {
 	ctx, cancel := context.WithTimeoutCause(ctx, w.c.timeouts.Connect, fmt.Errorf("no connection within %v: %w", w.c.timeouts.Connect, context.DeadlineExceeded))
 	defer cancel()
-	open := w.c.cfg.Dial
-	if open == nil {
-		open = (&net.Dialer{}).DialContext
-	}
 	start := time.Now()
-	conn, err := open(ctx, w.c.address.Network, w.c.address.Target())
+	conn, err := w.c.dial(ctx, w.c.address.Network, w.c.address.Target())
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -167,22 +164,10 @@ func (w *wire) sayHello(ctx context.Context) *Error {
 		return w.openError(hint.Hello, r, nil)
 	case w.hello:
 		w.caps = smtp.ParseCapabilities(r.Text)
-		w.c.mu.Lock()
 		w.caps.Pipelining = w.caps.Pipelining && !w.c.quirks.noPipelining.on()
-		w.c.mu.Unlock()
 		w.c.observeHello(w.id, r.Text)
 	}
 	return nil
-}
-
-func (c *Connection) localName(ctx context.Context, own net.Addr) string {
-	if c.cfg.LocalName == "" {
-		c.cfg.LocalName = dial.LocalName(ctx) // only the engine comes here
-	}
-	if c.cfg.LocalName == "" {
-		return dial.AddressLiteral(own)
-	}
-	return c.cfg.LocalName
 }
 
 // startTLS never falls back: a server without STARTTLS gets no mail.
@@ -305,23 +290,4 @@ func (w *wire) openError(step hint.Step, r smtp.Reply, err error) *Error {
 	e := &Error{Stage: StageConnect, Command: string(step), Address: w.address, Reply: replyFrom(r), Err: err}
 	e.Hint = hintFor(e, w)
 	return e
-}
-
-// refusedLoginLocked reports that the server refuses our credentials for good.
-func (c *Connection) refusedLoginLocked(e *Error) bool {
-	return e.Command == string(hint.Auth) && e.Reply.Permanent()
-}
-
-func (c *Connection) authRetryAfter() time.Duration {
-	if c.cfg.AuthRetryAfter > 0 {
-		return c.cfg.AuthRetryAfter
-	}
-	return time.Minute
-}
-
-func (c *Connection) idleTimeout() time.Duration {
-	if c.cfg.IdleTimeout == 0 {
-		return 2 * time.Minute
-	}
-	return c.cfg.IdleTimeout
 }

@@ -203,6 +203,7 @@ func (w *wire) stream(tx *transaction) error {
 	// From here on the Send waits for us: we read what is its caller's.
 	tx.streaming = true
 	w.c.mu.Unlock()
+	w.listen() // a refusal may come while it leaves
 	s, err := tx.d.body.stream()
 	if err != nil {
 		return err
@@ -246,6 +247,7 @@ func (w *wire) breakOff(tx *transaction, err error) {
 	tx.streaming = false
 	if w.err == nil {
 		w.ours = true
+		tx.d.ownFault = true
 		tx.broken = &Error{Stage: StageContent, Command: "content", Address: w.address, Err: err}
 		w.killLocked(tx.broken)
 	}

@@ -105,13 +105,35 @@ func (w *wire) judgeLocked(d *delivery) {
 
 // doneLocked reports that the wire has carried what it may.
 func (w *wire) doneLocked() bool {
-	for _, n := range [...]int{w.c.cfg.MaxTransactions, w.caps.MailMax, w.c.quirks.learntCap()} {
-		if n > 0 && w.mails >= n {
-			return true
-		}
+	for _, n := range [...]int{w.maxTransactions, w.caps.MailMax, w.c.quirks.learntCap()} {
+		w.spent = w.spent || n > 0 && w.mails >= n
 	}
-	if q := &w.c.quirks; q.refusals.on() && w.refused >= q.refusalsAt {
-		return true
+	if q := &w.c.quirks; q.refusals.on() && int64(w.refused) >= q.refusalsAt.Load() {
+		w.spent = true
 	}
-	return w.spent || w.c.cfg.MaxAge > 0 && time.Since(w.opened) >= w.c.cfg.MaxAge
+	switch {
+	case w.spent:
+		w.ending = endCount
+	case w.old():
+		w.ending = endAge
+	default:
+		return false
+	}
+	return true
+}
+
+// old reports that the wire has reached its age.
+func (w *wire) old() bool { return w.maxAge > 0 && time.Since(w.opened) >= w.maxAge }
+
+// patience is how long the wire waits for a transaction; 0: for ever.
+func (w *wire) patience() time.Duration {
+	wait := max(w.maxIdle, 0)
+	if w.maxAge <= 0 {
+		return wait
+	}
+	left := max(1, w.maxAge-time.Since(w.opened))
+	if wait == 0 {
+		return left
+	}
+	return min(wait, left)
 }

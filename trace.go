@@ -8,7 +8,8 @@ import (
 // Trace is a set of hooks into what a connection does, in the manner of
 // net/http/httptrace. Every hook may be nil. Hooks are called in the order of
 // events, from the connection's own goroutines: they must be quick, and must not
-// call the connection. Wires are numbered from 1.
+// call the connection. Wires are numbered from 1; a pool's connections number theirs
+// together, and call the hooks of different wires at the same time.
 //
 // Commands, credentials and content are three hooks, so that a program that logs
 // the dialogue does not log passwords and mail by accident.
@@ -38,6 +39,12 @@ type Trace struct {
 	// hour, it is met by doing without.
 	FellBack func(wire int, what string)
 
+	// ServerDown, ServerUp: a pool leaves a server alone until then, or uses it again.
+	// LimitChanged: so many connections it gets at the most from now on.
+	ServerDown   func(address string, until time.Time, reason error)
+	ServerUp     func(address string)
+	LimitChanged func(address string, connections int)
+
 	// Command: a command line that is being sent, without CRLF; what follows AUTH
 	// and its mechanism is masked. Reply: an answer that was read.
 	Command func(wire int, line string)
@@ -57,8 +64,17 @@ type Stats struct {
 	Dials        int64 // attempts to open a wire
 	DialFailures int64 // of them, those that did not come as far as the first MAIL: dial, TLS, EHLO, AUTH
 	Transactions int64 // MAIL commands
+	Reuses       int64 // of them, those on a wire that had carried one before
 	Resends      int64 // transactions that were repeated on another wire
 	Fallbacks    int64 // faults of the server that were recognised, and are met by doing without
+	TurnedAway   int64 // wires on which the server said that it closes: 421, 451 4.4.2
+
+	// Wires that ended, by the reason; those that Quit and Close ended are not counted.
+	EndedByCount  int64 // they had carried what they may: MaxTransactions, MAILMAX, what was learnt
+	EndedByAge    int64
+	EndedByIdle   int64
+	EndedByServer int64 // it hung up, with a 421 or without
+	EndedByFault  int64 // a timeout, replies out of step, a message that broke off
 
 	Accepted, Deferred, Refused, Untried, Unknown int64 // recipients
 

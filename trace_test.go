@@ -168,7 +168,7 @@ func TestStatsCountEachRecipientOnce(t *testing.T) {
 		}
 		_, _ = r.send("bart@example.com", "no@example.com", "later@example.com", "cate@example.com", "not an address")
 		st := r.conn.Stats()
-		want := postrider.Stats{Dials: 1, Transactions: 2, Accepted: 2, Deferred: 1, Refused: 2, Open: true}
+		want := postrider.Stats{Dials: 1, Transactions: 2, Reuses: 1, Accepted: 2, Deferred: 1, Refused: 2, Open: true}
 		if st != want {
 			t.Errorf("%+v; want %+v", st, want)
 		}
@@ -181,7 +181,7 @@ func TestStatsCountEachRecipientOnce(t *testing.T) {
 		cancel()
 		_, _ = r.conn.Send(canceled, mail("x@example.com", "y@example.com"))
 		r.accepted("d@example.com")
-		want = postrider.Stats{Dials: 3, Transactions: 6, Resends: 1, Accepted: 5, Deferred: 1, Refused: 2, Untried: 2, Unknown: 1, Open: true}
+		want = postrider.Stats{Dials: 3, Transactions: 6, Reuses: 3, Resends: 1, TurnedAway: 1, EndedByServer: 2, Accepted: 5, Deferred: 1, Refused: 2, Untried: 2, Unknown: 1, Open: true}
 		if st = r.conn.Stats(); st != want {
 			t.Errorf("%+v; want %+v", st, want)
 		}

@@ -12,8 +12,8 @@ import (
 )
 
 // wire is one TCP (and TLS) conversation, once it can carry transactions. Two
-// goroutines ride it: the connection's own, which alone writes, and the reader,
-// which is always on, so that whatever the server says is seen when it arrives.
+// goroutines ride it: the connection's own, which alone writes, and the reader, so
+// that whatever the server says is seen when it arrives (see listen).
 type wire struct {
 	c       *Connection
 	id      int
@@ -22,6 +22,9 @@ type wire struct {
 	address string
 	in      *smtp.ReplyReader
 	opened  time.Time
+
+	maxTransactions int // MAIL commands; 0: no limit
+	maxAge, maxIdle time.Duration
 
 	caps      smtp.Capabilities
 	hello     bool // EHLO was taken, not only HELO
@@ -53,6 +56,9 @@ type wire struct {
 	refused   int            // transactions without an accepted content
 	rcptMax   int            // learnt from 452 to RCPT; 0: nothing
 	domains   map[string]struct{}
+	ending    ending // why we end it
+	listening bool   // the reader runs
+	deaf      bool   // there is nothing more to read
 
 	progress chan struct{} // the reader has done something; capacity 1
 	ended    chan struct{} // the reader has stopped
@@ -68,25 +74,78 @@ func (w *wire) await(done func() bool) bool {
 	w.flush()
 	for {
 		w.c.mu.Lock()
-		ok, dead := done(), w.err != nil
+		ok, dead, listening := done(), w.err != nil, w.listening
 		w.c.mu.Unlock()
-		if ok || dead {
+		switch {
+		case ok || dead:
 			return ok && !dead
+		case listening:
+			<-w.progress
+		default:
+			w.takeOrStop()
 		}
-		<-w.progress
+	}
+}
+
+// takeOrStop reads on the writer's own goroutine.
+func (w *wire) takeOrStop() {
+	if !w.take() {
+		w.stopReading()
 	}
 }
 
 // nudge wakes the writer, if it waits.
 func (w *wire) nudge() { signal(w.progress) }
 
-// read is the reader: it takes replies until the wire ends. Replies that came
-// together are taken together, before the writer is woken.
+// listen sees to it that a reader runs. Where a server has PIPELINING it always
+// does. Where it has not, nothing can be written while a reply is owed: there the
+// writer reads for itself, and each reply wakes one goroutine less. It calls listen
+// before it does anything but wait for a reply.
+func (w *wire) listen() {
+	w.c.mu.Lock()
+	start := !w.listening && !w.deaf
+	w.listening = w.listening || start
+	w.c.mu.Unlock()
+	if start {
+		go w.read()
+	}
+}
+
+// hearing reports whether somebody else reads, or nobody needs to any more, and
+// whether the server owes a reply.
+func (w *wire) hearing() (listening, owed bool) {
+	w.c.mu.Lock()
+	defer w.c.mu.Unlock()
+	return w.listening || w.deaf, w.expected.len() > 0
+}
+
+// read is the reader: it takes replies until the wire ends, or until the writer
+// reads for itself. Whatever it has done, the writer is woken.
 func (w *wire) read() {
 	defer w.nudge()
-	defer close(w.ended)
-	defer w.raw.Close() // so that a writer whom nobody reads does not wait for its deadline
-	for goOn := true; goOn; {
+	for w.take() {
+		if w.givesWay() {
+			return
+		}
+	}
+	w.stopReading()
+}
+
+// givesWay reports that the reader leaves the reading to the writer, which waits
+// for a reply and can do nothing else meanwhile.
+func (w *wire) givesWay() bool {
+	w.c.mu.Lock()
+	defer w.c.mu.Unlock()
+	if !w.caps.Pipelining && w.err == nil && len(w.inFlight) > 0 && !w.inFlight[0].streaming {
+		w.listening = false
+	}
+	return !w.listening
+}
+
+// take reads the replies that came together, and wakes the writer when all are
+// entered. It reports whether reading makes sense any longer.
+func (w *wire) take() (goOn bool) {
+	for more := true; more; {
 		reply, err := w.in.Read()
 		if err == nil {
 			w.c.observeReply(w.id, reply)
@@ -97,16 +156,27 @@ func (w *wire) read() {
 		} else {
 			goOn = w.readFailedLocked(err)
 		}
-		more := goOn && w.in.Ready()
-		if !more {
+		if more = goOn && w.in.Ready(); !more {
 			w.heard = time.Now()
 			w.armLocked()
 		}
+		listening := w.listening
 		w.c.unlock()
-		if !more {
+		if !more && listening {
 			w.nudge()
 		}
 	}
+	return goOn
+}
+
+// stopReading marks the end of all replies, and closes the socket, so that a writer
+// whom nobody reads does not wait for its deadline.
+func (w *wire) stopReading() {
+	w.raw.Close()
+	w.c.mu.Lock()
+	w.listening, w.deaf = false, true
+	w.c.mu.Unlock()
+	close(w.ended)
 }
 
 // takeLocked matches a reply to the oldest unanswered command. It reports whether
@@ -118,6 +188,7 @@ func (w *wire) takeLocked(r smtp.Reply) bool {
 		e := w.failure("idle wire", nil)
 		e.Reply = replyFrom(r)
 		if endsWire(r) {
+			w.c.stats.TurnedAway++
 			w.poisonLocked(e)
 			return true
 		}
@@ -145,6 +216,7 @@ func (w *wire) takeLocked(r smtp.Reply) bool {
 	}
 	if e.endedBy(r) && w.farewell == nil {
 		w.c.learnCapLocked(w, e.verb)
+		w.c.stats.TurnedAway++
 		last := e // only this one is to live longer than the call
 		w.farewell = &last
 		if e.tx != nil && e.verb.stage() != StageContent {
@@ -232,6 +304,9 @@ func (w *wire) growLocked(tx *transaction) {
 	w.windowed = w.windowed || tx.behind
 	if w.drained++; w.drained >= w.window {
 		w.window, w.drained = min(2*w.window, w.c.window()), 0
+		if w.caps.Pipelining {
+			w.c.room.Store(int32(w.window))
+		}
 	}
 }
 
@@ -319,4 +394,38 @@ func (w *wire) failure(command string, err error) *Error {
 	}
 	e.Hint = hintFor(e, w)
 	return e
+}
+
+// ending is why a wire ends.
+type ending int
+
+const (
+	endAsked ending = iota // by Quit or Close, or a context
+	endCount
+	endAge
+	endIdle
+	endServer
+	endFault
+)
+
+// endingLocked is why a wire has ended, once it has.
+func (w *wire) endingLocked() ending {
+	switch {
+	case w.err == nil || w.quitting:
+		return w.ending
+	case w.c.closed || w.ours && w.err.Stage == StageLocal:
+		return endAsked
+	case w.hungUp || w.farewell != nil:
+		return endServer
+	}
+	return endFault
+}
+
+func (s *Stats) countEnding(e ending) {
+	counters := [...]*int64{
+		endCount: &s.EndedByCount, endAge: &s.EndedByAge, endIdle: &s.EndedByIdle, endServer: &s.EndedByServer, endFault: &s.EndedByFault,
+	}
+	if counters[e] != nil {
+		*counters[e]++
+	}
 }

@@ -21,12 +21,13 @@ type Certificate uint8
 // The kinds of certificates. All but UnknownCA and SelfSigned are issued by the
 // CA of [Server.CertPool].
 const (
-	Good       Certificate = iota // for localhost, 127.0.0.1, ::1 and example.com
-	Expired                       // the same, but in 1999
-	WrongHost                     // for wrong.example.net
-	UnknownCA                     // as Good, but by a CA that nobody trusts
-	SelfSigned                    // as Good, but its own issuer
-	NameOnly                      // localhost as Common Name, and no other name, as of old
+	Good           Certificate = iota // for localhost, 127.0.0.1, ::1 and example.com
+	Expired                           // the same, but in 1999
+	WrongHost                         // for wrong.example.net
+	UnknownCA                         // as Good, but by a CA that nobody trusts
+	SelfSigned                        // as Good, but its own issuer
+	NameOnly                          // localhost as Common Name, and no other name, as of old
+	NoIntermediate                    // as Good, but by an intermediate CA whose certificate is not sent
 )
 
 // Validity spans the fake time of a testing/synctest bubble, which starts in
@@ -72,6 +73,15 @@ func newAuthority(name string) *authority {
 	return &authority{cert: sign(template, template, key, key), key: key}
 }
 
+// intermediate makes a CA below this one.
+func (a *authority) intermediate(name string) *authority {
+	key := newKey()
+	template := newTemplate(name)
+	template.IsCA, template.BasicConstraintsValid = true, true
+	template.KeyUsage = x509.KeyUsageCertSign
+	return &authority{cert: sign(template, a.cert, key, a.key), key: key}
+}
+
 // make makes a certificate of this kind.
 func (k Certificate) make() tls.Certificate {
 	key := newKey()
@@ -94,6 +104,9 @@ func (k Certificate) make() tls.Certificate {
 		issuer, issuerKey = template, key
 	case NameOnly:
 		template.DNSNames, template.IPAddresses = nil, nil
+	case NoIntermediate:
+		between := ca.intermediate("smtptest intermediate CA")
+		issuer, issuerKey = between.cert, between.key
 	}
 	cert := sign(template, issuer, key, issuerKey)
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}

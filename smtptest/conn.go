@@ -22,6 +22,7 @@ import (
 type conn struct {
 	srv        *Server
 	number     int
+	surplus    bool // one more than MaxConnections
 	peer       net.Addr
 	transcript *transcript // nil with Discard
 
@@ -86,6 +87,9 @@ func (c *conn) serve() {
 
 // greet says the first words (RFC 5321 §3.1).
 func (c *conn) greet() bool {
+	if c.surplus {
+		return c.answer(pointGreeting, nil, "421 4.7.0 "+c.srv.Hostname+" too many connections")
+	}
 	return c.answer(pointGreeting, nil, "220 "+c.srv.Hostname+" ESMTP smtptest")
 }
 

@@ -25,6 +25,14 @@ func (s *Server) uncount(connections int) int {
 	return s.counted
 }
 
+// MostConnections is how many connections were open at the same time at the most,
+// without those that were turned away by MaxConnections.
+func (s *Server) MostConnections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.most
+}
+
 // Transactions is how many MAIL commands were accepted since the start.
 func (s *Server) Transactions() int { return int(s.taken.Load()) }
 

@@ -64,6 +64,10 @@ type Server struct {
 	// is answered with 421, and the connection closed. 0: no limit.
 	MaxTransactions int
 
+	// MaxConnections is how many connections may be open at a time: one more is
+	// greeted with 421 and closed. 0: no limit.
+	MaxConnections int
+
 	// MaxRecipients is how many recipients a transaction may have; those beyond
 	// get 452. Default 1000.
 	MaxRecipients int
@@ -109,6 +113,7 @@ type Server struct {
 	mu          sync.Mutex // guards what follows
 	open        map[*conn]bool
 	shut        bool
+	most        int // connections that were open at a time
 	accepted    int // connections in all
 	counted     int // connections since the last reset of the count
 	messages    []*Message
@@ -228,6 +233,9 @@ func (s *Server) admit(c *conn) bool {
 		return false
 	}
 	s.open[c] = true
+	if c.surplus = s.MaxConnections > 0 && len(s.open) > s.MaxConnections; !c.surplus {
+		s.most = max(s.most, len(s.open))
+	}
 	if !s.Discard {
 		c.transcript = &transcript{}
 		s.transcripts[c.number] = c.transcript

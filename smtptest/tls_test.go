@@ -66,6 +66,7 @@ func TestCertificates(t *testing.T) {
 		{smtptest.WrongHost, "wrong.example.net", good},
 		{smtptest.UnknownCA, "localhost", unknown},
 		{smtptest.SelfSigned, "localhost", unknown},
+		{smtptest.NoIntermediate, "localhost", unknown},
 		{smtptest.NameOnly, "localhost", func(err error) bool { return wrongName(err) && strings.Contains(err.Error(), "Common Name") }},
 	} {
 		if err := handshake(t, tc.kind, tc.host); !tc.want(err) {

@@ -33,7 +33,21 @@ func TestProgramIsDocumented(t *testing.T) {
 			}
 		}
 	}
-	statuses := regexp.MustCompile(`(?m)^ *([0-9]+)  [a-z]`).FindAllStringSubmatch(exitTable, -1)
+	hasStatuses(t, page, exitTable)
+}
+
+// docs/check.md has the exit statuses of check.
+func TestCheckIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/check.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hasStatuses(t, string(text), checkTable)
+}
+
+func hasStatuses(t *testing.T, page, table string) {
+	t.Helper()
+	statuses := regexp.MustCompile(`(?m)^ *([0-9]+)  [a-zA-Z]`).FindAllStringSubmatch(table, -1)
 	if len(statuses) < 10 {
 		t.Fatalf("only %d statuses in the help", len(statuses))
 	}

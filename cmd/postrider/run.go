@@ -38,9 +38,13 @@ func terminal(w any) bool {
 type cli struct {
 	Send  sendCmd  `cmd:"" help:"Hand a message to an MTA."`
 	Mail  mailCmd  `cmd:"" help:"Send a mailing: one message for many, so that it can be gone on with after a crash."`
+	Check checkCmd `cmd:"" help:"Examine the way to an MTA, and explain what is wrong with it."`
 	Sink  sinkCmd  `cmd:"" help:"Run a test MTA that takes every message."`
 	Demo  demoCmd  `cmd:"" help:"Send a mailing to a test MTA on this machine, and explain what happens."`
 	Bench benchCmd `cmd:"" help:"Measure how fast an MTA on this machine, or a built-in one, takes mail."`
+
+	Man        manCmd        `cmd:"" help:"Print a manual page."`
+	Completion completionCmd `cmd:"" help:"Print a script that completes commands and flags in a shell."`
 
 	Help    helpFlag    `short:"h" help:"Show this help; after a command, the help of that command."`
 	Version versionFlag `help:"Show the version."`

@@ -88,6 +88,9 @@ func replies() []row {
 
 		{Failure{Step: Greeting, Mode: "smtp", Port: "2465", Text: "\x15\x03\x01\x00\x02\x02F"}, "plain client on a TLS port", []string{"ImplicitTLS (smtp_secure_mode: smtps)"}},
 		{Failure{Step: Greeting, Mode: "starttls", Port: "25", Err: errors.New(`not an SMTP reply: "\x15\x03\x03\x00\x02"`)}, "plain client on a TLS port", nil},
+		{Failure{Step: Greeting, Mode: "starttls", Port: "2525", Err: wrapped(ErrTLSPort)}, "plain client on a TLS port", nil},
+		{Failure{Step: Greeting, Mode: "smtp", Port: "465", Err: wrapped(ErrNoGreeting)}, "late greeting", []string{"timeout_greeting"}},
+		{Failure{Step: Handshake, Mode: "smtps", Port: "25", Err: wrapped(ErrPlainPort)}, "TLS to a plain port", nil},
 		{Failure{Step: Greeting, Err: errors.New(`not an SMTP reply: "SSH-2.0"`)}, "", nil},
 		{Failure{}, "", nil},
 	}

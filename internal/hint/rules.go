@@ -75,7 +75,7 @@ var replyRules = []rule{
 			"([postrider] local_name) to the fully qualified name of this machine")},
 	{"too many connections", all(code(421, 450, 451, 452, 454, 550, 554), says(crowded...)),
 		always("the server limits the connections from this machine: open fewer at once, or raise its limit (Postfix: smtpd_client_connection_count_limit)")},
-	{"plain client on a TLS port", all(at(Greeting), tlsRecord),
+	{"plain client on a TLS port", all(at(Greeting), either(tlsRecord, cause(ErrTLSPort))),
 		always(implicitPort)},
 	{"greeting 421", all(at(Greeting), temporary),
 		always("the server takes no mail at the moment: its log tells why")},
@@ -123,7 +123,7 @@ var dialRules = []rule{
 
 // tlsRules are about the handshake; what is wrong with a certificate stands in certificate.go.
 var tlsRules = []rule{
-	{"TLS to a plain port", all(at(Handshake), mode("smtps"), causeAs[tls.RecordHeaderError]),
+	{"TLS to a plain port", all(at(Handshake), mode("smtps"), either(causeAs[tls.RecordHeaderError], cause(ErrPlainPort))),
 		always("the server does not speak TLS at once on this port: " +
 			useStartTLS + ", or use the port for TLS, 465")},
 	{"no TLS after STARTTLS", all(at(Handshake), causeAs[tls.RecordHeaderError]),
@@ -148,6 +148,9 @@ var tlsRules = []rule{
 
 // silenceRules are about a server that hangs up or says nothing, where nothing else told why.
 var silenceRules = []rule{
+	{"late greeting", all(at(Greeting), cause(ErrNoGreeting)),
+		always("the server greets late, or not at all, and TLS is not what it waits for: raise Config.Timeouts.Greeting " +
+			"([postrider] timeout_greeting); its log tells why it delays this machine")},
 	{"silence on port 465", all(at(Greeting), not(mode("smtps")), port("465"), either(hungUp, timedOut)),
 		always(implicitPort)},
 	{"hung up before the greeting", all(at(Greeting), hungUp),

@@ -1,0 +1,225 @@
+// Package doctor examines the way to an MTA step by step, as the library would go
+// it, and says of each step what it saw, what that means for mail, and what to set.
+//
+// It speaks SMTP itself, because it has to go on where the library stops, and to
+// look at what the library has no need to. What is wrong it explains by the same
+// table as the library's errors (package hint).
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/dial"
+	"github.com/postrider/postrider/internal/hint"
+)
+
+// Level is how bad a finding is.
+type Level string
+
+// The levels. Mail goes out in spite of warnings, and not in spite of a problem.
+const (
+	OK      Level = "ok"
+	Warning Level = "warning"
+	Problem Level = "problem"
+)
+
+// Stage is where in a wire's life something happens: "dial", "TLS handshake",
+// "greeting" … the words of the library's Error.Command.
+type Stage = hint.Step
+
+// Finding is the result of one check.
+type Finding struct {
+	Check   string // what was looked at: "resolve", "connect", "certificate" …
+	Stage   Stage  // to which that belongs
+	Level   Level
+	Saw     string        // what was seen, printable
+	Details []string      // more of it, a line each
+	Means   string        // what that means for mail; "" if it goes without saying
+	Set     string        // what to set or mend, in keys of mailman.cfg and flags of the program; "" if nothing
+	Took    time.Duration // how long the server took; 0 if it was not asked
+}
+
+// Exam says what to examine.
+type Exam struct {
+	// Config is what the library would be given.
+	Config postrider.Config
+
+	// AllPorts looks at 465, 587 and 25 too, for a server that was named without
+	// a port.
+	AllPorts bool
+
+	// From and To, if they are not nil, try an envelope as far as it is given:
+	// nothing is sent, unless Send is set and both are there. Then a test message
+	// is.
+	From, To *string
+	Send     bool
+
+	// Idle is how long to wait in the end for the server to hang up. 0: not at all.
+	Idle time.Duration
+
+	// Patience is the longest wait for each answer; a shorter one of
+	// Config.Timeouts wins. Default 30 s.
+	Patience time.Duration
+
+	// Hush is how long a server may say nothing before it is tried whether it
+	// waits for TLS. Default 2 s.
+	Hush time.Duration
+
+	// Lookup resolves a name. nil: the system's resolver, and none if Config.Dial
+	// is set.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+
+	// Tell gets each finding when it is made. nil: nobody.
+	Tell func(Finding)
+}
+
+// Report is all that was found.
+type Report struct {
+	Server   string // as configured
+	Mode     postrider.SecureMode
+	Findings []Finding
+	Advice   *Advice // nil if no way was found
+}
+
+// Worst gives the first of the worst findings; a Report is never empty.
+func (r *Report) Worst() Finding {
+	worst := r.Findings[0]
+	for _, f := range r.Findings {
+		if f.Level == Problem && worst.Level != Problem || f.Level == Warning && worst.Level == OK {
+			worst = f
+		}
+	}
+	return worst
+}
+
+// exam is an examination under way.
+type exam struct {
+	Exam
+	address  dial.Address
+	tls      *tls.Config // as the library would use it for TLS of any mode
+	server   string      // the first address that answered, as Dial takes it
+	local    bool        // it is on this machine
+	ownName  string      // what EHLO says, "" for the address
+	verifies bool        // the certificate is trusted, and for this name
+	report   *Report
+	ways     []way // those that were tried; the first is the configured one
+}
+
+// Run examines. It fails only for a Config that the library would not take.
+func (e Exam) Run(ctx context.Context) (*Report, error) {
+	x, err := e.prepare()
+	if err != nil {
+		return nil, err
+	}
+	if x.connect(ctx) {
+		x.converse(ctx)
+		x.protocols(ctx)
+	}
+	if ctx.Err() == nil {
+		x.explore(ctx)
+	}
+	x.advise()
+	return x.report, nil
+}
+
+// prepare lets the library judge the Config, and fills in the defaults.
+func (e Exam) prepare() (*exam, error) {
+	conn, err := postrider.NewConnection(e.Config)
+	if err != nil {
+		return nil, err
+	}
+	conn.Close()
+	if e.Patience <= 0 {
+		e.Patience = 30 * time.Second
+	}
+	if e.Hush <= 0 {
+		e.Hush = 2 * time.Second
+	}
+	x := &exam{Exam: e}
+	cfg := &x.Config
+	if x.address, err = dial.ParseAddress(cfg.Address, usualPort(cfg.Mode)); err != nil {
+		return nil, err
+	}
+	x.report = &Report{Server: x.address.String(), Mode: cfg.Mode}
+	host := x.address.Host
+	if x.address.Network == "unix" {
+		host = "localhost"
+	}
+	// Also without TLS configured: whether it would verify is worth knowing.
+	x.tls, err = dial.TLS{
+		Base: cfg.TLS, Host: host, ServerName: cfg.ServerName, CAFile: cfg.CAFile,
+		NoVerifyCert: cfg.NoVerifyCert, NoVerifyHostname: cfg.NoVerifyHostname,
+	}.Config()
+	if err != nil {
+		return nil, err
+	}
+	// Resumption would hide from the second handshake what the first one showed.
+	x.tls.ClientSessionCache = nil
+	return x, nil
+}
+
+// usualPort is the mode's own; 25 also for STARTTLS, as the library has it.
+func usualPort(mode postrider.SecureMode) string {
+	if mode == postrider.ImplicitTLS {
+		return "465" // RFC 8314 §3.3
+	}
+	return "25"
+}
+
+func (e *exam) found(f Finding) {
+	f.Saw = e.hide(f.Saw)
+	e.report.Findings = append(e.report.Findings, f)
+	if e.Tell != nil {
+		e.Tell(f)
+	}
+}
+
+// hide takes the password out of what a server says: some repeat what they were
+// told. One that is shorter than a word would be hidden in every word.
+func (e *exam) hide(text string) string {
+	const word = 4
+	password := e.Config.Password.Reveal()
+	if len(password) < word {
+		return text
+	}
+	secrets := []string{password, "\x00" + e.Config.User + "\x00" + password}
+	for _, s := range secrets {
+		text = strings.ReplaceAll(text, base64.StdEncoding.EncodeToString([]byte(s)), "********")
+	}
+	return strings.ReplaceAll(text, password, "********")
+}
+
+// dial opens a connection to one address.
+func (e *exam) dial(ctx context.Context, target string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, e.limit(hint.Dial), errNoAnswer)
+	defer cancel()
+	open := e.Config.Dial
+	if open == nil {
+		open = (&net.Dialer{}).DialContext
+	}
+	conn, err := open(ctx, e.address.Network, target)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return conn, err
+}
+
+// limit is how long to wait for an answer at a step.
+func (e *exam) limit(step hint.Step) time.Duration {
+	t := &e.Config.Timeouts
+	own := map[hint.Step]time.Duration{
+		hint.Dial: t.Connect, hint.Greeting: t.Greeting, hint.Hello: t.Hello, hint.StartTLS: t.TLS, hint.Handshake: t.TLS,
+		hint.Auth: t.Auth, hint.Mail: t.Mail, hint.Rcpt: t.Rcpt, hint.Data: t.Data, hint.Content: t.Final,
+	}[step]
+	if own > 0 {
+		return min(own, e.Patience)
+	}
+	return e.Patience
+}

@@ -1,0 +1,461 @@
+package doctor_test
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/doctor"
+	"github.com/postrider/postrider/smtptest"
+)
+
+// examine starts a server in memory and examines it.
+func examine(t *testing.T, server func(*smtptest.Server), change func(*doctor.Exam)) (*smtptest.Server, *doctor.Report) {
+	t.Helper()
+	s := smtptest.NewUnstartedServer()
+	s.Listener = smtptest.InMemory("localhost:25")
+	if server != nil {
+		server(s)
+	}
+	s.Start()
+	defer s.Close()
+	e := doctor.Exam{Config: s.Config()}
+	if change != nil {
+		change(&e)
+	}
+	r, err := e.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, r
+}
+
+func bubble(t *testing.T, test func(*testing.T)) { t.Helper(); synctest.Test(t, test) }
+
+// find gives the findings of a check.
+func find(r *doctor.Report, check string) (found []doctor.Finding) {
+	for _, f := range r.Findings {
+		if f.Check == check {
+			found = append(found, f)
+		}
+	}
+	return found
+}
+
+// one is the only finding of a check.
+func one(t *testing.T, r *doctor.Report, check string) doctor.Finding {
+	t.Helper()
+	found := find(r, check)
+	if len(found) != 1 {
+		t.Fatalf("%d findings of %s: %+v", len(found), check, r.Findings)
+	}
+	return found[0]
+}
+
+func secured(s *smtptest.Server) {
+	s.Mode, s.Users = postrider.ImplicitTLS, map[string]string{"anne": "hunter2"}
+}
+
+// A server that is well: every check says so, in the order of a wire's life, and
+// what works is what is recommended. It gets one login and no mail.
+func TestASoundServer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		to := "bart@example.org"
+		var told []string
+		s, r := examine(t, secured, func(e *doctor.Exam) {
+			e.Config.Address, e.To, e.Idle = "localhost:465", &to, time.Minute
+			e.Tell = func(f doctor.Finding) { told = append(told, f.Check) }
+		})
+		want := []string{"connect", "TLS", "greeting", "EHLO after TLS", "extensions", "size", "logins offered", "login",
+			"sender", "recipient", "pipelining", "idle", "TLS versions", "certificate", "verification"}
+		if !slices.Equal(told, want) {
+			t.Errorf("checks %q", told)
+		}
+		for _, f := range r.Findings {
+			if f.Level != doctor.OK || f.Saw == "" {
+				t.Errorf("%+v", f)
+			}
+		}
+		if w := r.Worst(); w.Level != doctor.OK {
+			t.Errorf("worst: %+v", w)
+		}
+		if s.Commands("AUTH") != 1 || len(s.Messages()) != 0 || s.Commands("DATA") != 0 {
+			t.Errorf("%d logins, %d messages", s.Commands("AUTH"), len(s.Messages()))
+		}
+		for check, words := range map[string]string{
+			"TLS": "TLS 1.3, TLS_", "size": "67108864 octets", "login": `"anne" is let in by PLAIN`, "logins offered": "under TLS: PLAIN LOGIN CRAM-MD5",
+			"TLS versions": "TLS 1.3, TLS 1.2; not TLS 1.1, TLS 1.0", "certificate": "for localhost, example.com, 127.0.0.1, ::1",
+			"verification": "the chain is trusted, and the name is localhost",
+		} {
+			if f := one(t, r, check); !strings.Contains(f.Saw, words) {
+				t.Errorf("%s: %s", check, f.Saw)
+			}
+		}
+		const cfg = "[mta]\nsmtp_host: localhost\nsmtp_port: 465\nsmtp_secure_mode: smtps\nsmtp_user: anne\n" +
+			"# smtp_pass: as it is, or smtp_pass_file in [postrider]\n[postrider]\nlocal_name: localhost\n"
+		if got := r.Advice.MailmanCfg(); got != cfg {
+			t.Errorf("recommended:\n%s", got)
+		}
+		if got := r.Advice.Flags(); got != "--server localhost:465 --mode smtps --user anne --password-file FILE --local-name localhost" {
+			t.Errorf("recommended: %s", got)
+		}
+	})
+}
+
+// A test message arrives once, when it is asked for.
+func TestATestMessage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		from, to := "anne@example.com", "bart@example.org"
+		s, r := examine(t, nil, func(e *doctor.Exam) { e.From, e.To, e.Send = &from, &to, true })
+		m := s.Messages()
+		if len(m) != 1 || m[0].From != from || !slices.Equal(m[0].To, []string{to}) || r.Worst().Level == doctor.Problem {
+			t.Errorf("%d messages, %+v", len(m), r.Findings)
+		}
+	})
+}
+
+// far lets a server in memory look as if it were elsewhere.
+type far struct{ net.Conn }
+
+func (far) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 25} }
+
+func faraway(c *postrider.Config) {
+	open := c.Dial
+	c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := open(ctx, network, address)
+		return far{conn}, err
+	}
+}
+
+// The password is tried at most once, and is not shown in the clear, nor to a
+// server that cannot prove who it is.
+func TestThePasswordStaysHome(t *testing.T) {
+	users := map[string]string{"anne": "hunter2"}
+	for name, tt := range map[string]struct {
+		server   func(*smtptest.Server)
+		client   func(*postrider.Config)
+		attempts int
+		level    doctor.Level
+	}{
+		"in the clear":          {func(s *smtptest.Server) { s.Users = users }, faraway, 0, doctor.Problem},
+		"in the clear, allowed": {func(s *smtptest.Server) { s.Users = users }, func(c *postrider.Config) { faraway(c); c.AllowPlaintextAuth = true }, 1, doctor.OK},
+		"unverified":            {func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.SelfSigned }, nil, 0, doctor.Warning},
+		"repeated by the server": {func(s *smtptest.Server) {
+			secured(s)
+			s.Faults = []smtptest.Fault{{Command: "AUTH", Reply: "535 not hunter2, nor AGFubmUAaHVudGVyMg=="}}
+		}, nil, 1, doctor.Problem},
+		"refused": {secured, func(c *postrider.Config) { c.Password = postrider.NewSecret("hunter3") }, 1, doctor.Problem},
+		"other ways are there": {func(s *smtptest.Server) { s.Mode, s.Users, s.Mechanisms = postrider.StartTLS, users, []string{"LOGIN"} },
+			func(c *postrider.Config) { c.Address = "localhost:587" }, 1, doctor.OK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s, r := examine(t, tt.server, func(e *doctor.Exam) {
+					e.AllPorts = true
+					if tt.client != nil {
+						tt.client(&e.Config)
+					}
+				})
+				if f := one(t, r, "login"); s.Commands("AUTH") != tt.attempts || f.Level != tt.level {
+					t.Errorf("%d attempts, %+v", s.Commands("AUTH"), f)
+				}
+				shown := fmt.Sprintf("%+v %+v", r, r.Advice)
+				for _, secret := range []string{"hunter", base64.StdEncoding.EncodeToString([]byte("\x00anne\x00hunter2"))} {
+					if strings.Contains(shown, secret) {
+						t.Errorf("the password is shown: %s", shown)
+					}
+				}
+			})
+		})
+	}
+}
+
+// What is no problem for mail, and should be looked at all the same.
+func TestWarnings(t *testing.T) {
+	for name, tt := range map[string]struct {
+		server     func(*smtptest.Server)
+		exam       func(*doctor.Exam)
+		check, saw string
+		set        string
+	}{
+		"the second of two commands at once is lost": {
+			func(s *smtptest.Server) {
+				s.Faults = []smtptest.Fault{{Command: "RSET", Nth: 2, Answer: smtptest.None}}
+			},
+			nil, "pipelining", "250, then", "PIPELINING"},
+		"the server hangs up before the library does": {
+			func(s *smtptest.Server) { s.IdleTimeout = time.Minute },
+			func(e *doctor.Exam) { e.Idle = 10 * time.Minute }, "idle", "after 1m0s the server hung up, with 421",
+			"set [postrider] idle_timeout: 45s (--set postrider.idle_timeout=45s)"},
+		"a tarpit": {
+			func(s *smtptest.Server) {
+				s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Delay: 10 * time.Second, Connection: 2}}
+			},
+			nil, "greeting", "220", "--set postrider.timeout_greeting=TIME"},
+		"HELO only": {
+			func(s *smtptest.Server) {
+				s.Faults = []smtptest.Fault{{Command: "EHLO", Reply: "500 What?"}}
+			}, nil, "EHLO", "HELO only", "firewall"},
+		"small messages only": {
+			func(s *smtptest.Server) { s.Extensions.Size = 1000 }, nil, "size", "1000 octets", "message_size_limit"},
+		"not verified, needlessly": {
+			secured, func(e *doctor.Exam) { e.Config.NoVerifyCert = true }, "verification", "not checked",
+			"set smtp_verify_cert: yes (--verify-cert): it would verify"},
+		"not verified, for a reason": {
+			func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.SelfSigned },
+			func(e *doctor.Exam) { e.Config.NoVerifyCert = true }, "verification", "not checked", "[postrider] ca_file (--ca-file)"},
+		"any name, needlessly": {
+			secured, func(e *doctor.Exam) { e.Config.NoVerifyHostname = true }, "verification", "name", "set smtp_verify_hostname: yes (--verify-hostname)"},
+		"any name, for a reason": {
+			func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.WrongHost },
+			func(e *doctor.Exam) { e.Config.NoVerifyHostname = true }, "verification", "name", "[postrider] server_name (--server-name)"},
+		"an expired certificate that is not looked at": {
+			func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.Expired },
+			func(e *doctor.Exam) { e.Config.NoVerifyCert = true }, "certificate", "ended on 1999-01-01", "renew it"},
+		"in the clear, where STARTTLS is": {
+			func(s *smtptest.Server) { s.Mode = postrider.StartTLS },
+			func(e *doctor.Exam) { e.Config.Mode = postrider.Insecure; faraway(&e.Config) }, "another way", "yes: port 25 with starttls", "recommendation"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				_, r := examine(t, tt.server, tt.exam)
+				f := one(t, r, tt.check)
+				if f.Level != doctor.Warning || !strings.Contains(f.Saw, tt.saw) || !strings.Contains(f.Set, tt.set) || f.Means == "" {
+					t.Errorf("%+v", f)
+				}
+				if w := r.Worst(); w.Level != doctor.Warning {
+					t.Errorf("worst: %+v", w)
+				}
+				if r.Advice == nil {
+					t.Error("mail goes out, and nothing is recommended")
+				}
+			})
+		})
+	}
+}
+
+// Postfix refuses even RSET before STARTTLS, if it wants that; two refusals are
+// two replies.
+func TestRefusedCommandsArePipelinedToo(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, r := examine(t, func(s *smtptest.Server) { s.Faults = []smtptest.Fault{{Command: "RSET", Reply: "530 5.7.0 No"}} }, nil)
+		if f := one(t, r, "pipelining"); f.Level != doctor.OK {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+// What is switched off without need is not recommended; what is needed is.
+func TestNoLessVerificationThanWorks(t *testing.T) {
+	for kind, flag := range map[smtptest.Certificate]bool{smtptest.Good: false, smtptest.SelfSigned: true} {
+		bubble(t, func(t *testing.T) {
+			_, r := examine(t, func(s *smtptest.Server) { secured(s); s.Certificate = kind }, func(e *doctor.Exam) { e.Config.NoVerifyCert = true })
+			if r.Advice == nil || strings.Contains(r.Advice.Flags(), "--no-verify-cert") != flag || strings.Contains(r.Advice.MailmanCfg(), "smtp_verify_cert: no") != flag {
+				t.Errorf("%d: %+v", kind, r.Advice)
+			}
+		})
+	}
+}
+
+// A unix socket has no name, no port and no other ways.
+func TestAUnixSocket(t *testing.T) {
+	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "mta"))
+	if err != nil {
+		t.Skip(err)
+	}
+	s := smtptest.NewUnstartedServer()
+	s.Listener = listener
+	s.Start()
+	defer s.Close()
+	r, err := doctor.Exam{Config: s.Config(), AllPorts: true}.Run(t.Context())
+	if err != nil || r.Worst().Level != doctor.OK || len(find(r, "another way")) > 0 || r.Advice == nil || r.Advice.Flags() != "--server "+s.Addr+" --mode smtp" {
+		t.Errorf("%v, %+v", err, r)
+	}
+}
+
+// localhost is two addresses, and the MTA listens on the second: mail goes out,
+// and every connection loses time.
+func TestOneOfTwoAddressesIsDead(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, r := examine(t, nil, func(e *doctor.Exam) {
+			e.Lookup = func(context.Context, string) ([]netip.Addr, error) {
+				return []netip.Addr{netip.IPv6Loopback(), netip.MustParseAddr("127.0.0.1")}, nil
+			}
+			open := e.Config.Dial
+			e.Config.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				if strings.HasPrefix(address, "[::1]") {
+					return nil, errRefused
+				}
+				return open(ctx, network, address)
+			}
+		})
+		found := find(r, "connect")
+		if len(found) != 2 || found[0].Level != doctor.Warning || found[1].Level != doctor.OK {
+			t.Fatalf("%+v", found)
+		}
+		const want = "nothing listens on port 25 of ::1: the MTA may listen on 127.0.0.1 alone, so write that in smtp_host (--server)"
+		if !strings.HasPrefix(found[0].Set, want) {
+			t.Errorf("%s", found[0].Set)
+		}
+		if f := one(t, r, "resolve"); f.Saw != "localhost is ::1, 127.0.0.1" {
+			t.Errorf("%s", f.Saw)
+		}
+	})
+}
+
+// A plain port that greets late says nothing into the handshake; it is known by
+// its greeting on another connection.
+func TestTLSToAPlainPortThatGreetsLate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, r := examine(t, func(s *smtptest.Server) {
+			s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Delay: 5 * time.Second}}
+		}, func(e *doctor.Exam) { e.Config.Mode, e.Config.Timeouts.TLS = postrider.ImplicitTLS, 3*time.Second })
+		f := r.Worst()
+		if f.Check != "TLS" || !strings.Contains(f.Saw, "greets a client in the clear") || !strings.Contains(f.Set, "--mode starttls") {
+			t.Errorf("%+v", f)
+		}
+		if r.Advice == nil || !strings.HasPrefix(r.Advice.Flags(), "--server localhost:25 --mode smtp") {
+			t.Errorf("%+v", r.Findings)
+		}
+	})
+}
+
+// A name that is none: there is nothing more to look at.
+func TestNoSuchName(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, r := examine(t, nil, func(e *doctor.Exam) {
+			e.Config.Address = "mx.invalid"
+			e.Lookup = func(_ context.Context, host string) ([]netip.Addr, error) {
+				return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+			}
+		})
+		f := r.Worst()
+		if len(r.Findings) != 1 || f.Check != "resolve" || f.Set != `the name "mx.invalid" does not resolve on this machine: check smtp_host, smtp_port (--server)` || r.Advice != nil {
+			t.Errorf("%+v", r.Findings)
+		}
+	})
+}
+
+// The versions of an old server, and of one that is ahead.
+func TestTLSVersions(t *testing.T) {
+	for want, cfg := range map[string]*tls.Config{
+		"TLS 1.2, TLS 1.1, TLS 1.0; not TLS 1.3": {MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS12},
+		"TLS 1.3; not TLS 1.2, TLS 1.1, TLS 1.0": {MinVersion: tls.VersionTLS13},
+	} {
+		bubble(t, func(t *testing.T) {
+			_, r := examine(t, func(s *smtptest.Server) { s.Mode, s.TLS = postrider.StartTLS, cfg }, nil)
+			if f := one(t, r, "TLS versions"); f.Saw != want {
+				t.Errorf("%s, want %s", f.Saw, want)
+			}
+		})
+	}
+}
+
+// Of a server that was named without a port, the best of the usual ones is
+// recommended (RFC 8314 §3), whichever was configured.
+func TestTheBestPort(t *testing.T) {
+	for want, open := range map[string][]string{
+		"--server mail.example.com:465 --mode smtps":    {"25", "465", "587"},
+		"--server mail.example.com:587 --mode starttls": {"25", "587"},
+		"--server mail.example.com:25 --mode starttls":  {"25"},
+	} {
+		bubble(t, func(t *testing.T) {
+			r := severalPorts(t, open)
+			if r.Advice == nil || !strings.HasPrefix(r.Advice.Flags(), want) {
+				t.Errorf("%v: %+v", open, r.Findings)
+			}
+		})
+	}
+}
+
+func severalPorts(t *testing.T, open []string) *doctor.Report {
+	t.Helper()
+	listeners := map[string]func(context.Context, string, string) (net.Conn, error){}
+	var cfg postrider.Config
+	for _, port := range open {
+		s := smtptest.NewUnstartedServer()
+		s.Listener, s.Mode = smtptest.InMemory("mail.example.com:"+port), postrider.StartTLS
+		if port == "465" {
+			s.Mode = postrider.ImplicitTLS
+		}
+		s.Start()
+		defer s.Close()
+		cfg = s.Config()
+		listeners[port] = cfg.Dial
+	}
+	cfg.Mode, cfg.Address, cfg.ServerName = postrider.Insecure, "mail.example.com", "example.com"
+	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		_, port, _ := net.SplitHostPort(address)
+		if dial := listeners[port]; dial != nil {
+			conn, err := dial(ctx, network, address)
+			return far{conn}, err
+		}
+		return nil, errRefused
+	}
+	r, err := doctor.Exam{Config: cfg, AllPorts: true}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// The context ends an examination at once, wherever it is, and nothing is left
+// behind: the bubble would tell.
+func TestTheContextEndsIt(t *testing.T) {
+	for _, at := range []string{smtptest.Greeting, "EHLO", smtptest.Handshake, "AUTH", "RSET"} {
+		bubble(t, func(t *testing.T) {
+			s := smtptest.NewUnstartedServer()
+			s.Listener = smtptest.InMemory("localhost:25")
+			secured(s)
+			s.Faults = []smtptest.Fault{{Command: at, Answer: smtptest.None, Then: smtptest.Hang}}
+			s.Start()
+			defer s.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			start := time.Now()
+			r, err := doctor.Exam{Config: s.Config()}.Run(ctx)
+			if err != nil || time.Since(start) != time.Second || len(r.Findings) == 0 {
+				t.Errorf("%s: after %v: %v, %+v", at, time.Since(start), err, r)
+			}
+		})
+	}
+}
+
+// What a programmer reads as a field, an operator reads as a key and a flag.
+func TestHintsForOperators(t *testing.T) {
+	for hint, want := range map[string]string{
+		"set Config.Mode to StartTLS (smtp_secure_mode: starttls), or":              "set smtp_secure_mode: starttls (--mode starttls), or",
+		"check Config.Address (smtp_host, smtp_port)":                               "check smtp_host, smtp_port (--server)",
+		"leave Config.User and Config.Password empty (smtp_user, smtp_pass)":        "leave smtp_user, smtp_pass (--user, --password-file) empty",
+		"set Config.AllowPlaintextAuth ([postrider] allow_plaintext_auth: yes)":     "set [postrider] allow_plaintext_auth: yes (--allow-plaintext-auth)",
+		"the last resort is Config.NoVerifyCert (smtp_verify_cert: no)":             "the last resort is smtp_verify_cert: no (--no-verify-cert)",
+		"later than Config.Timeouts.Greeting allows ([postrider] timeout_greeting)": "later than [postrider] timeout_greeting (--set postrider.timeout_greeting=TIME) allows",
+		"it speaks TLS at once on this port (smtp_secure_mode: smtps)":              "it speaks TLS at once on this port (smtp_secure_mode: smtps, --mode smtps)",
+		"set Config.LocalName ([postrider] local_name) to the fully qualified name": "set [postrider] local_name (--local-name) to the fully qualified name",
+		"(Postfix: smtpd_client_connection_count_limit)":                            "(Postfix: smtpd_client_connection_count_limit)",
+		"set Certificates in Config.TLS":                                            "set Certificates in Config.TLS",
+	} {
+		if got := doctor.InSettings(hint); got != want {
+			t.Errorf("%s", got)
+		}
+	}
+}
+
+// A Config that the library would not take is an error, and nothing is dialled.
+func TestAWrongConfigIsAnError(t *testing.T) {
+	for _, cfg := range []postrider.Config{{Mode: 7}, {Address: "smtp://x"}, {CAFile: "/nowhere.pem"}} {
+		if r, err := (doctor.Exam{Config: cfg}).Run(t.Context()); err == nil {
+			t.Errorf("%+v", r)
+		}
+	}
+}

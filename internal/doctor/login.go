@@ -1,0 +1,120 @@
+package doctor
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/internal/hint"
+	"github.com/postrider/postrider/internal/sasl"
+	"github.com/postrider/postrider/internal/wire"
+)
+
+// login says what logins the server offers, and tries the credentials: once in an
+// examination, because servers lock accounts, and by one mechanism.
+func (t *talk) login() *trouble {
+	t.found(Finding{Check: "logins offered", Stage: hint.Auth, Level: OK, Saw: t.offered()})
+	cfg := &t.e.Config
+	switch {
+	case cfg.User == "" || cfg.Password.IsZero():
+		t.found(Finding{Check: "login", Stage: hint.Auth, Level: OK, Saw: "no user and password are set, so none were tried"})
+		return nil
+	case t.lenient:
+		t.found(Finding{Check: "login", Stage: hint.Auth, Level: Warning, Saw: "not tried",
+			Means: "a password is not shown to a server that cannot prove who it is", Set: "see to TLS first"})
+		return nil
+	}
+	start := time.Now()
+	mechanism, r, err := t.authenticate()
+	if err != nil || r.Code != 235 && r.Code != 503 { // 503: authenticated already
+		bad := t.trouble(hint.Auth, r, err, start)
+		t.blame(bad)
+		return bad
+	}
+	t.found(Finding{Check: "login", Stage: hint.Auth, Level: OK, Took: time.Since(start),
+		Saw: fmt.Sprintf("%q is let in by %s", cfg.User, mechanism)})
+	return nil
+}
+
+// offered says where which mechanisms are offered.
+func (t *talk) offered() string {
+	list := func(mechanisms []string) string {
+		if len(mechanisms) == 0 {
+			return "none"
+		}
+		return wire.Printable(strings.Join(mechanisms, " "))
+	}
+	switch {
+	case !t.encrypted:
+		return "in the clear: " + list(t.caps.Auth)
+	case t.before.StartTLS:
+		return "under TLS: " + list(t.caps.Auth) + "; before STARTTLS: " + list(t.before.Auth)
+	}
+	return "under TLS: " + list(t.caps.Auth)
+}
+
+// authenticate chooses as the library does, and is as careful with the password.
+func (t *talk) authenticate() (mechanism string, r wire.Reply, err error) {
+	cfg := &t.e.Config
+	preferred := cfg.AuthMechanisms
+	if len(preferred) == 0 {
+		preferred = sasl.Default(t.encrypted)
+	}
+	mechanism, known := sasl.Choose(t.caps.Auth, preferred)
+	switch {
+	case len(t.caps.Auth) == 0:
+		return "", r, hint.ErrNoAuth
+	case !known:
+		return "", r, fmt.Errorf("%w: it offers %s", hint.ErrNoMechanism, strings.Join(t.caps.Auth, " "))
+	case !t.encrypted && !t.e.local && !cfg.AllowPlaintextAuth:
+		return "", r, hint.ErrPlaintextAuth
+	}
+	x, err := sasl.New(mechanism, sasl.Credentials{User: cfg.User, Password: cfg.Password.Reveal()})
+	if err != nil {
+		return mechanism, r, err
+	}
+	r, err = t.exchange(mechanism, x)
+	return mechanism, r, err
+}
+
+// exchange is the dialogue of RFC 4954 §4. A server that asks on and on is cut off.
+func (t *talk) exchange(mechanism string, x sasl.Exchange) (wire.Reply, error) {
+	initial, has, err := x.Start()
+	if err != nil {
+		return wire.Reply{}, err
+	}
+	line := "AUTH " + mechanism
+	switch {
+	case has && len(initial) == 0:
+		line += " =" // there is one, and it is empty
+	case has:
+		line += " " + base64.StdEncoding.EncodeToString(initial)
+	}
+	for range 6 {
+		r, bad := t.ask(hint.Auth, line)
+		if bad != nil {
+			return wire.Reply{}, bad.err
+		}
+		if r.Code != 334 {
+			return r, nil
+		}
+		challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(r.Text))
+		if err != nil {
+			return t.cancel(r, errors.New("the server's challenge is not base64"))
+		}
+		response, err := x.Next(challenge)
+		if err != nil {
+			return t.cancel(r, err)
+		}
+		line = base64.StdEncoding.EncodeToString(response)
+	}
+	return t.cancel(wire.Reply{}, errors.New("the server asks for more and more"))
+}
+
+// cancel takes back what was begun (RFC 4954 §4).
+func (t *talk) cancel(r wire.Reply, err error) (wire.Reply, error) {
+	_, _ = t.ask(hint.Auth, "*")
+	return r, err
+}

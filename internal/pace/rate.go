@@ -1,0 +1,145 @@
+package pace
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Rate lets so many events happen a second: as many as are allowed, and fewer for a while after the MTA asked for it.
+// It is safe for any number of goroutines, and serves them in the order of their calls.
+type Rate struct {
+	allowed rate.Limit // rate.Inf: no limit of our own
+	slow    atomic.Bool
+
+	limiter *rate.Limiter
+
+	mu      sync.Mutex
+	current rate.Limit // in force; allowed, when it is not slow
+	peak    rate.Limit // what the MTA took when it was slowed last
+	changed time.Time
+	meter   meter
+}
+
+const (
+	slowest = rate.Limit(0.1) // a second: one in ten seconds
+	quiet   = time.Second     // without a throttle reply before it goes faster
+	deaf    = quiet / 4       // after a throttle reply: the next ones are of the same time
+	faster  = 1.25            // up to nearly what the MTA has taken before
+	gently  = 1.03            // beyond that
+)
+
+// NewRate allows so many events a second, and burst of them at once. 0 a second is no limit; the burst is 1 at the least.
+func NewRate(perSecond float64, burst int) *Rate {
+	allowed := rate.Limit(perSecond)
+	if perSecond <= 0 {
+		allowed = rate.Inf
+	}
+	return &Rate{allowed: allowed, current: allowed, limiter: rate.NewLimiter(allowed, max(1, burst))}
+}
+
+// Wait waits until n events may happen, or until ctx is done; n may be more than the burst.
+func (r *Rate) Wait(ctx context.Context, n int) error {
+	if r.slow.Load() {
+		r.recover()
+	}
+	if r.allowed == rate.Inf && !r.slow.Load() {
+		return nil
+	}
+	for burst := r.limiter.Burst(); n > 0; n -= burst {
+		if err := r.limiter.WaitN(ctx, min(n, burst)); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return err // the deadline comes before the turn would
+		}
+	}
+	return nil
+}
+
+// Passed tells that the MTA took n.
+func (r *Rate) Passed(n int) {
+	r.mu.Lock()
+	r.meter.add(time.Now(), n)
+	r.mu.Unlock()
+}
+
+// Slow goes a little slower than what the MTA has taken of late: it asks for that. Many replies that come together are
+// heard once.
+func (r *Rate) Slow() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if r.slow.Load() && now.Sub(r.changed) < deaf {
+		return
+	}
+	passed := r.meter.perSecond(now)
+	if r.current == rate.Inf {
+		r.current = max(passed, 1) // what is too much, as far as we know
+	}
+	r.peak = max(passed, slowest)
+	// The measure is of a second or two, in which few may have passed by chance.
+	r.current, r.changed = max(slowest, 0.7*r.current, 0.9*min(r.current, passed)), now
+	r.limiter.SetLimitAt(now, r.current)
+	r.slow.Store(true)
+}
+
+// Current is how many events a second are let through now; 0 is without a limit.
+func (r *Rate) Current() float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.current == rate.Inf {
+		return 0
+	}
+	return float64(r.current)
+}
+
+// recover goes faster again, a step for each quiet second, and gives up holding back when what was measured before is
+// left behind.
+func (r *Rate) recover() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	for r.slow.Load() && now.Sub(r.changed) >= quiet {
+		if r.current*faster < 0.9*r.peak {
+			r.current *= faster
+		} else {
+			r.current *= gently
+		}
+		r.changed = r.changed.Add(quiet)
+		if r.current >= r.allowed || r.allowed == rate.Inf && r.current >= 2*r.peak {
+			r.slow.Store(false)
+			r.current = r.allowed
+		}
+	}
+	r.limiter.SetLimitAt(now, r.current)
+}
+
+// meter measures a rate over the last second or two.
+type meter struct {
+	since       time.Time // when this second began
+	this, last  int
+	lastElapsed time.Duration
+}
+
+func (m *meter) add(now time.Time, n int) {
+	if m.since.IsZero() {
+		m.since = now
+	}
+	if elapsed := now.Sub(m.since); elapsed >= time.Second {
+		m.last, m.lastElapsed = m.this, min(elapsed, 2*time.Second)
+		m.this, m.since = 0, now
+	}
+	m.this += n
+}
+
+func (m *meter) perSecond(now time.Time) rate.Limit {
+	elapsed := now.Sub(m.since) + m.lastElapsed
+	if elapsed > 10*time.Second {
+		return 0
+	}
+	return rate.Limit(float64(m.this+m.last) / max(elapsed.Seconds(), 0.1))
+}

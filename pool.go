@@ -1,0 +1,329 @@
+package postrider
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/postrider/postrider/internal/pace"
+)
+
+// PoolConfig says how a [Pool] presses its servers. The zero value is four
+// connections, changed every five minutes, without a limit on the rate.
+type PoolConfig struct {
+	// MaxConnections is how many connections may be open or being opened at a time,
+	// to all servers together. Default 4, which is much: where a server offers
+	// PIPELINING or CHUNKING one connection carries up to [Config.Window] messages
+	// at a time. The pool uses fewer while a server says that it has enough.
+	MaxConnections int
+
+	// Weights spread the mail: Weights[i] is the share of the i-th server. Servers
+	// with 0, and those for which there is no weight, are used in their order when
+	// all that have one are down. nil: the first server that is up gets everything.
+	Weights []int
+
+	// MessageRate and RecipientRate are how many messages and recipients a second
+	// the pool hands over at the most, and MessageBurst and RecipientBurst how many
+	// at once after a pause (at least 1). 0: no limit. A Send waits for its turn
+	// before its MAIL, under its context.
+	MessageRate, RecipientRate   float64
+	MessageBurst, RecipientBurst int
+
+	// LookupHost and LookupSRV look up names. Default: net.DefaultResolver. A
+	// server's [Config.Dial] is given names, unless LookupHost is set.
+	LookupHost func(ctx context.Context, host string) ([]string, error)
+	LookupSRV  func(ctx context.Context, service, proto, name string) (cname string, records []*net.SRV, err error)
+}
+
+// Pool is a [Sender] over several connections to one MTA or to several that do the
+// same work. It is safe for any number of goroutines, and what most programs hold.
+//
+// A message goes to the first connection that has room in its window; the next one
+// is dialled when those that are open are half full, so that the last ones go idle
+// and close. When there is no room, Sends wait, first come first served.
+//
+// A server that cannot be reached, or refuses the credentials, is left alone for a
+// while, longer each time, and the others take its mail; a message that it has
+// certainly not taken goes to another one. Refused messages and recipients say
+// nothing about a server. When no server is left, Send says why each was not used.
+type Pool struct {
+	cfg        PoolConfig
+	max        int
+	redirect   func() (string, bool)
+	sources    []*source
+	ids        atomic.Int64 // wires are numbered through
+	messages   *pace.Rate
+	recipients *pace.Rate
+	lookup     chan struct{} // held by who looks up SRV records; capacity 1
+	work       sync.WaitGroup
+
+	telling sync.Mutex // held while hooks are called
+
+	mu        sync.Mutex
+	endpoints []*endpoint // by priority
+	members   []*member
+	waiters   queue[*waiter]
+	sends     int // underway
+	closing   bool
+	drained   chan struct{} // closed when closing and the last Send has returned
+	told      []func()      // for unlock
+	past      Stats         // of connections that were given up
+	stats     PoolStats     // what is counted here
+}
+
+// NewPool checks the configuration of a pool and of its servers, and opens nothing.
+// Without servers it is one with the zero [Config].
+//
+// A server's Address may also be "srv:example.com": then the submission servers
+// of that domain are found by its SRV records _submissions._tcp, which are spoken to
+// with ImplicitTLS, and _submission._tcp, with StartTLS, whatever Mode says (RFC
+// 6186, RFC 8314 §5.1). Their certificates must name the domain, unless ServerName is set.
+//
+// Development mode is a matter of the whole pool: if Redirect of any server is on,
+// everything is redirected.
+func NewPool(cfg PoolConfig, servers ...Config) (*Pool, error) {
+	if len(servers) == 0 {
+		servers = []Config{{}}
+	}
+	p := &Pool{
+		cfg: cfg, max: cfg.MaxConnections, redirect: anyRedirect(servers),
+		lookup: make(chan struct{}, 1), drained: make(chan struct{}),
+		messages:   pace.NewRate(cfg.MessageRate, cfg.MessageBurst),
+		recipients: pace.NewRate(cfg.RecipientRate, cfg.RecipientBurst),
+	}
+	if p.max <= 0 {
+		p.max = 4
+	}
+	if err := p.addSources(servers); err != nil {
+		return nil, &Error{Stage: StageLocal, Command: "configuration", Err: err}
+	}
+	return p, nil
+}
+
+// anyRedirect is on when one of the servers' is, so that no way leads past it.
+func anyRedirect(servers []Config) func() (string, bool) {
+	var all []func() (string, bool)
+	for _, s := range servers {
+		if s.Redirect != nil {
+			all = append(all, s.Redirect)
+		}
+	}
+	return func() (string, bool) {
+		for _, redirect := range all {
+			if to, on := redirect(); on {
+				return to, true
+			}
+		}
+		return "", false
+	}
+}
+
+// Send hands m to one of the servers. See [Sender] for what Result and error
+// promise, and [Connection.Send] for what the context does and when a message is
+// sent again. Besides, recipients who are Untried because of a server go to
+// another connection or server, to each server three times at the most.
+func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
+	d, err := newDelivery(ctx, m, p.redirect)
+	defer d.body.discard()
+	switch begun := p.begin(); {
+	case err != nil:
+		d.leave(&Error{Stage: StageLocal, Command: "message", Err: err})
+	case !begun:
+		d.leave(closedError(p.String()))
+	case len(d.pending) > 0:
+		p.carry(ctx, d)
+	}
+	r, sendErr := d.result(p.String())
+	p.end(r)
+	return r, sendErr
+}
+
+// SendMail is the short form of Send, as [Connection.SendMail] is.
+func (p *Pool) SendMail(ctx context.Context, from string, to []string, content []byte) (refused map[string]Reply, err error) {
+	return sendMail(ctx, p, &Message{From: from, To: to, Content: Bytes(content)})
+}
+
+// carry brings a delivery to its end, on one connection after the other if need be.
+func (p *Pool) carry(ctx context.Context, d *delivery) {
+	w := &waiter{ready: make(chan struct{}, 1)}
+	for {
+		m, err := p.seat(ctx, w)
+		if err != nil {
+			d.leave(err)
+			return
+		}
+		if err := p.wait(ctx, d); err != nil {
+			p.giveBack(m)
+			d.leave(err)
+			return
+		}
+		m.conn.deliver(d, nil)
+		if !p.settle(m, w, d) {
+			return
+		}
+		d.reopen()
+	}
+}
+
+// wait waits for the delivery's turn by the rates.
+func (p *Pool) wait(ctx context.Context, d *delivery) *Error {
+	err := p.messages.Wait(ctx, 1)
+	if err == nil {
+		err = p.recipients.Wait(ctx, len(d.pending))
+	}
+	if err != nil {
+		return &Error{Stage: StageLocal, Command: "send", Err: fmt.Errorf("waiting for its turn by the rate limit: %w", err)}
+	}
+	return nil
+}
+
+// begin counts a Send that has begun; it reports whether the pool still takes it.
+func (p *Pool) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sends++
+	return !p.closing
+}
+
+// end counts what became of it.
+func (p *Pool) end(r *Result) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stats.count(r.Outcomes)
+	p.sends--
+	p.drainedLocked()
+}
+
+func (p *Pool) drainedLocked() {
+	if p.closing && p.sends == 0 && p.drained != nil {
+		close(p.drained)
+		p.drained = nil
+	}
+}
+
+// Close ends the pool: a Send that is called from now on answers [ErrClosed]; those
+// underway, waiting ones included, are finished within ctx. Then every connection
+// is left with QUIT. If ctx is done before that, what is left is broken off, and the
+// error says how many Sends that were. No goroutine of the pool outlives Close.
+func (p *Pool) Close(ctx context.Context) error {
+	p.mu.Lock()
+	p.closing = true
+	drained := p.drained
+	p.drainedLocked()
+	p.mu.Unlock()
+	var err error
+	if drained != nil {
+		select {
+		case <-drained:
+		case <-ctx.Done():
+			err = p.breakOff(context.Cause(ctx))
+			<-drained // at once: nobody waits for a server any more
+		}
+	}
+	p.leaveAll(ctx)
+	p.work.Wait()
+	return err
+}
+
+// breakOff ends the Sends that wait or are underway.
+func (p *Pool) breakOff(cause error) error {
+	p.mu.Lock()
+	left := p.sends
+	for p.waiters.len() > 0 {
+		p.waiters.pop().answer(nil, closedError(p.String()))
+	}
+	members := append([]*member(nil), p.members...)
+	p.mu.Unlock()
+	for _, m := range members {
+		m.conn.Close()
+	}
+	if left == 0 {
+		return nil
+	}
+	return &Error{Stage: StageLocal, Command: "close", Err: fmt.Errorf("%d Sends were broken off: %w", left, cause)}
+}
+
+// leaveAll says QUIT on every connection that has a wire, on all at the same time.
+func (p *Pool) leaveAll(ctx context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.members {
+		p.work.Go(func() {
+			if m.conn.room.Load() > 0 {
+				_ = m.conn.Quit(ctx) // a context that is done has ended the wire as well
+			}
+			m.conn.Close()
+		})
+	}
+}
+
+func closedError(name string) *Error {
+	return &Error{Stage: StageLocal, Command: "send", Address: name, Err: ErrClosed}
+}
+
+// String names the pool's servers; it shows no configuration.
+func (p *Pool) String() string {
+	names := make([]string, len(p.sources))
+	for i, s := range p.sources {
+		names[i] = s.name
+	}
+	return strings.Join(names, ", ")
+}
+
+// unlock ends a critical section and tells the hooks what happened in it.
+func (p *Pool) unlock() {
+	told := p.told
+	p.told = nil
+	if len(told) > 0 {
+		p.telling.Lock() // before mu is free, so that they are told in their order
+		defer p.telling.Unlock()
+	}
+	p.mu.Unlock()
+	for _, tell := range told {
+		tell()
+	}
+}
+
+// allDownLocked says why there is no server for a Send: what it met at each, or
+// what others met before.
+func (p *Pool) allDownLocked(w *waiter, now time.Time) *Error {
+	var reasons severally
+	var last *Error
+	add := func(e *Error) {
+		if e != nil {
+			last = e
+			reasons = append(reasons, e)
+		}
+	}
+	for _, e := range p.endpoints {
+		if met := w.encounter(e); met != nil {
+			add(met.err)
+		} else {
+			add(e.downError(now))
+		}
+	}
+	for _, s := range p.sources {
+		add(s.err)
+	}
+	if len(reasons) == 1 {
+		return last
+	}
+	return &Error{Stage: StageConnect, Command: "send", Address: p.String(), Err: reasons}
+}
+
+// severally is what stood in the way at each server.
+type severally []error
+
+func (s severally) Error() string {
+	text := "no server is left"
+	for i, err := range s {
+		text += fmt.Sprintf("; (%d) %s", i+1, strings.TrimPrefix(err.Error(), "postrider: "))
+	}
+	return text
+}
+
+func (s severally) Unwrap() []error { return s }

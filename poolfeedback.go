@@ -1,0 +1,240 @@
+package postrider
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// What a pool learns from each wire that was opened, or not, and from each Send that
+// has ended: whether the server is up, how many connections it wants, how fast it
+// takes mail; and whether recipients who are still owed go elsewhere.
+
+// opened tells of an attempt of a member to open a wire.
+func (p *Pool) opened(m *member, err *Error) {
+	p.mu.Lock()
+	defer p.unlock()
+	since := m.since
+	m.opening = false
+	if err == nil {
+		p.upLocked(m.at)
+	} else {
+		p.hostFailedLocked(m, err, since)
+	}
+	p.dispatchLocked()
+}
+
+func (p *Pool) upLocked(e *endpoint) {
+	if e.health.Succeeded() {
+		e.err = nil
+		p.tellUpLocked(e)
+	}
+}
+
+// hostFailedLocked: no wire could be opened. If others are open, the server has
+// enough of them; if it has served since this one was begun, it says nothing; else
+// the server is down.
+func (p *Pool) hostFailedLocked(failed *member, err *Error, since time.Time) {
+	e, now := failed.at, time.Now()
+	others := 0
+	for _, m := range p.members {
+		if m != failed && m.at == e && m.holdsWire() {
+			others++
+		}
+	}
+	if asksForSlower(err.Reply) && others == 0 {
+		p.messages.Slow() // where others live it is about their number
+	}
+	e.from.stale = true
+	switch {
+	case others > 0:
+		before := e.limit.Now()
+		e.limit.Capped(others, now)
+		p.tellLimitLocked(e, before)
+		return
+	case e.loginRefused() != nil:
+		p.lockedOutLocked(e, err)
+		return
+	case e.served.After(since):
+		e.health.GaveUp()
+		return
+	default:
+		e.health.Failed(now, rand.Float64())
+	}
+	e.err = err
+	p.tellDownLocked(e)
+}
+
+// lockedOutLocked: the server refuses our credentials. No attempt is burnt before the
+// time that is set for that.
+func (p *Pool) lockedOutLocked(e *endpoint, err *Error) {
+	e.health.FailedUntil(e.refusedLogin.Load().until)
+	e.err = err
+	p.tellDownLocked(e)
+}
+
+// settle frees the seat of a delivery that a connection has finished with, and
+// reports whether it goes on: some are Untried because of the server, and another
+// way may be left to try.
+func (p *Pool) settle(m *member, w *waiter, d *delivery) (again bool) {
+	p.mu.Lock()
+	defer p.unlock()
+	m.taken--
+	now := time.Now()
+	switch v, reply := judge(d); v {
+	case verdictServed:
+		p.servedLocked(m.at, d, now)
+	case verdictBusy:
+		p.busyLocked(m.at, reply, now)
+	}
+	if d.movable() {
+		w.meet(m.at, d.err)
+		p.stats.Moves++
+		again = true
+	}
+	if m.taken == 0 && !m.leaving && !slices.Contains(p.endpoints, m.at) {
+		p.retireLocked(m) // SRV records do not name its server any more
+	}
+	p.dispatchLocked()
+	return again
+}
+
+// verdict is what the end of a delivery says about the server.
+type verdict int
+
+const (
+	verdictNone   verdict = iota // nothing: it was ended by us, or a wire was lost, and the next one tells more
+	verdictServed                // it answered
+	verdictBusy                  // it wants less
+)
+
+// judge tells what a delivery met, and by which reply. Refusals of messages and
+// recipients are answers like any other.
+func judge(d *delivery) (verdict, Reply) {
+	for _, o := range d.outcomes {
+		if o.State == Deferred && o.Stage != StageRcpt && asksForFewer(o.Reply) {
+			return verdictBusy, o.Reply
+		}
+	}
+	switch e := d.err; {
+	case e == nil:
+		return verdictServed, Reply{}
+	case e.Stage != StageLocal && e.Stage != StageConnect && !d.ownFault && asksForFewer(e.Reply):
+		return verdictBusy, e.Reply
+	}
+	return verdictNone, Reply{}
+}
+
+// asksForFewer reports the replies by which a server wants fewer connections: closing
+// down, too busy, a network under load (RFC 3463 §3.4, §3.5), or slower mail.
+func asksForFewer(r Reply) bool {
+	switch r.Enhanced {
+	case EnhancedCode{4, 3, 2}, EnhancedCode{4, 4, 5}:
+		return true
+	case EnhancedCode{4, 4, 2}:
+		return false // idle for too long
+	}
+	return r.Code == 421 || asksForSlower(r)
+}
+
+// asksForSlower reports the replies by which a server wants slower mail: a policy
+// that time mends (RFC 3463 §3.8), and no time for AUTH (RFC 4954 §6).
+func asksForSlower(r Reply) bool {
+	return r.Code == 454 || r.Temporary() && r.Enhanced[0] == 4 && r.Enhanced[1] == 7
+}
+
+func (p *Pool) servedLocked(e *endpoint, d *delivery, now time.Time) {
+	e.served = now
+	p.messages.Passed(1)
+	for _, o := range d.outcomes {
+		if o.Stage == StageRcpt || o.State == Accepted {
+			if e.greys.count(o.Stage == StageRcpt && asksForSlower(o.Reply)) {
+				p.busyLocked(e, o.Reply, now)
+				return
+			}
+		}
+	}
+	before := e.limit.Now()
+	e.limit.Succeeded(now)
+	p.tellLimitLocked(e, before)
+}
+
+// busyLocked answers a server that asks for less.
+func (p *Pool) busyLocked(e *endpoint, reply Reply, now time.Time) {
+	if asksForSlower(reply) {
+		p.messages.Slow()
+	}
+	before := e.limit.Now()
+	e.limit.Throttled(now)
+	p.tellLimitLocked(e, before)
+}
+
+// movable reports whether recipients of a delivery are Untried for a reason that may
+// be another one elsewhere: not its own content, context or address.
+func (d *delivery) movable() bool {
+	return d.err != nil && d.err.Stage != StageLocal && !d.ownFault && !errors.Is(d.err, ErrClosed) &&
+		slices.ContainsFunc(d.outcomes, func(o Outcome) bool { return o.State == Untried })
+}
+
+// reopen makes a delivery whose Untried recipients are tried elsewhere like new.
+func (d *delivery) reopen() {
+	d.pending = d.pending[:0]
+	for i := range d.outcomes {
+		if d.outcomes[i].State == Untried {
+			d.pending = append(d.pending, i)
+		}
+	}
+	d.err, d.finished, d.resent = nil, false, false
+	d.told.Store(false)
+	for i := range d.outcomes {
+		if o := &d.outcomes[i]; o.State == Unknown {
+			d.note(o.Err.(*Error)) // that one stays
+		}
+	}
+}
+
+// meet notes what a Send met at a server.
+func (w *waiter) meet(e *endpoint, err *Error) {
+	met := w.encounter(e)
+	if met == nil {
+		w.met = append(w.met, encounter{at: e})
+		met = &w.met[len(w.met)-1]
+	}
+	met.times++
+	met.err = err
+	met.final = err.Reply.Permanent() || isSetting(err.Err)
+}
+
+// downError is why a server is not asked now; nil if it is not down.
+func (e *endpoint) downError(now time.Time) *Error {
+	if e.err == nil {
+		return nil
+	}
+	again := *e.err
+	later := fmt.Errorf("not tried again for %v", max(0, e.health.Until().Sub(now)).Round(time.Second/10))
+	if again.Err = later; e.err.Err != nil {
+		again.Err = fmt.Errorf("%w; %w", e.err.Err, later)
+	}
+	return &again
+}
+
+// greys tells throttling at RCPT from greylisting: only when most of so many
+// recipients got a throttle reply, it is the server that asks for less.
+type greys struct{ throttled, all int }
+
+const greyWindow = 16
+
+func (g *greys) count(throttled bool) (most bool) {
+	g.all++
+	if throttled {
+		g.throttled++
+	}
+	if g.all < greyWindow {
+		return false
+	}
+	most = g.throttled > g.all/2
+	*g = greys{}
+	return most
+}

@@ -1,0 +1,309 @@
+package postrider
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/postrider/postrider/internal/pace"
+)
+
+// Who gets which connection: members are the pool's connections, and a Send takes a
+// seat in one before it gives its message to it.
+
+// member is a connection of a pool. Guarded by Pool.mu.
+type member struct {
+	conn    *Connection
+	at      *endpoint
+	taken   int       // seats
+	since   time.Time // when it was asked to open a wire, if it is opening
+	opening bool
+	leaving bool // it is being ended, to make room for a connection elsewhere
+}
+
+// active reports that it has, or may have, a wire.
+func (m *member) active() bool { return m.taken > 0 || m.opening || m.leaving || m.conn.riding.Load() }
+
+// holdsWire reports that it has a wire, or is opening one: for those who sit in it,
+// if not for those who wait.
+func (m *member) holdsWire() bool { return m.opening || m.taken > 0 || m.conn.room.Load() > 0 }
+
+// waiter is a Send that wants a seat.
+type waiter struct {
+	ready chan struct{} // it was answered; capacity 1
+	met   []encounter   // where it was tried before
+
+	// The answer, guarded by Pool.mu until ready has a token.
+	seat     *member
+	err      *Error
+	answered bool
+}
+
+// encounter is what a Send met at a server.
+type encounter struct {
+	at    *endpoint
+	times int
+	err   *Error
+	final bool // no use in trying again
+}
+
+func (w *waiter) answer(m *member, err *Error) {
+	w.seat, w.err, w.answered = m, err, true
+	signal(w.ready)
+}
+
+func (w *waiter) encounter(e *endpoint) *encounter {
+	for i := range w.met {
+		if w.met[i].at == e {
+			return &w.met[i]
+		}
+	}
+	return nil
+}
+
+// maxEncounters is how often one Send is tried at one server.
+const maxEncounters = 3
+
+// mayTry reports that a Send may be tried at a server, as far as it met it before.
+func (w *waiter) mayTry(e *endpoint) bool {
+	met := w.encounter(e)
+	return met == nil || !met.final && met.times < maxEncounters
+}
+
+// seat waits for a place on a connection, in the order of the calls; a Send that
+// comes back goes before all others.
+func (p *Pool) seat(ctx context.Context, w *waiter) (*member, *Error) {
+	if err := p.refresh(ctx); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	w.answered = false
+	if len(w.met) > 0 {
+		p.waiters.unpop(w)
+	} else {
+		p.waiters.push(w)
+	}
+	p.dispatchLocked()
+	began := time.Now()
+	waits := !w.answered
+	if waits {
+		p.stats.Waits++
+	}
+	p.unlock()
+	if waits {
+		select {
+		case <-w.ready:
+		case <-ctx.Done():
+		}
+		return p.leaveQueue(ctx, w, began)
+	}
+	<-w.ready
+	return w.seat, w.err
+}
+
+// leaveQueue ends a wait, with a seat or because the context is done.
+func (p *Pool) leaveQueue(ctx context.Context, w *waiter, began time.Time) (*member, *Error) {
+	p.mu.Lock()
+	defer p.unlock()
+	p.stats.WaitTime += time.Since(began)
+	if w.answered {
+		select {
+		case <-w.ready:
+		default:
+		}
+		return w.seat, w.err
+	}
+	p.waiters.remove(func(other *waiter) bool { return other == w })
+	p.dispatchLocked() // whoever was behind it
+	return nil, &Error{Stage: StageLocal, Command: "send", Address: p.String(), Err: context.Cause(ctx)}
+}
+
+// giveBack frees a seat on which nothing was sent.
+func (p *Pool) giveBack(m *member) {
+	p.mu.Lock()
+	defer p.unlock()
+	m.taken--
+	p.dispatchLocked()
+}
+
+// dispatchLocked gives seats to those who wait, in their order, as far as there are any.
+func (p *Pool) dispatchLocked() {
+	now := time.Now()
+	for p.waiters.len() > 0 {
+		w := p.waiters.front()
+		m, possible := p.chooseLocked(w, now)
+		switch {
+		case m != nil:
+			m.taken++
+			p.waiters.pop().answer(m, nil)
+		case !possible:
+			p.waiters.pop().answer(nil, p.allDownLocked(w, now))
+		default:
+			return
+		}
+	}
+}
+
+// chooseLocked finds a seat for a Send among the servers of the best priority that
+// has one which is not down. Without a seat, possible tells whether there will be one.
+func (p *Pool) chooseLocked(w *waiter, now time.Time) (m *member, possible bool) {
+	for rest := p.endpoints; len(rest) > 0 && !possible; {
+		n := 1
+		for n < len(rest) && rest[n].priority == rest[0].priority {
+			n++
+		}
+		if m, possible = p.chooseAmongLocked(rest[:n], w, now); m != nil {
+			return m, true
+		}
+		rest = rest[n:]
+	}
+	return nil, possible
+}
+
+// chooseAmongLocked spreads over the servers of one priority by their weights: each
+// gains its weight with every message, and the one that has most pays for it.
+func (p *Pool) chooseAmongLocked(group []*endpoint, w *waiter, now time.Time) (m *member, possible bool) {
+	if len(group) == 1 {
+		return p.placeLocked(group[0], w, now)
+	}
+	order := slices.Clone(group)
+	slices.SortStableFunc(order, func(a, b *endpoint) int { return b.gained + b.weight - a.gained - a.weight })
+	for _, e := range order {
+		var mayBe bool
+		m, mayBe = p.placeLocked(e, w, now)
+		possible = possible || mayBe
+		if m != nil {
+			total := 0
+			for _, other := range group {
+				if other.health.At(now) == pace.Up {
+					other.gained += other.weight
+					total += other.weight
+				}
+			}
+			e.gained -= total
+			return m, true
+		}
+	}
+	return nil, possible
+}
+
+// placeLocked finds a seat at one server: on a wire that is not half full, or on any
+// that has room, while another one is opened.
+func (p *Pool) placeLocked(e *endpoint, w *waiter, now time.Time) (m *member, possible bool) {
+	state := e.health.At(now)
+	if state == pace.Down || !w.mayTry(e) {
+		return nil, false
+	}
+	if m = e.freeLocked(p.members, func(room int) int { return max(1, room/2) }); m != nil {
+		return m, true
+	}
+	if refused := e.loginRefused(); refused != nil && state == pace.Up && !p.hasWireLocked(e) {
+		p.lockedOutLocked(e, refused) // the last wire that was let in is gone
+		return nil, false
+	}
+	switch state {
+	case pace.Up:
+		for p.openingLocked() < p.waiters.len() && p.connectLocked(e, e.limit.Now(), now) {
+		}
+	case pace.Probe:
+		if p.connectLocked(e, 1, now) {
+			e.health.Try()
+		}
+	}
+	return e.freeLocked(p.members, func(room int) int { return room }), true
+}
+
+// freeLocked is the server's first connection that has a wire and less than its
+// share of seats taken. The first, so that the last ones go idle.
+func (e *endpoint) freeLocked(members []*member, share func(room int) int) *member {
+	for _, m := range members {
+		if room := int(m.conn.room.Load()); m.at == e && !m.leaving && room > 0 && m.taken < share(room) {
+			return m
+		}
+	}
+	return nil
+}
+
+// hasWireLocked reports that a wire to a server is open or being opened.
+func (p *Pool) hasWireLocked(e *endpoint) bool {
+	return slices.ContainsFunc(p.members, func(m *member) bool { return m.at == e && m.holdsWire() })
+}
+
+func (p *Pool) openingLocked() (n int) {
+	for _, m := range p.members {
+		if m.opening {
+			n++
+		}
+	}
+	return n
+}
+
+// connectLocked lets a connection open a wire, if there may be one more; it reports
+// whether. One that is idle at another server, which is not needed, is ended for that.
+func (p *Pool) connectLocked(e *endpoint, limit int, now time.Time) bool {
+	all, here := 0, 0
+	var unused, idle *member
+	for _, m := range p.members {
+		resting := m.taken == 0 && !m.opening && !m.leaving // with a wire, between two, or without
+		switch {
+		case m.at == e && resting && m.conn.room.Load() == 0:
+			unused = cmp.Or(unused, m)
+		case !m.active():
+		default:
+			all++
+			if m.at == e {
+				here++
+			} else if resting {
+				idle = m
+			}
+		}
+	}
+	switch {
+	case here >= limit || e.loginRefused() != nil:
+		return false
+	case all >= p.max:
+		if idle != nil {
+			p.retireLocked(idle)
+		}
+		return false
+	case unused == nil:
+		unused = p.newMemberLocked(e)
+	}
+	unused.opening, unused.since = true, now
+	unused.conn.connect()
+	return true
+}
+
+// newMemberLocked adds a connection. One that has no wire, at another server, goes
+// for it, so that there are never more of them than may be open.
+func (p *Pool) newMemberLocked(e *endpoint) *member {
+	if len(p.members) >= p.max {
+		i := slices.IndexFunc(p.members, func(m *member) bool { return !m.active() })
+		p.dropLocked(p.members[i])
+	}
+	m := &member{conn: newConnection(e.server, &p.ids), at: e}
+	m.conn.opened = func(err *Error) { p.opened(m, err) }
+	p.members = append(p.members, m)
+	return m
+}
+
+func (p *Pool) dropLocked(m *member) {
+	p.past.add(m.conn.Stats())
+	p.members = slices.DeleteFunc(p.members, func(other *member) bool { return other == m })
+}
+
+// retireLocked ends an idle connection.
+func (p *Pool) retireLocked(m *member) {
+	m.leaving = true
+	p.work.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), m.conn.timeouts.Quit)
+		defer cancel()
+		_ = m.conn.Quit(ctx)
+		m.conn.Close()
+		p.mu.Lock()
+		defer p.unlock()
+		p.dropLocked(m)
+		p.dispatchLocked()
+	})
+}

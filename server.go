@@ -1,0 +1,198 @@
+package postrider
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/postrider/postrider/internal/dial"
+	"github.com/postrider/postrider/internal/sasl"
+	smtp "github.com/postrider/postrider/internal/wire"
+)
+
+// server is one MTA as its connections share it: how it is reached and trusted,
+// who we are to it, and what was learnt of it. What can change is safe for any
+// number of goroutines.
+type server struct {
+	cfg      Config // without the password, which no dump shall show
+	timeouts Timeouts
+	address  dial.Address
+	name     string                  // address, as errors name it
+	tls      *tls.Config             // with the session cache, so that one wire resumes what another began
+	login    func() sasl.Credentials // nil: no AUTH
+	watched  bool                    // somebody wants to see replies
+	dial     dialFunc
+	jittered bool // wires end a little before they must, each at another time
+
+	quirks       quirks
+	refusedLogin atomic.Pointer[refusedLogin]
+
+	nameOnce sync.Mutex
+	ownName  string // what EHLO says, once it was looked up
+}
+
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// refusedLogin is a server's refusal of our credentials, which is not asked for
+// again before until.
+type refusedLogin struct {
+	err   *Error
+	until time.Time
+}
+
+// newServer checks a configuration. It opens nothing; the only thing it reads is
+// [Config.CAFile].
+func newServer(cfg Config) (*server, error) {
+	s := &server{cfg: cfg, timeouts: cfg.Timeouts.withDefaults(), ownName: cfg.LocalName}
+	if s.dial = cfg.Dial; s.dial == nil {
+		s.dial = (&net.Dialer{}).DialContext
+	}
+	s.watched = s.debugging() || cfg.Trace != nil && (cfg.Trace.Command != nil || cfg.Trace.Reply != nil)
+	return s, s.prepare()
+}
+
+func (s *server) prepare() (err error) {
+	cfg := &s.cfg
+	if cfg.Mode < Insecure || cfg.Mode > StartTLS {
+		return fmt.Errorf("field Mode is %v: use Insecure, ImplicitTLS or StartTLS", cfg.Mode)
+	}
+	port := "25"
+	if cfg.Mode == ImplicitTLS {
+		port = "465" // RFC 8314 §3.3
+	}
+	if s.address, err = dial.ParseAddress(cfg.Address, port); err != nil {
+		return fmt.Errorf("field Address: %w", err)
+	}
+	s.name = s.address.String()
+	if err := smtp.CheckHelloName(cfg.LocalName); err != nil {
+		return fmt.Errorf("field LocalName: %w", err)
+	}
+	if cfg.Mode != Insecure {
+		host := s.address.Host
+		if s.address.Network == "unix" {
+			host = "localhost"
+		}
+		s.tls, err = dial.TLS{
+			Base: cfg.TLS, Host: host, ServerName: cfg.ServerName, CAFile: cfg.CAFile,
+			NoVerifyCert: cfg.NoVerifyCert, NoVerifyHostname: cfg.NoVerifyHostname,
+		}.Config()
+		if err != nil {
+			return err
+		}
+	}
+	return s.prepareLogin()
+}
+
+// prepareLogin checks names and credentials now, so that a mistake does not wait
+// for the first message.
+func (s *server) prepareLogin() error {
+	cfg := &s.cfg
+	for _, m := range cfg.AuthMechanisms {
+		if _, ok := sasl.Choose([]string{m}, []string{m}); !ok {
+			return fmt.Errorf("field AuthMechanisms: %q is not known; known are %s", m, strings.Join(sasl.Known(), ", "))
+		}
+	}
+	if cfg.User == "" || cfg.Password.IsZero() {
+		return nil
+	}
+	credentials := sasl.Credentials{User: cfg.User, Password: cfg.Password.Reveal()}
+	if _, err := sasl.New(sasl.Known()[0], credentials); err != nil {
+		return fmt.Errorf("fields User and Password: %w", err)
+	}
+	s.login = func() sasl.Credentials { return credentials }
+	cfg.Password = Secret{}
+	return nil
+}
+
+// rejectLogin remembers a refusal for a while.
+func (s *server) rejectLogin(err *Error) {
+	s.refusedLogin.Store(&refusedLogin{err, time.Now().Add(s.authRetryAfter())})
+}
+
+// loginRefused gives the refusal that still stands; nil: none.
+func (s *server) loginRefused() *Error {
+	r := s.refusedLogin.Load()
+	if r == nil {
+		return nil
+	}
+	left := time.Until(r.until)
+	if left <= 0 {
+		s.refusedLogin.CompareAndSwap(r, nil)
+		return nil
+	}
+	again := *r.err
+	again.Err = fmt.Errorf("refused before; not asked again for %v", left.Round(time.Second))
+	return &again
+}
+
+// localName is what EHLO says. The look-up is made once.
+func (s *server) localName(ctx context.Context, own net.Addr) string {
+	s.nameOnce.Lock()
+	defer s.nameOnce.Unlock()
+	if s.ownName == "" {
+		s.ownName = dial.LocalName(ctx)
+	}
+	if s.ownName == "" {
+		return dial.AddressLiteral(own)
+	}
+	return s.ownName
+}
+
+func (s *server) authRetryAfter() time.Duration {
+	if s.cfg.AuthRetryAfter > 0 {
+		return s.cfg.AuthRetryAfter
+	}
+	return time.Minute
+}
+
+func (s *server) idleTimeout() time.Duration {
+	if s.cfg.IdleTimeout == 0 {
+		return 2 * time.Minute
+	}
+	return s.cfg.IdleTimeout
+}
+
+// window is how many transactions may be in flight on a wire to this server.
+func (s *server) window() int {
+	if s.quirks.noWindow.on() || s.quirks.noPipelining.on() {
+		return 1
+	}
+	return s.maxWindow()
+}
+
+// maxWindow is what the configuration allows.
+func (s *server) maxWindow() int {
+	if s.cfg.Window > 0 {
+		return s.cfg.Window
+	}
+	return 64
+}
+
+func (s *server) windowOctets() int {
+	if s.cfg.WindowOctets > 0 {
+		return s.cfg.WindowOctets
+	}
+	return 1 << 20
+}
+
+func (s *server) probeAfter() time.Duration {
+	if s.cfg.ProbeAfter > 0 {
+		return s.cfg.ProbeAfter
+	}
+	return 5 * time.Second
+}
+
+// jitter takes up to a tenth away from what a wire may do, so that the wires of a
+// pool, which were opened together, do not end together.
+func jitter[T int | time.Duration](s *server, most T) T {
+	if !s.jittered || most < 10 {
+		return most
+	}
+	return most - rand.N(most/10+1)
+}
