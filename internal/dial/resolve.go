@@ -78,9 +78,9 @@ func (r *Resolver) Dial(ctx context.Context, target string, dial func(ctx contex
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	race := race{results: make(chan attempt, len(addresses))}
-	for _, a := range takeTurns(addresses) {
-		if race.conn != nil || ctx.Err() != nil {
-			break
+	for i, a := range takeTurns(addresses) {
+		if race.conn != nil || i > 0 && ctx.Err() != nil {
+			break // the first is tried in any case: somebody has to say what is wrong
 		}
 		go func() {
 			conn, err := dial(ctx, "tcp", net.JoinHostPort(a, port))

@@ -122,6 +122,20 @@ func TestDialEndsWithTheContext(t *testing.T) {
 	})
 }
 
+// A pool that is closed while it opens a connection: no answer at all would be taken
+// for a connection.
+func TestDialWithAContextThatIsDone(t *testing.T) {
+	w := &world{began: map[string]time.Duration{}}
+	r := &Resolver{LookupHost: func(context.Context, string) ([]string, error) { return []string{"192.0.2.1"}, nil }}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, target := range []string{"192.0.2.1:25", "mx.example.com:25"} {
+		if conn, err := r.Dial(ctx, target, w.dial); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v, %v", target, conn, err)
+		}
+	}
+}
+
 // Answers hold for a minute, and go on to hold while nothing new can be learnt.
 func TestResolverKeepsAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
