@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"regexp"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,10 +36,13 @@ func TestVERPThroughPostfix(t *testing.T) {
 		n = 500
 	}
 	server := mtatest.Postfix(t, mtatest.Options{Extra: discarding})
-	var several turns
-	for range 4 {
-		several.all = append(several.all, connect(t, server, nil))
+	var cfg postrider.Config
+	connect(t, server, func(c *postrider.Config) { cfg = *c })
+	pool, err := postrider.NewPool(postrider.PoolConfig{}, cfg)
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer pool.Close(t.Context())
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	m := &postrider.Message{From: "bounces@example.com", Content: postrider.Bytes([]byte("From: News <news@example.com>\r\nSubject: News\r\n\r\nhello\r\n"))}
@@ -48,7 +50,7 @@ func TestVERPThroughPostfix(t *testing.T) {
 		m.To = append(m.To, fmt.Sprintf("member%d@example.org", i))
 	}
 	d := mailing.Delivery{Plan: mailing.Individual(nil, mailing.VERP{}.Edit(), mailing.PersonalTo())}
-	report, err := d.Deliver(ctx, &several, m)
+	report, err := d.Deliver(ctx, pool, m)
 	if err != nil || report.Count(postrider.Accepted) != n {
 		t.Fatalf("%d of %d accepted: %v", report.Count(postrider.Accepted), n, err)
 	}
@@ -65,16 +67,6 @@ func TestVERPThroughPostfix(t *testing.T) {
 	if len(senders) != n || len(recipients) != n {
 		t.Errorf("%d senders, %d recipients; want %d", len(senders), len(recipients), n)
 	}
-}
-
-// turns lets several connections take turns.
-type turns struct {
-	all  []*postrider.Connection
-	next atomic.Int64
-}
-
-func (s *turns) Send(ctx context.Context, m *postrider.Message) (*postrider.Result, error) {
-	return s.all[int(s.next.Add(1))%len(s.all)].Send(ctx, m)
 }
 
 // awaitDelivered waits until the log tells of n deliveries, or ctx is done.

@@ -30,7 +30,8 @@ type mailCmd struct {
 	KeepDuplicates bool   `help:"Send to an address as often as it is there."`
 
 	Rate        float64       `placeholder:"N" help:"Begin no more than N messages a second. Default: as many as the MTA takes."`
-	Concurrency int           `default:"64" placeholder:"N" help:"At most N messages underway. A connection that is lost makes so many of them unknown at the most. Default: ${default}."`
+	Concurrency int           `default:"64" placeholder:"N" help:"At most N messages underway. If all connections are lost, or the program is killed, so many are unknown at the most. Default: ${default}."`
+	Connections int           `default:"4" placeholder:"N" help:"At most N connections to the MTA. Fewer are used as long as they have room. Default: ${default}."`
 	Retry       time.Duration `placeholder:"TIME" help:"Try again, for TIME, who was deferred: after a minute, two, four, up to half an hour. Default: leave it to the next run."`
 	Drain       time.Duration `default:"30s" placeholder:"TIME" help:"After Ctrl-C, let messages that are underway end for TIME. Default: ${default}."`
 
@@ -79,8 +80,8 @@ func (c *mailCmd) Validate() error {
 	switch {
 	case c.Format != "" && c.Format != "plain" && c.Format != "csv" && c.Format != "jsonl":
 		return fmt.Errorf("--format %s: write plain, csv or jsonl", c.Format)
-	case c.Rate < 0 || c.Concurrency < 1 || c.Retry < 0 || c.Drain < 0 || c.First < 0:
-		return errors.New("--rate, --concurrency, --retry, --drain and --first cannot be negative, nor can --concurrency be 0")
+	case c.Rate < 0 || c.Concurrency < 1 || c.Connections < 1 || c.Retry < 0 || c.Drain < 0 || c.First < 0:
+		return errors.New("--rate, --concurrency, --retry, --drain and --first cannot be negative, nor can --concurrency and --connections be 0")
 	case c.Journal != "" && c.NoJournal:
 		return errors.New("--journal and --no-journal: give one of them")
 	}
@@ -257,15 +258,14 @@ func (c *mailCmd) deliver(ctx context.Context, std streams, r *mailReport, text 
 
 // sender is where the mailing goes to: the one place that knows.
 func (c *mailCmd) sender(cfg *postrider.Config) (s postrider.Sender, stop func(), err error) {
-	conn, err := postrider.NewConnection(*cfg)
+	pool, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: c.Connections}, *cfg)
 	if err != nil {
 		return nil, nil, err
 	}
-	return conn, func() {
+	return pool, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		_ = conn.Quit(ctx) // a courtesy to the server
-		_ = conn.Close()
+		_ = pool.Close(ctx) // a courtesy to the server
 	}, nil
 }
 

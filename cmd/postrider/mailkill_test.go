@@ -134,7 +134,7 @@ func inJournal(t *testing.T, name string) (unknown, accepted map[int]bool) {
 
 const (
 	killRecipients  = 5000
-	killConcurrency = 64 // the window of the one connection
+	killConcurrency = 64
 )
 
 // killed is a mailing whose process is killed several times.
