@@ -18,8 +18,9 @@ import (
 // A mailing is a message for each recipient, with a sender of its own: the same body
 // for all (VERP, which Mailman has too), or made from templates (a mail merge).
 
-// batch is how many recipients one delivery has. The clock is looked at between two.
-const batch = 2000
+// batch is how many recipients one delivery has: as many as take a moment. The clock
+// is looked at between two.
+func (j *job) batch() int { return max(1, min(2000, 8*mib/j.Size)) }
 
 // mailer is package mailing on one Connection.
 type mailer struct {
@@ -33,7 +34,7 @@ func newMailer(j *job, merge bool) (load, error) {
 	if err != nil {
 		return nil, err
 	}
-	people := make([]mailing.Recipient, batch)
+	people := make([]mailing.Recipient, j.batch())
 	for i := range people {
 		people[i] = mailing.Recipient{Address: fmt.Sprintf("recipient%05d@example.com", i), Name: "A Person", Data: map[string]any{"seat": i}}
 	}
@@ -56,13 +57,14 @@ func (m *mailer) open() (int, error) {
 func (m *mailer) run(c *clock) error {
 	for !c.over() {
 		report, err := (&mailing.Delivery{Plan: m.plan}).Deliver(context.Background(), m.conn, &m.message)
-		if n := report.Count(postrider.Accepted); err == nil && n < batch {
-			err = fmt.Errorf("%d of %d accepted", n, batch)
+		n := report.Count(postrider.Accepted)
+		if err == nil && n < len(m.message.To) {
+			err = fmt.Errorf("%d of %d accepted", n, len(m.message.To))
 		}
 		if err != nil {
 			return err
 		}
-		c.sent.Add(batch)
+		c.sent.Add(int64(n))
 	}
 	return nil
 }
@@ -102,7 +104,7 @@ func dialGoMailMerge(j *job) (session, error) {
 }
 
 func (s *goMailMerge) send([]string) error {
-	address := fmt.Sprintf("recipient%05d@example.com", s.sent%batch)
+	address := fmt.Sprintf("recipient%05d@example.com", s.sent%2000)
 	data := map[string]any{"name": "A Person", "address": address, "seat": s.sent}
 	s.sent++
 	var subject bytes.Buffer

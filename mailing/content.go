@@ -50,8 +50,13 @@ func newSource(c postrider.Content) (*source, error) {
 	s := &source{content: c, head: bytes.Clone(text[:end]), held: len(text) <= heldInMemory}
 	if s.held {
 		s.body = text[end:]
+		return s, nil
 	}
-	return s, nil
+	again, err := s.open() // now, and not when the second copy is underway
+	if err != nil {
+		return nil, err
+	}
+	return s, again.Close()
 }
 
 // headerEnd is where the body begins: behind the first empty line.

@@ -45,8 +45,8 @@ func TestCopiesOfAnyContentHaveAllOfIt(t *testing.T) {
 	}
 }
 
-// A content that can be read once is enough for many copies if it is held in memory,
-// and is never sent in part if it is not.
+// A content that can be read once is enough for many copies if it is held in memory.
+// If it is not, that is found before anything leaves.
 func TestCopiesOfAOneShotContent(t *testing.T) {
 	plan := mailing.Individual(nil, mailing.Set("X-Copy", "yes"))
 	m := message("a@x.com", "b@x.com")
@@ -55,8 +55,26 @@ func TestCopiesOfAOneShotContent(t *testing.T) {
 		t.Error("the copies differ")
 	}
 	m.Content = postrider.Reader(bytes.NewReader(large(20 << 20)))
-	report, err := (&mailing.Delivery{Plan: plan}).Deliver(t.Context(), &reading{}, m)
-	if err == nil || !strings.Contains(err.Error(), "not Reader") || report.Count(postrider.Accepted) > 0 {
+	sender := &fake{}
+	report, err := (&mailing.Delivery{Plan: plan}).Deliver(t.Context(), sender, m)
+	if err == nil || !strings.Contains(err.Error(), "not Reader") || sender.count() > 0 {
+		t.Errorf("%v, %s", err, states(report))
+	}
+}
+
+// A file that became another one while it is sent is not sent in part, nor as what it
+// is now.
+func TestCopiesOfAContentThatChanges(t *testing.T) {
+	opened := 0
+	m := message("a@x.com")
+	m.Content = postrider.Func(func() (io.ReadCloser, error) {
+		if opened++; opened > 2 {
+			return io.NopCloser(strings.NewReader("Subject: another\r\n\r\n")), nil
+		}
+		return io.NopCloser(bytes.NewReader(large(9 << 20))), nil
+	})
+	report, err := (&mailing.Delivery{Plan: mailing.Individual(nil, mailing.Set("X-Copy", "yes"))}).Deliver(t.Context(), &reading{}, m)
+	if err == nil || !strings.Contains(err.Error(), "the content was another") || report.Count(postrider.Accepted) > 0 {
 		t.Errorf("%v, %s", err, states(report))
 	}
 }
