@@ -27,6 +27,14 @@ type Config struct {
 	User     string
 	Password Secret
 
+	// Credentials, if not nil, takes the place of User and Password: it is asked
+	// when a wire logs in, once for all wires of a server that do so at a time.
+	// After the server has refused the answer (535, or what it says to an OAuth
+	// token) it is asked once more with refresh, for which it shall not answer out
+	// of a cache. The context ends with the attempt to open the wire. An error fails
+	// that attempt.
+	Credentials func(ctx context.Context, refresh bool) (user string, secret Secret, err error)
+
 	// MaxTransactions is how many transactions (MAIL commands, refused ones
 	// included) one wire carries before the connection changes to a new one.
 	// Mailman calls them sessions: max_sessions_per_connection. 0 and below: no
@@ -52,6 +60,20 @@ type Config struct {
 	// system's.
 	CAFile string
 
+	// Pins are SHA-256 fingerprints of the server's certificate, or of its public
+	// key (SubjectPublicKeyInfo), in hexadecimal or base64. With any of them a server
+	// is the right one exactly if its certificate or key is among them; authorities,
+	// names and dates do not matter then. Give the next one beside the present one
+	// before a key is changed. An error of a failed verification shows both.
+	Pins []string
+
+	// ClientCert and ClientKey are PEM files of our own certificate chain and its
+	// key, for servers that ask for it. They are read again when they change. Without
+	// ClientKey both are in ClientCert. With a certificate and without a password AUTH
+	// EXTERNAL is used, if the server offers it.
+	ClientCert string
+	ClientKey  string
+
 	// NoVerifyCert switches off every check of the server's certificate, its
 	// name included. Strongly discouraged: mend the MTA's certificate, or set
 	// CAFile or ServerName.
@@ -66,8 +88,12 @@ type Config struct {
 	TLS *tls.Config
 
 	// AuthMechanisms is the order of preference. The first that the server
-	// offers is used, and no other is tried after it was refused. Default: PLAIN,
-	// CRAM-MD5, LOGIN over TLS; CRAM-MD5, PLAIN, LOGIN in the clear.
+	// offers is used, and no other is tried after it was refused. Known are
+	// SCRAM-SHA-256-PLUS, SCRAM-SHA-256, SCRAM-SHA-1-PLUS, SCRAM-SHA-1, PLAIN,
+	// CRAM-MD5, LOGIN, EXTERNAL, OAUTHBEARER, XOAUTH2. Naming one of the last two
+	// says that the password is an OAuth 2.0 access token; then no mechanism for
+	// passwords may be named. Default: PLAIN, SCRAM, CRAM-MD5, LOGIN over verified
+	// TLS; elsewhere SCRAM, CRAM-MD5, PLAIN, LOGIN.
 	AuthMechanisms []string
 
 	// AllowPlaintextAuth lets credentials be sent without TLS to a server that is

@@ -28,6 +28,7 @@ type delivery struct {
 	transactions []Transaction
 	wire         *wire       // of the transaction that ended last
 	inFlight     int         // transactions begun and not ended
+	requireTLS   bool        // REQUIRETLS
 	resent       bool        // a transaction met a wire's failure and is being repeated
 	abandoned    bool        // its Send has returned before the end: the context was done
 	ownFault     bool        // its content broke off
@@ -57,7 +58,7 @@ type recipient struct {
 // newDelivery checks a message and reads the beginning of its content. An error
 // is one of the whole message; a recipient that is wrong in itself is settled.
 func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)) (*delivery, error) {
-	d := &delivery{ctx: ctx, msg: m, dsn: m.DSN, done: make(chan struct{}, 1)}
+	d := &delivery{ctx: ctx, msg: m, dsn: m.DSN, requireTLS: m.RequireTLS, done: make(chan struct{}, 1)}
 	d.prepareResult(m)
 	if len(m.To) == 0 {
 		return d, errors.New("the message has no recipient")

@@ -34,6 +34,12 @@ type Message struct {
 	// DSN asks for delivery status notifications, where the server knows them
 	// (RFC 3461); elsewhere it has no effect.
 	DSN DSN
+
+	// RequireTLS asks every server on the way to pass the message on over verified
+	// TLS or not at all (REQUIRETLS, RFC 8689). Without verified TLS to the MTA
+	// ([Config.Pins] will do), or if it does not offer REQUIRETLS, everybody is
+	// Refused and nothing is sent.
+	RequireTLS bool
 }
 
 // DSN is what a sender wants to hear of a message's fate (RFC 3461). Every

@@ -3,17 +3,14 @@ package postrider
 import (
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/postrider/postrider/internal/dial"
 	"github.com/postrider/postrider/internal/hint"
-	"github.com/postrider/postrider/internal/sasl"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -77,8 +74,8 @@ func (w *wire) introduce(ctx context.Context) *Error {
 			err = w.sayHello(ctx)
 		}
 	}
-	if err == nil && w.c.login != nil {
-		err = w.authenticate()
+	if err == nil && w.c.logins != nil {
+		err = w.authenticate(ctx)
 	}
 	if err == nil && w.in.Buffered() > 0 {
 		// It would be taken for the reply to MAIL, and every one after it for the next.
@@ -199,89 +196,14 @@ func (w *wire) handshake(ctx context.Context) *Error {
 	}
 	w.c.observeTLS(w.id, conn.ConnectionState(), err)
 	if err != nil {
-		return w.openError(hint.Handshake, smtp.Reply{}, err)
+		return w.openError(hint.Handshake, smtp.Reply{}, dial.Explain(err))
+	}
+	if !w.c.verified {
+		w.c.warnUnverified()
 	}
 	w.encrypted = true
 	w.use(conn)
 	return nil
-}
-
-// authenticate uses one mechanism only: a password that was refused is not shown
-// to the server in weaker and weaker ways.
-func (w *wire) authenticate() *Error {
-	preferred := w.c.cfg.AuthMechanisms
-	if len(preferred) == 0 {
-		preferred = sasl.Default(w.encrypted)
-	}
-	mechanism, known := sasl.Choose(w.caps.Auth, preferred)
-	switch {
-	case len(w.caps.Auth) == 0:
-		return w.openError(hint.Auth, smtp.Reply{}, hint.ErrNoAuth)
-	case !known:
-		return w.openError(hint.Auth, smtp.Reply{}, fmt.Errorf("%w: it offers %s", hint.ErrNoMechanism, strings.Join(w.caps.Auth, " ")))
-	case !w.encrypted && !w.local && !w.c.cfg.AllowPlaintextAuth:
-		return w.openError(hint.Auth, smtp.Reply{}, hint.ErrPlaintextAuth)
-	}
-	r, err := w.exchange(mechanism)
-	if err == nil && r.Code != 235 && r.Code != 503 { // 503: authenticated already
-		err = errors.New("AUTH " + mechanism + " was refused")
-	}
-	var failed *Error
-	if err != nil {
-		failed = w.openError(hint.Auth, r, err)
-	}
-	w.c.observeAuth(w.id, mechanism, failed)
-	return failed
-}
-
-// exchange is the dialogue of RFC 4954 §4. A server that asks on and on is cut off.
-func (w *wire) exchange(mechanism string) (smtp.Reply, error) {
-	x, err := sasl.New(mechanism, w.c.login())
-	if err != nil {
-		return smtp.Reply{}, err
-	}
-	initial, has, err := x.Start()
-	if err != nil {
-		return smtp.Reply{}, err
-	}
-	line, shown := "AUTH "+mechanism, "AUTH "+mechanism
-	if has {
-		line, shown = line+" "+encodeInitial(initial), shown+" ********"
-	}
-	for range 6 {
-		if err := w.tellMasked(line, shown); err != nil {
-			return smtp.Reply{}, err
-		}
-		r, err := w.hear(w.c.timeouts.Auth)
-		if err != nil || r.Code != 334 {
-			return r, err
-		}
-		challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(r.Text))
-		if err != nil {
-			return r, w.cancelExchange(errors.New("the server's challenge is not base64"))
-		}
-		response, err := x.Next(challenge)
-		if err != nil {
-			return r, w.cancelExchange(err)
-		}
-		line, shown = base64.StdEncoding.EncodeToString(response), "********"
-	}
-	return smtp.Reply{}, w.cancelExchange(errors.New("the server asks for more and more"))
-}
-
-// cancelExchange takes back what was begun (RFC 4954 §4).
-func (w *wire) cancelExchange(err error) error {
-	if w.tell("*") == nil {
-		_, _ = w.hear(w.c.timeouts.Auth)
-	}
-	return err
-}
-
-func encodeInitial(b []byte) string {
-	if len(b) == 0 {
-		return "=" // there is one, and it is empty (RFC 4954 §4)
-	}
-	return base64.StdEncoding.EncodeToString(b)
 }
 
 // openError describes a failure before the first MAIL. It says nothing about any

@@ -68,7 +68,7 @@ func (w *wire) inStep() bool {
 }
 
 func (w *wire) mailParams(tx *transaction) smtp.MailParams {
-	p := smtp.MailParams{EightBit: w.caps.EightBitMIME, UTF8: tx.utf8}
+	p := smtp.MailParams{EightBit: w.caps.EightBitMIME, UTF8: tx.utf8, RequireTLS: tx.d.requireTLS}
 	if w.caps.HasSize && tx.d.body.size > 0 {
 		p.Size = tx.d.body.size
 	}

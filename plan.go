@@ -90,6 +90,9 @@ func (w *wire) judgeLocked(d *delivery) {
 	if limit := w.caps.Size; limit > 0 && d.body.least > limit {
 		d.refuse(everybody, fmt.Errorf("%w: it has %d octets, and %s takes at most %d (SIZE)", hint.ErrTooBig, d.body.least, w.address, limit))
 	}
+	if err := w.cannotRequireTLS(); d.requireTLS && err != nil {
+		d.refuse(everybody, fmt.Errorf("%s: %w", w.address, err))
+	}
 	if d.body.spent {
 		d.fail(&Error{Stage: StageLocal, Command: "content", Err: errReadOnce})
 	}
@@ -101,6 +104,17 @@ func (w *wire) judgeLocked(d *delivery) {
 		d.refuse(everybody, fmt.Errorf("sender %q: %w", d.from.address, err))
 	}
 	d.refuse(func(i int) bool { return d.rcpts[i].needsUTF8() }, err)
+}
+
+// cannotRequireTLS tells why REQUIRETLS cannot be said on this wire (RFC 8689 §4.1).
+func (w *wire) cannotRequireTLS() error {
+	switch {
+	case !w.encrypted || !w.c.verified:
+		return hint.ErrTLSRequired
+	case !w.caps.RequireTLS:
+		return hint.ErrNoRequireTLS
+	}
+	return nil
 }
 
 // doneLocked reports that the wire has carried what it may.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,16 +24,18 @@ type server struct {
 	cfg      Config // without the password, which no dump shall show
 	timeouts Timeouts
 	address  dial.Address
-	name     string                  // address, as errors name it
-	tls      *tls.Config             // with the session cache, so that one wire resumes what another began
-	login    func() sasl.Credentials // nil: no AUTH
-	watched  bool                    // somebody wants to see replies
+	name     string      // address, as errors name it
+	tls      *tls.Config // with the session cache, so that one wire resumes what another began
+	verified bool        // TLS proves that the server is the right one
+	logins   *logins     // nil: no AUTH
+	watched  bool        // somebody wants to see replies
 	dial     dialFunc
 	jittered bool // wires end a little before they must, each at another time
 
 	quirks       quirks
 	refusedLogin atomic.Pointer[refusedLogin]
 
+	warned   sync.Once // of TLS that proves nothing
 	nameOnce sync.Mutex
 	ownName  string // what EHLO says, once it was looked up
 }
@@ -78,13 +81,15 @@ func (s *server) prepare() (err error) {
 		if s.address.Network == "unix" {
 			host = "localhost"
 		}
-		s.tls, err = dial.TLS{
-			Base: cfg.TLS, Host: host, ServerName: cfg.ServerName, CAFile: cfg.CAFile,
+		t := dial.TLS{
+			Base: cfg.TLS, Host: host, ServerName: cfg.ServerName, CAFile: cfg.CAFile, Pins: cfg.Pins,
+			CertFile: cfg.ClientCert, KeyFile: cfg.ClientKey,
 			NoVerifyCert: cfg.NoVerifyCert, NoVerifyHostname: cfg.NoVerifyHostname,
-		}.Config()
-		if err != nil {
+		}
+		if s.tls, err = t.Config(); err != nil {
 			return err
 		}
+		s.verified = t.Proves()
 	}
 	return s.prepareLogin()
 }
@@ -94,20 +99,69 @@ func (s *server) prepare() (err error) {
 func (s *server) prepareLogin() error {
 	cfg := &s.cfg
 	for _, m := range cfg.AuthMechanisms {
-		if _, ok := sasl.Choose([]string{m}, []string{m}); !ok {
+		if !slices.Contains(sasl.Known(), strings.ToUpper(m)) {
 			return fmt.Errorf("field AuthMechanisms: %q is not known; known are %s", m, strings.Join(sasl.Known(), ", "))
 		}
 	}
-	if cfg.User == "" || cfg.Password.IsZero() {
+	kind, err := s.kindOfLogin()
+	if err != nil {
+		return err
+	}
+	switch {
+	case cfg.Credentials != nil:
+		kind.Password = "?" // that there will be one is all that choosing a mechanism asks
+		s.logins = &logins{ask: s.askFor(cfg.Credentials, kind)}
+	case cfg.User != "" && !cfg.Password.IsZero():
+		kind.User, kind.Password = cfg.User, cfg.Password.Reveal()
+		if err := kind.Check(); err != nil {
+			return fmt.Errorf("fields User and Password: %w", err)
+		}
+		s.logins = new(logins)
+	case kind.Certificate && cfg.Password.IsZero():
+		// A certificate alone may be all that a server wants, without any AUTH.
+		kind.User = cfg.User
+		s.logins = &logins{optional: len(cfg.AuthMechanisms) == 0}
+	default:
 		return nil
 	}
-	credentials := sasl.Credentials{User: cfg.User, Password: cfg.Password.Reveal()}
-	if _, err := sasl.New(sasl.Known()[0], credentials); err != nil {
-		return fmt.Errorf("fields User and Password: %w", err)
-	}
-	s.login = func() sasl.Credentials { return credentials }
+	s.logins.fixed.credentials = func() sasl.Credentials { return kind }
 	cfg.Password = Secret{}
 	return nil
+}
+
+// kindOfLogin tells a token from a password by the mechanisms, which cannot be for
+// both: what is meant for one must not be sent as the other.
+func (s *server) kindOfLogin() (kind sasl.Credentials, err error) {
+	cfg := &s.cfg
+	kind.Token = slices.ContainsFunc(cfg.AuthMechanisms, sasl.ForTokens)
+	for _, m := range cfg.AuthMechanisms {
+		if kind.Token && !sasl.ForTokens(m) && !strings.EqualFold(m, sasl.External) {
+			return kind, fmt.Errorf("field AuthMechanisms: %s takes a password, and others there an OAuth token: name one kind", m)
+		}
+	}
+	inTLS := cfg.TLS != nil && (len(cfg.TLS.Certificates) > 0 || cfg.TLS.GetClientCertificate != nil)
+	kind.Certificate = cfg.Mode != Insecure && (cfg.ClientCert != "" || inTLS)
+	return kind, nil
+}
+
+// askFor turns [Config.Credentials] into what the wires ask.
+func (s *server) askFor(ask func(context.Context, bool) (string, Secret, error), kind sasl.Credentials) func(context.Context, bool) (sasl.Credentials, error) {
+	return func(ctx context.Context, refresh bool) (sasl.Credentials, error) {
+		user, secret, err := ask(ctx, refresh)
+		if err != nil {
+			return sasl.Credentials{}, err
+		}
+		c := kind
+		c.User, c.Password = user, secret.Reveal()
+		return c, c.Check()
+	}
+}
+
+// warnUnverified tells the operator once that anybody could be the server.
+func (s *server) warnUnverified() {
+	s.warned.Do(func() {
+		s.log().Warn("the server's certificate is not fully verified: somebody on the way could read the mail and the password", "server", s.name)
+	})
 }
 
 // rejectLogin remembers a refusal for a while.

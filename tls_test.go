@@ -177,7 +177,7 @@ func TestFact98AClientCertificate(t *testing.T) {
 			server: func(s *smtptest.Server) { s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert} },
 		})
 		_, err := r.send("bart@example.com")
-		if err == nil || !strings.Contains(text(err), "Certificates in Config.TLS") {
+		if err == nil || !strings.Contains(text(err), "Config.ClientCert") {
 			t.Errorf("without one: %v", err)
 		}
 	})

@@ -54,6 +54,9 @@
 //
 //	server_name                   empty; the name in the server's certificate,
 //	                              where that is not smtp_host
+//	pins                          empty; SHA-256 of the server's certificate or key, divided by blanks
+//	client_cert                   empty; our own certificate (PEM), for a server that asks
+//	client_key                    empty; its key, where that is in another file
 //	ca_file                       empty; certificate authorities (PEM) to trust
 //	                              instead of the system's
 //	auth_mechanisms               empty; in order of preference, such as

@@ -33,7 +33,10 @@ func (c *Config) MTA(ctx context.Context) (postrider.Config, error) {
 		Redirect:           c.Redirect,
 		ServerName:         m.text("postrider", "server_name"),
 		CAFile:             m.view.path("postrider", "ca_file"),
-		AuthMechanisms:     m.mechanisms(),
+		Pins:               words(m.text("postrider", "pins")),
+		ClientCert:         m.view.path("postrider", "client_cert"),
+		ClientKey:          m.view.path("postrider", "client_key"),
+		AuthMechanisms:     words(strings.ToUpper(m.text("postrider", "auth_mechanisms"))),
 		AllowPlaintextAuth: get(&m, m.view.boolean, "postrider", "allow_plaintext_auth"),
 		LocalName:          m.text("postrider", "local_name"),
 		IdleTimeout:        m.idleTimeout(),
@@ -135,11 +138,9 @@ func (m *mta) address() string {
 	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
-// mechanisms are divided by blanks or commas.
-func (m *mta) mechanisms() []string {
-	return strings.FieldsFunc(strings.ToUpper(m.text("postrider", "auth_mechanisms")), func(r rune) bool {
-		return isSpace(r) || r == ','
-	})
+// words are divided by blanks or commas.
+func words(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return isSpace(r) || r == ',' })
 }
 
 // idleTimeout: 0s is no limit, as 0 is for Mailman's maxima; package postrider

@@ -27,6 +27,9 @@ max_recipients: 10
 [postrider]
 server_name: mx.example.com
 ca_file: ca.pem
+pins: ab, cd
+client_cert: /etc/client.pem
+client_key: /etc/client.key
 auth_mechanisms: plain, LOGIN
   cram-md5
 allow_plaintext_auth: yes
@@ -74,6 +77,9 @@ auth_retry_after: 15s
 		CAFile:             filepath.Join(filepath.Dir(path), "ca.pem"),
 		NoVerifyCert:       true,
 		NoVerifyHostname:   true,
+		Pins:               []string{"ab", "cd"},
+		ClientCert:         "/etc/client.pem",
+		ClientKey:          "/etc/client.key",
 		AuthMechanisms:     []string{"PLAIN", "LOGIN", "CRAM-MD5"},
 		AllowPlaintextAuth: true,
 		LocalName:          "lists.example.com",
@@ -105,6 +111,9 @@ func TestMTADefaults(t *testing.T) {
 	want := postrider.Config{Address: "localhost:25", MaxRecipients: 500}
 	if len(got.AuthMechanisms) == 0 {
 		got.AuthMechanisms = nil
+	}
+	if len(got.Pins) == 0 {
+		got.Pins = nil
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", got, want)

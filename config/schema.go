@@ -75,6 +75,9 @@ var schema = []sectionSpec{
 	{name: "postrider", keys: []keySpec{
 		{"server_name", "", text},
 		{"ca_file", "", text},
+		{"pins", "", text},
+		{"client_cert", "", text},
+		{"client_key", "", text},
 		{"auth_mechanisms", "", text},
 		{"allow_plaintext_auth", "no", boolean},
 		{"local_name", "", text},

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/xdg-go/scram"
 )
 
 // mechanism is a SASL mechanism as a server sees it: what it asks, and whether
@@ -17,12 +19,22 @@ type mechanism struct {
 	initial    bool // the first answer may come with the command
 	challenges func(c *conn) []string
 	verify     func(c *conn, answers []string) (user string, ok bool)
+
+	talk func(x *exchange) (reply string) // takes the place of the two above
 }
 
 var mechanisms = map[string]*mechanism{
-	"PLAIN":    {true, ask(""), verifyPlain},
-	"LOGIN":    {true, ask("Username:", "Password:"), verifyLogin},
-	"CRAM-MD5": {false, (*conn).cramChallenge, verifyCRAM},
+	"PLAIN":    {true, ask(""), verifyPlain, nil},
+	"LOGIN":    {true, ask("Username:", "Password:"), verifyLogin, nil},
+	"CRAM-MD5": {false, (*conn).cramChallenge, verifyCRAM, nil},
+	"EXTERNAL": {true, ask(""), verifyExternal, nil},
+
+	"SCRAM-SHA-1":        {initial: true, talk: talkSCRAM},
+	"SCRAM-SHA-1-PLUS":   {initial: true, talk: talkSCRAM},
+	"SCRAM-SHA-256":      {initial: true, talk: talkSCRAM},
+	"SCRAM-SHA-256-PLUS": {initial: true, talk: talkSCRAM},
+	"OAUTHBEARER":        {initial: true, talk: talkOAuth},
+	"XOAUTH2":            {initial: true, talk: talkOAuth},
 }
 
 // ask is for mechanisms that ask every client the same.
@@ -80,6 +92,9 @@ func (c *conn) authOffered() bool {
 type exchange struct {
 	*mechanism
 	c       *conn
+	name    string
+	user    string // once it is known
+	scram   *scram.ServerConversation
 	answers []string // decoded
 	raw     []string // as received
 	bad     string   // the reply that ends it
@@ -122,12 +137,12 @@ func (c *conn) newExchange(arg []byte) *exchange {
 	x := &exchange{c: c, bad: c.authUnwanted()}
 	name, initial, given := bytes.Cut(arg, []byte{' '})
 	upper := strings.ToUpper(string(name))
-	x.mechanism = mechanisms[upper]
+	x.mechanism, x.name = mechanisms[upper], upper
 	switch {
 	case x.bad != "":
 	case len(name) == 0:
 		x.bad = replyBadSyntax
-	case x.mechanism == nil || !slices.Contains(c.srv.mechanisms(), upper):
+	case x.mechanism == nil || !slices.Contains(c.mechanisms(), upper):
 		x.bad = "504 5.5.4 Mechanism not offered"
 	case given && !x.initial:
 		x.bad = "501 5.7.0 This mechanism has no initial response"
@@ -182,19 +197,24 @@ func (x *exchange) next() string {
 	if x.bad != "" {
 		return x.bad
 	}
+	if x.talk != nil {
+		return x.talk(x)
+	}
 	if challenges := x.challenges(x.c); len(x.answers) < len(challenges) {
 		return "334 " + base64.StdEncoding.EncodeToString([]byte(challenges[len(x.answers)]))
 	}
-	if _, ok := x.verify(x.c, x.answers); !ok {
+	user, ok := x.verify(x.c, x.answers)
+	if !ok {
 		return replyBadCredentials
 	}
-	return "235 2.7.0 Authenticated"
+	x.user = user
+	return replyAuthenticated
 }
 
 // authenticated takes note of who it is, and of the credentials: those that were
 // refused are not kept.
 func (c *conn) authenticated(x *exchange) {
-	c.user, _ = x.verify(c, x.answers)
+	c.user = x.user
 	c.srv.mu.Lock()
 	defer c.srv.mu.Unlock()
 	c.srv.credentials = append(c.srv.credentials, strings.Join(x.raw, " "))

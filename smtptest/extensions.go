@@ -83,7 +83,7 @@ func (c *conn) ehloLines() []string {
 	add(e.EnhancedStatusCodes, "ENHANCEDSTATUSCODES")
 	add(e.RequireTLS && c.tls, "REQUIRETLS")
 	add(c.startTLSOffered(), "STARTTLS")
-	add(c.authOffered(), "AUTH "+strings.Join(s.mechanisms(), " "))
+	add(c.authOffered(), "AUTH "+strings.Join(c.mechanisms(), " "))
 	add(e.Limits != "", "LIMITS "+e.Limits)
 	return append(lines, e.Lines...)
 }

@@ -44,9 +44,15 @@ type Server struct {
 	// not offered. With StartTLS it is offered under TLS only.
 	Users map[string]string
 
-	// Mechanisms are offered when there are Users. Default PLAIN, LOGIN, CRAM-MD5,
-	// which are those that there are.
+	// Mechanisms are offered when there are Users. Default PLAIN, LOGIN, CRAM-MD5.
+	// There are also SCRAM-SHA-256 and SCRAM-SHA-1, both with -PLUS under TLS,
+	// OAUTHBEARER and XOAUTH2, for which a password is the token, and EXTERNAL, for
+	// which TLS must ask for a client certificate; its first name is the user.
 	Mechanisms []string
+
+	// OAuthRefusal is the document that refuses a token, before the 535. Default: one
+	// of RFC 7628 §3.2.2.
+	OAuthRefusal string
 
 	// RequireAuth refuses MAIL before AUTH, RequireTLS all but EHLO, STARTTLS,
 	// NOOP and QUIT before STARTTLS.

@@ -24,9 +24,12 @@ type settings struct {
 	User               string  `placeholder:"NAME" group:"mta" help:"Log in as NAME."`
 	PasswordFile       string  `placeholder:"FILE" group:"mta" help:"The password is the first line of FILE. There is no flag for the password itself, which everybody on the machine could read."`
 	PasswordCommand    string  `placeholder:"COMMAND" group:"mta" help:"The password is the first line that this shell command prints."`
-	AuthMechanisms     string  `placeholder:"WORDS" group:"mta" help:"PLAIN, LOGIN, CRAM-MD5 in order of preference."`
+	AuthMechanisms     string  `placeholder:"WORDS" group:"mta" help:"Mechanisms in order of preference: SCRAM-SHA-256-PLUS, PLAIN and so on. With XOAUTH2 or OAUTHBEARER the password is a token."`
 	AllowPlaintextAuth *bool   `negatable:"" group:"mta" help:"Send the password without TLS to a server that is not local."`
 	CAFile             string  `name:"ca-file" placeholder:"FILE" group:"mta" help:"Trust these certificate authorities (PEM) instead of the system's."`
+	Pins               string  `placeholder:"PINS" group:"mta" help:"Trust the server whose certificate or key has one of these SHA-256 fingerprints, and no other."`
+	ClientCert         string  `placeholder:"FILE" group:"mta" help:"Our own certificate (PEM), for a server that asks for one."`
+	ClientKey          string  `placeholder:"FILE" group:"mta" help:"Its key, where that is in a file of its own."`
 	ServerName         string  `placeholder:"NAME" group:"mta" help:"The name in the server's certificate, where it is not HOST."`
 	VerifyCert         *bool   `negatable:"" group:"mta" help:"Check the server's certificate (the default)."`
 	VerifyHostname     *bool   `negatable:"" group:"mta" help:"Check the name in it (the default)."`
@@ -77,6 +80,9 @@ func (s *settings) overrides() map[string]string {
 		"postrider.smtp_pass_command": s.PasswordCommand,
 		"postrider.auth_mechanisms":   s.AuthMechanisms,
 		"postrider.ca_file":           s.CAFile,
+		"postrider.pins":              s.Pins,
+		"postrider.client_cert":       s.ClientCert,
+		"postrider.client_key":        s.ClientKey,
 		"postrider.server_name":       s.ServerName,
 		"postrider.local_name":        s.LocalName,
 	} {

@@ -25,6 +25,15 @@ type TLS struct {
 	// Base.RootCAs if that is set.
 	CAFile string
 
+	// Pins are SHA-256 fingerprints, of the server's certificate or of its public key (SubjectPublicKeyInfo), as ParsePin
+	// reads them. With any, the server is the one that has a certificate or key among them: no authority is asked, nor
+	// are name and dates looked at (as DANE-EE has it, RFC 7671 §5.1). Several let a key be changed without a gap.
+	Pins []string
+
+	// CertFile and KeyFile are PEM files with the client's certificate chain and its key, for a server that asks. They
+	// are read anew when they have changed. With no KeyFile, both are in CertFile.
+	CertFile, KeyFile string
+
 	// NoVerifyCert switches off all verification, except for what the hooks of Base do. NoVerifyHostname alone still
 	// verifies the chain, and accepts any name in the certificate.
 	NoVerifyCert     bool
@@ -51,7 +60,13 @@ func (t TLS) Config() (*tls.Config, error) {
 	if err := t.setVerification(cfg); err != nil {
 		return nil, err
 	}
-	return cfg, nil
+	return cfg, t.setClientCertificate(cfg)
+}
+
+// Proves tells whether a handshake that succeeds with cfg proves that the server is the right one.
+func (t TLS) Proves() bool {
+	unverified := t.NoVerifyCert || t.NoVerifyHostname || t.Base != nil && t.Base.InsecureSkipVerify
+	return len(t.Pins) > 0 || !unverified
 }
 
 func (t TLS) setServerName(cfg *tls.Config) {
@@ -82,9 +97,17 @@ func (t TLS) loadCA(cfg *tls.Config) error {
 	return nil
 }
 
-// setVerification puts the two knobs into what crypto/tls has, which is all or nothing.
+// setVerification puts the knobs into what crypto/tls has, which is all or nothing.
 func (t TLS) setVerification(cfg *tls.Config) error {
+	pins, err := parsePins(t.Pins)
 	switch {
+	case err != nil:
+		return err
+	case len(pins) > 0 && t.NoVerifyCert:
+		return errors.New("TLS: there are pins, and verification is switched off: choose one of them")
+	case len(pins) > 0:
+		cfg.InsecureSkipVerify = true
+		cfg.VerifyConnection = verifyPins(pins, cfg.VerifyConnection)
 	case t.NoVerifyCert:
 		cfg.InsecureSkipVerify = true
 	case cfg.InsecureSkipVerify:

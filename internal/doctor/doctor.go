@@ -154,7 +154,8 @@ func (e Exam) prepare() (*exam, error) {
 	}
 	// Also without TLS configured: whether it would verify is worth knowing.
 	x.tls, err = dial.TLS{
-		Base: cfg.TLS, Host: host, ServerName: cfg.ServerName, CAFile: cfg.CAFile,
+		Base: cfg.TLS, Host: host, ServerName: cfg.ServerName, CAFile: cfg.CAFile, Pins: cfg.Pins,
+		CertFile: cfg.ClientCert, KeyFile: cfg.ClientKey,
 		NoVerifyCert: cfg.NoVerifyCert, NoVerifyHostname: cfg.NoVerifyHostname,
 	}.Config()
 	if err != nil {

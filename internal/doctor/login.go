@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -59,10 +60,12 @@ func (t *talk) offered() string {
 func (t *talk) authenticate() (mechanism string, r wire.Reply, err error) {
 	cfg := &t.e.Config
 	preferred := cfg.AuthMechanisms
+	who := sasl.Credentials{User: cfg.User, Password: cfg.Password.Reveal()}
 	if len(preferred) == 0 {
-		preferred = sasl.Default(t.encrypted)
+		preferred = sasl.Default(who, t.encrypted)
 	}
-	mechanism, known := sasl.Choose(t.caps.Auth, preferred)
+	peer := t.peer()
+	mechanism, known := sasl.Choose(preferred, who, peer)
 	switch {
 	case len(t.caps.Auth) == 0:
 		return "", r, hint.ErrNoAuth
@@ -71,12 +74,22 @@ func (t *talk) authenticate() (mechanism string, r wire.Reply, err error) {
 	case !t.encrypted && !t.e.local && !cfg.AllowPlaintextAuth:
 		return "", r, hint.ErrPlaintextAuth
 	}
-	x, err := sasl.New(mechanism, sasl.Credentials{User: cfg.User, Password: cfg.Password.Reveal()})
+	x, err := sasl.New(mechanism, who, peer)
 	if err != nil {
 		return mechanism, r, err
 	}
 	r, err = t.exchange(mechanism, x)
 	return mechanism, r, err
+}
+
+// peer is the server as a mechanism sees it.
+func (t *talk) peer() sasl.Peer {
+	p := sasl.Peer{Offered: t.caps.Auth, Host: t.e.address.Host, Port: t.e.address.Port}
+	if conn, ok := t.conn.(*tls.Conn); ok {
+		state := conn.ConnectionState()
+		p.TLS = &state
+	}
+	return p
 }
 
 // exchange is the dialogue of RFC 4954 §4. A server that asks on and on is cut off.
@@ -98,7 +111,7 @@ func (t *talk) exchange(mechanism string, x sasl.Exchange) (wire.Reply, error) {
 			return wire.Reply{}, bad.err
 		}
 		if r.Code != 334 {
-			return r, nil
+			return r, x.Verdict(r.Code == 235)
 		}
 		challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(r.Text))
 		if err != nil {

@@ -15,6 +15,12 @@ type (
 	hostnameError    = x509.HostnameError
 )
 
+// wrongPin is how package dial says that none of the pins matched.
+type wrongPin interface {
+	error
+	WrongPin()
+}
+
 // lastResort ends the hints about certificates: it is said, because it is what people look for, and said last.
 const lastResort = "the last resort is Config.NoVerifyCert (smtp_verify_cert: no)"
 

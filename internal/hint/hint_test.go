@@ -21,6 +21,11 @@ type row struct {
 	words   []string
 }
 
+// pinned stands for the error of package dial.
+type pinned struct{ error }
+
+func (pinned) WrongPin() {}
+
 // wrapped is an error as the engine hands it on, with words of its own around the cause.
 func wrapped(err error) error { return fmt.Errorf("while connecting: %w", err) }
 
@@ -40,6 +45,12 @@ func replies() []row {
 		{Failure{Step: Auth, Err: wrapped(ErrPlaintextAuth)}, "credentials in the clear", []string{"Config.AllowPlaintextAuth ([postrider] allow_plaintext_auth: yes)", "safe without TLS"}},
 		{Failure{Step: Mail, Err: wrapped(ErrTooBig)}, "message too big, by SIZE", []string{"message_size_limit"}},
 		{Failure{Step: Rcpt, Err: wrapped(ErrNoSMTPUTF8)}, "SMTPUTF8 missing", []string{"xn--", "smtputf8_enable"}},
+		{Failure{Step: Mail, Err: wrapped(ErrTLSRequired)}, "TLS required", []string{"Config.Pins ([postrider] pins)"}},
+		{Failure{Step: Mail, Err: wrapped(ErrNoRequireTLS)}, "no REQUIRETLS", []string{"Message.RequireTLS"}},
+		{Failure{Step: Auth, Err: wrapped(ErrCredentials)}, "no credentials", []string{"Config.Credentials"}},
+		{Failure{Step: Auth, Code: 235, Err: errors.New("AUTH SCRAM-SHA-256: the server says yes, but has not proven that it knows the password")}, "unproven server", []string{"not be the right server"}},
+		{Failure{Step: Auth, Code: 535, Err: errors.New(`AUTH XOAUTH2: the server refuses the token: "{}"`)}, "token refused", []string{"fresh token", "Config.Credentials"}},
+		{Failure{Step: Handshake, Err: wrapped(pinned{errors.New("no pin")})}, "wrong pin", []string{"Config.Pins ([postrider] pins)"}},
 
 		// RFC 3207 §4, RFC 4954 §6.
 		{Failure{Step: Mail, Code: 530, Enhanced: "5.7.0", Text: "5.7.0 Must issue a STARTTLS command first"}, "530, STARTTLS first", []string{"StartTLS"}},
@@ -148,7 +159,7 @@ func TestHintsReadWell(t *testing.T) {
 func TestHintsNameWhatExists(t *testing.T) {
 	fields := structFields(t, "../../config.go")
 	known := strings.Fields(`smtp_host smtp_port smtp_user smtp_pass smtp_secure_mode smtp_verify_cert smtp_verify_hostname
-		server_name ca_file auth_mechanisms allow_plaintext_auth local_name`)
+		server_name ca_file pins client_cert client_key auth_mechanisms allow_plaintext_auth local_name`)
 	for _, f := range fields["Timeouts"] {
 		known = append(known, "timeout_"+strings.ToLower(f))
 	}

@@ -179,7 +179,7 @@ func handshakeRows(t *testing.T) []row {
 		{with("smtps", &tls.Config{MaxVersion: tls.VersionTLS12}, &tls.Config{MinVersion: tls.VersionTLS13}), "protocol version", nil},
 		{with("starttls", &tls.Config{MaxVersion: tls.VersionTLS12}, &tls.Config{CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}),
 			"no cipher in common", []string{"Config.TLS"}},
-		{with("smtps", &tls.Config{}, &tls.Config{ClientAuth: tls.RequireAnyClientCert}), "client certificate", []string{"Certificates in Config.TLS"}},
+		{with("smtps", &tls.Config{}, &tls.Config{ClientAuth: tls.RequireAnyClientCert}), "client certificate", []string{"Config.ClientCert", "client_cert"}},
 	}
 }
 

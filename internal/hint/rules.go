@@ -41,6 +41,14 @@ var localRules = []rule{
 	{"credentials in the clear", cause(ErrPlaintextAuth),
 		always("use a port with TLS (587 with starttls, 465 with smtps); only if the way to the server is safe without TLS, " +
 			"set Config.AllowPlaintextAuth ([postrider] allow_plaintext_auth: yes)")},
+	{"TLS required", cause(ErrTLSRequired),
+		always(useStartTLS + " or ImplicitTLS, and let the certificate be verified (smtp_verify_cert, smtp_verify_hostname) or pinned: Config.Pins ([postrider] pins)")},
+	{"no REQUIRETLS", cause(ErrNoRequireTLS),
+		always("send the message without Message.RequireTLS, or by a server that knows RFC 8689")},
+	{"no credentials", cause(ErrCredentials),
+		always("see to what Config.Credentials calls")},
+	{"unproven server", errorSays("has not proven that it knows the password"),
+		always("this may not be the right server, whatever its certificate says: check Config.Address (smtp_host, smtp_port) and do not send by it")},
 	{"message too big, by SIZE", cause(ErrTooBig),
 		always(tooBig)},
 	{"SMTPUTF8 missing", cause(ErrNoSMTPUTF8),
@@ -62,6 +70,8 @@ var replyRules = []rule{
 		always("the server does not take this mechanism: set Config.AuthMechanisms " +
 			"([postrider] auth_mechanisms) to another that it offers, or get an application password from the provider")},
 	// 535 is the rule (RFC 4954 §6); 550, 554 and 571 are met too. 500 to 503 are about the command, not the login.
+	{"token refused", all(at(Auth), errorSays("the server refuses the token")),
+		always("get a fresh token, for this server and with the scope that its provider names, as Config.Password (smtp_pass) or by Config.Credentials")},
 	{"535 and its kin", all(at(Auth), permanent, not(code(500, 501, 502, 503))),
 		always("the server refused the login: " + checkLogin +
 			"; many providers want the whole address as user name, and an application password instead of the account's")},
@@ -135,12 +145,14 @@ var tlsRules = []rule{
 		always("the server found no cipher in common with this client: " +
 			"renew the server's TLS settings, or see to Config.TLS")},
 	{"client certificate", errorSays("tls: certificate required"),
-		always("the server wants a client certificate: set Certificates in Config.TLS")},
+		always("the server wants a client certificate: set Config.ClientCert and Config.ClientKey ([postrider] client_cert, client_key)")},
+	{"wrong pin", causeAs[wrongPin],
+		always("if the server's key was changed, and you know the new one from elsewhere, add it to Config.Pins ([postrider] pins); otherwise this is not the server")},
 	{"certificate expired", certificateReason(isExpired), expiredHint},
 	{"certificate for other uses", certificateReason(isOtherInvalid),
 		always("the certificate cannot serve for this server: issue it anew for TLS servers; " + lastResort)},
 	{"self-signed", all(causeAs[unknownAuthority], selfSigned),
-		always("the certificate is self-signed: give it as Config.CAFile ([postrider] ca_file); " + lastResort)},
+		always("the certificate is self-signed: give it as Config.CAFile ([postrider] ca_file), or pin it by Config.Pins ([postrider] pins); " + lastResort)},
 	{"unknown authority", causeAs[unknownAuthority], unknownAuthorityHint},
 	{"CN only", all(causeAs[hostnameError], hasNoNames), commonNameHint},
 	{"wrong name", causeAs[hostnameError], wrongNameHint},

@@ -25,11 +25,11 @@ type Rate struct {
 }
 
 const (
-	slowest = rate.Limit(0.1) // a second: one in ten seconds
-	quiet   = time.Second     // without a throttle reply before it goes faster
-	deaf    = quiet / 4       // after a throttle reply: the next ones are of the same time
-	faster  = 1.25            // up to nearly what the MTA has taken before
-	gently  = 1.03            // beyond that
+	slowest = rate.Limit(1) // a second: a server that wants less puts off, and who sends tries again later
+	quiet   = time.Second   // without a throttle reply before it goes faster
+	deaf    = quiet / 4     // after a throttle reply: the next ones are of the same time
+	faster  = 1.25          // up to nearly what the MTA has taken before
+	gently  = 1.03          // beyond that
 )
 
 // NewRate allows so many events a second, and burst of them at once. 0 a second is no limit; the burst is 1 at the least.

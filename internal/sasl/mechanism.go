@@ -5,6 +5,7 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 
 	gosasl "github.com/emersion/go-sasl"
@@ -79,12 +80,21 @@ func (c *cramMD5) Next(challenge []byte) ([]byte, error) {
 	return []byte(cred.User + " " + hex.EncodeToString(mac.Sum(nil))), nil
 }
 
-// unexpected is the error for a challenge that the mechanism has no answer to. The server's octets are quoted, and cut:
-// they reach logs.
+// A reply says it all where there is nothing to prove.
+func (*plain) Verdict(bool) error   { return nil }
+func (*login) Verdict(bool) error   { return nil }
+func (*cramMD5) Verdict(bool) error { return nil }
+
+// unexpected is the error for a challenge that the mechanism has no answer to.
 func unexpected(mechanism string, challenge []byte) error {
-	const enough = 64
-	if len(challenge) > enough {
-		challenge = challenge[:enough]
+	return fmt.Errorf("AUTH %s: the server's challenge %s has no answer in this mechanism", mechanism, show(string(challenge)))
+}
+
+// show quotes the server's words, and cuts them: they reach logs.
+func show(words string) string {
+	const enough = 256
+	if len(words) > enough {
+		words = words[:enough]
 	}
-	return fmt.Errorf("AUTH %s: the server's challenge %q has no answer in this mechanism", mechanism, challenge)
+	return strconv.QuoteToASCII(words)
 }

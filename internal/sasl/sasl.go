@@ -6,6 +6,7 @@
 package sasl
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,20 +15,44 @@ import (
 
 // The mechanisms that New knows, by their registered names.
 const (
-	CRAMMD5 = "CRAM-MD5" // RFC 2195: the password itself does not travel
-	Login   = "LOGIN"    // never standardised, but all that some servers offer
-	Plain   = "PLAIN"    // RFC 4616
+	CRAMMD5         = "CRAM-MD5"    // RFC 2195: the password itself does not travel
+	External        = "EXTERNAL"    // RFC 4422 Appendix A: the client certificate
+	Login           = "LOGIN"       // never standardised, but all that some servers offer
+	OAuthBearer     = "OAUTHBEARER" // RFC 7628
+	Plain           = "PLAIN"       // RFC 4616
+	SCRAMSHA1       = scramSHA1     // RFC 5802
+	SCRAMSHA1Plus   = scramSHA1 + plus
+	SCRAMSHA256     = "SCRAM-SHA-256" // RFC 7677
+	SCRAMSHA256Plus = SCRAMSHA256 + plus
+	XOAuth2         = "XOAUTH2" // Google's, before there was RFC 7628
+
+	scramSHA1 = "SCRAM-SHA-1"
+	plus      = "-PLUS" // with channel binding
 )
 
-// Credentials are a user name and a password, sent as the octets that they are: UTF-8 as it should be.
+// ErrUnproven is behind the error of an AUTH that the server accepted without having proven that it knows the password.
+var ErrUnproven = errors.New("the server says yes, but has not proven that it knows the password")
+
+// Credentials are who we are: a user name and a password, a user name and an OAuth token, or a client certificate.
 type Credentials struct {
 	User     string
 	Password string `json:"-"`
+	Token    bool   // the password is an OAuth 2.0 access token
+
+	// Certificate says that TLS shows a client certificate. Then both names may be empty.
+	Certificate bool
 }
 
 // Format prints the user name alone, whatever the verb: %+v and %#v of a struct would show the password.
 func (c Credentials) Format(s fmt.State, _ rune) {
 	fmt.Fprintf(s, "%q (password hidden)", c.User)
+}
+
+// Peer is the other end, as far as a mechanism asks for it.
+type Peer struct {
+	TLS        *tls.ConnectionState // nil in the clear
+	Offered    []string             // the mechanisms of its EHLO reply
+	Host, Port string               // as it was dialled; may be empty
 }
 
 // Exchange is one authentication: Start once, then Next for every challenge, until the server gives its verdict or
@@ -36,21 +61,29 @@ func (c Credentials) Format(s fmt.State, _ rune) {
 //
 // A caller that has no room for the initial response in its AUTH line leaves it out there, and gets the same octets
 // again from Next for the empty challenge that the server then sends (RFC 4954 §4).
+//
+// Verdict takes the server's: accepted or not. Its error is why an acceptance cannot be believed, or what the exchange
+// knows about a refusal besides the reply. Without the call an AUTH is not done.
 type Exchange interface {
 	Start() (initial []byte, hasInitial bool, err error)
 	Next(challenge []byte) (response []byte, err error)
+	Verdict(accepted bool) error
 }
 
 // New returns an Exchange of the named mechanism, upper or lower case. It fails for a mechanism that is not Known and
 // for credentials that the mechanism cannot carry.
-func New(mechanism string, c Credentials) (Exchange, error) {
+func New(mechanism string, c Credentials, peer Peer) (Exchange, error) {
 	name := strings.ToUpper(mechanism)
 	if !slices.Contains(Known(), name) {
 		return nil, fmt.Errorf("AUTH mechanism %q is not known (known: %s)", mechanism, strings.Join(Known(), ", "))
 	}
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("AUTH %s: %w", name, err)
 	}
+	if !c.fit(name) {
+		return nil, fmt.Errorf("AUTH %s: these credentials are of another kind: XOAUTH2 and OAUTHBEARER take a token, EXTERNAL a client certificate, the others a password", name)
+	}
+	c = c.prepared()
 	// The exchanges hold the credentials behind a function, because fmt reaches through unexported fields and pointers,
 	// past the Format method, when it prints whatever holds an Exchange.
 	hidden := func() Credentials { return c }
@@ -59,49 +92,88 @@ func New(mechanism string, c Credentials) (Exchange, error) {
 		return &plain{credentials: hidden}, nil
 	case Login:
 		return &login{credentials: hidden}, nil
-	default:
+	case CRAMMD5:
 		return &cramMD5{credentials: hidden}, nil
+	case External:
+		return &external{user: c.User}, nil
+	case XOAuth2, OAuthBearer:
+		return &oauth{credentials: hidden, peer: peer, name: name}, nil
 	}
+	x, err := newSCRAM(name, c, peer, nil)
+	if err != nil {
+		return nil, fmt.Errorf("AUTH %s: %w", name, err)
+	}
+	return x, nil
 }
 
-// check refuses what no mechanism of ours can carry: RFC 4616 §2 wants both names non-empty, and NUL separates them.
-func (c Credentials) check() error {
+// Check refuses what no mechanism of ours can carry: RFC 4616 §2 wants both names non-empty, and NUL separates them.
+func (c Credentials) Check() error {
+	bare := c.Certificate && c.Password == ""
 	switch {
-	case c.User == "":
+	case c.User == "" && !bare:
 		return errors.New("the user name is empty")
-	case c.Password == "":
+	case c.Password == "" && !bare:
 		return errors.New("the password is empty")
 	case strings.Contains(c.User, "\x00"):
 		return errors.New("the user name contains a NUL")
 	case strings.Contains(c.Password, "\x00"):
 		return errors.New("the password contains a NUL")
+	case c.Token && strings.ContainsFunc(c.User+c.Password, func(r rune) bool { return r < ' ' }):
+		return errors.New("the user name or the token contains a control character") // RFC 7628 §3.1: they divide the message
 	}
 	return nil
 }
 
-// Choose returns the first of preferred that the server offers and New knows, by its registered name. Names are
+// fit tells whether a mechanism can do with these credentials. A token is never shown as if it were a password, nor a
+// password as if it were a token.
+func (c Credentials) fit(mechanism string) bool {
+	switch mechanism {
+	case External:
+		return c.Certificate
+	case XOAuth2, OAuthBearer:
+		return c.Token
+	}
+	return !c.Token && c.Password != ""
+}
+
+// Choose returns the first of preferred that peer offers, New knows, and c is fit for, by its registered name. Names are
 // compared without regard to case, as EHLO keywords are (RFC 5321 §4.1.1.1).
-func Choose(offered, preferred []string) (mechanism string, ok bool) {
-	known := Known()
+func Choose(preferred []string, c Credentials, peer Peer) (mechanism string, ok bool) {
+	_, bound := peer.binding()
 	for _, name := range preferred {
 		name = strings.ToUpper(name)
 		isName := func(s string) bool { return strings.EqualFold(s, name) }
-		if slices.Contains(known, name) && slices.ContainsFunc(offered, isName) {
+		if slices.Contains(Known(), name) && slices.ContainsFunc(peer.Offered, isName) && c.fit(name) && (bound || !isPlus(name)) {
 			return name, true
 		}
 	}
 	return "", false
 }
 
-// Default returns the order of preference for a connection that is encrypted or not. Under TLS that is PLAIN, which
-// costs one round trip; in the clear it is CRAM-MD5, which at least keeps the password itself off the wire. LOGIN, three
+// Default returns the order of preference, for a server that TLS has proven to be the right one, or has not.
+//
+// To a proven one that is PLAIN, which costs one round trip where SCRAM needs three, and works wherever a password does:
+// servers offer SCRAM also for accounts that they know in another form only. Otherwise whoever is at the other end shall
+// not be told the password, so that SCRAM comes first, bound to the TLS connection where that is possible. LOGIN, three
 // round trips for what PLAIN does in one, is for servers that offer nothing else.
-func Default(encrypted bool) []string {
-	if encrypted {
-		return []string{Plain, CRAMMD5, Login}
+func Default(c Credentials, proven bool) []string {
+	switch {
+	case c.Token:
+		return []string{OAuthBearer, XOAuth2}
+	case c.Password == "":
+		return []string{External}
+	case proven:
+		return []string{Plain, SCRAMSHA256Plus, SCRAMSHA256, SCRAMSHA1Plus, SCRAMSHA1, CRAMMD5, Login}
 	}
-	return []string{CRAMMD5, Plain, Login}
+	return []string{SCRAMSHA256Plus, SCRAMSHA1Plus, SCRAMSHA256, SCRAMSHA1, CRAMMD5, Plain, Login}
 }
 
 // Known returns the mechanisms that New accepts.
-func Known() []string { return []string{CRAMMD5, Login, Plain} }
+func Known() []string {
+	return []string{CRAMMD5, External, Login, OAuthBearer, Plain, SCRAMSHA1, SCRAMSHA1Plus, SCRAMSHA256, SCRAMSHA256Plus, XOAuth2}
+}
+
+// ForTokens tells the mechanisms that carry an OAuth token, in any case.
+func ForTokens(mechanism string) bool {
+	return strings.EqualFold(mechanism, XOAuth2) || strings.EqualFold(mechanism, OAuthBearer)
+}

@@ -2,6 +2,8 @@ package sasl
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -14,6 +16,10 @@ import (
 )
 
 const secret = "wörd of h0nour"
+
+func byPassword(user, password string) Credentials {
+	return Credentials{User: user, Password: password}
+}
 
 // step is one 334 line and what must be answered; an answer of refuse is an error instead.
 type step struct{ challenge, answer string }
@@ -48,7 +54,7 @@ func TestExchanges(t *testing.T) {
 		{"CRAM-MD5, no challenge", "cram-md5", "tim", "tom", "", []step{{"", refuse}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			x, err := New(tt.mechanism, Credentials{tt.user, tt.pass})
+			x, err := New(tt.mechanism, byPassword(tt.user, tt.pass), Peer{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,7 +79,7 @@ func TestExchanges(t *testing.T) {
 }
 
 func TestPlainOfTheMailmanTestMTA(t *testing.T) {
-	x, err := New(Plain, Credentials{"testuser", "testpass"})
+	x, err := New(Plain, byPassword("testuser", "testpass"), Peer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +94,7 @@ func TestPlainAgainstServer(t *testing.T) {
 	for _, leaveOut := range []bool{false, true} {
 		var user, pass string
 		server := gosasl.NewPlainServer(func(_, u, p string) error { user, pass = u, p; return nil })
-		x, _ := New(Plain, Credentials{"renée", secret})
+		x, _ := New(Plain, byPassword("renée", secret), Peer{})
 		response, _, _ := x.Start()
 		if leaveOut {
 			challenge, _, _ := server.Next(nil)
@@ -106,14 +112,14 @@ func TestNewRefuses(t *testing.T) {
 		c         Credentials
 		want      string
 	}{
-		{"GSSAPI", Credentials{"tim", secret}, `"GSSAPI" is not known (known: CRAM-MD5, LOGIN, PLAIN)`},
-		{"", Credentials{"tim", secret}, "is not known"},
-		{"PLAIN", Credentials{"", secret}, "user name is empty"},
-		{"LOGIN", Credentials{"tim", ""}, "password is empty"},
-		{"PLAIN", Credentials{"tim\x00tom", secret}, "user name contains a NUL"},
-		{"CRAM-MD5", Credentials{"tim", secret + "\x00"}, "password contains a NUL"},
+		{"GSSAPI", byPassword("tim", secret), `"GSSAPI" is not known (known: CRAM-MD5, EXTERNAL, LOGIN,`},
+		{"", byPassword("tim", secret), "is not known"},
+		{"PLAIN", byPassword("", secret), "user name is empty"},
+		{"LOGIN", byPassword("tim", ""), "password is empty"},
+		{"PLAIN", byPassword("tim\x00tom", secret), "user name contains a NUL"},
+		{"CRAM-MD5", byPassword("tim", secret+"\x00"), "password contains a NUL"},
 	} {
-		x, err := New(tt.mechanism, tt.c)
+		x, err := New(tt.mechanism, tt.c, Peer{})
 		if x != nil || err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("New(%q, %v) = %v, %v; want an error with %q", tt.mechanism, tt.c, x, err, tt.want)
 		}
@@ -125,10 +131,12 @@ func TestNewRefuses(t *testing.T) {
 
 // Whatever prints credentials or what holds them, the password is not in it.
 func TestPasswordIsNotPrinted(t *testing.T) {
-	c := Credentials{"tim", secret}
+	c := byPassword("tim", secret)
 	holders := []any{c, &c, struct{ C Credentials }{c}}
 	for _, mechanism := range Known() {
-		x, err := New(mechanism, c)
+		c := c
+		c.Token, c.Certificate = ForTokens(mechanism), mechanism == External
+		x, err := New(mechanism, c, Peer{TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{SignatureAlgorithm: x509.SHA256WithRSA}}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,12 +168,14 @@ func TestChoose(t *testing.T) {
 		{[]string{"LOGIN", "PLAIN"}, []string{"PLAIN", "LOGIN"}, "PLAIN"},
 		{[]string{"plain", "Cram-Md5"}, []string{"cram-md5", "PLAIN"}, "CRAM-MD5"},
 		{[]string{"GSSAPI", "LOGIN"}, []string{"GSSAPI", "LOGIN"}, "LOGIN"}, // preferred and offered, but not known
-		{[]string{"XOAUTH2"}, []string{"PLAIN"}, ""},
-		{[]string{"PLAIN"}, []string{"CRAM-MD5"}, ""}, // a preference is a limit too
+		{[]string{"XOAUTH2"}, []string{"XOAUTH2", "PLAIN"}, ""},             // a password is no token
+		{[]string{"EXTERNAL"}, []string{"EXTERNAL"}, ""},
+		{[]string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1"}, []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1"}, "SCRAM-SHA-1"}, // nothing to bind to
+		{[]string{"PLAIN"}, []string{"CRAM-MD5"}, ""},                                                                 // a preference is a limit too
 		{nil, []string{"PLAIN"}, ""},
 		{[]string{"PLAIN"}, nil, ""},
 	} {
-		got, ok := Choose(tt.offered, tt.preferred)
+		got, ok := Choose(tt.preferred, byPassword("tim", "tom"), Peer{Offered: tt.offered})
 		if got != tt.want || ok != (tt.want != "") {
 			t.Errorf("Choose(%v, %v) = %q, %t; want %q", tt.offered, tt.preferred, got, ok, tt.want)
 		}
@@ -173,29 +183,40 @@ func TestChoose(t *testing.T) {
 }
 
 func TestDefault(t *testing.T) {
-	for encrypted, first := range map[bool]string{true: Plain, false: CRAMMD5} {
-		order := Default(encrypted)
-		if order[0] != first || order[len(order)-1] != Login {
-			t.Errorf("Default(%t) = %v; want %s first, LOGIN last", encrypted, order, first)
+	for _, tt := range []struct {
+		c           Credentials
+		proven      bool
+		first, last string
+	}{
+		{byPassword("tim", "tom"), true, Plain, Login},
+		{byPassword("tim", "tom"), false, SCRAMSHA256Plus, Login},
+		{Credentials{User: "tim", Password: "tom", Token: true}, true, OAuthBearer, XOAuth2},
+		{Credentials{Certificate: true}, true, External, External},
+	} {
+		order := Default(tt.c, tt.proven)
+		if order[0] != tt.first || order[len(order)-1] != tt.last {
+			t.Errorf("Default(%v, %t) = %v; want %s first, %s last", tt.c, tt.proven, order, tt.first, tt.last)
 		}
-		if !slices.Equal(slices.Sorted(slices.Values(order)), Known()) {
-			t.Errorf("Default(%t) = %v; want all of %v", encrypted, order, Known())
+		for _, name := range order {
+			if !tt.c.fit(name) || !slices.Contains(Known(), name) {
+				t.Errorf("Default(%v, %t) has %s", tt.c, tt.proven, name)
+			}
 		}
 		order[0] = "changed by a caller"
-		if Default(encrypted)[0] != first {
+		if Default(tt.c, tt.proven)[0] != tt.first {
 			t.Error("callers share the default order")
 		}
 	}
 }
 
 func TestServerWordsAreCutAndQuoted(t *testing.T) {
-	x, _ := New(CRAMMD5, Credentials{"tim", secret})
+	x, _ := New(CRAMMD5, byPassword("tim", secret), Peer{})
 	long := []byte("\x1b[2J\r\n" + strings.Repeat("x", 10_000))
 	if _, err := x.Next(long); err != nil {
 		t.Fatal(err)
 	}
 	_, err := x.Next(long)
-	if err == nil || len(err.Error()) > 200 || strings.ContainsAny(err.Error(), "\x1b\r\n") {
+	if err == nil || len(err.Error()) > 400 || strings.ContainsAny(err.Error(), "\x1b\r\n") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 // Capabilities are the extensions that the newest EHLO reply named. The zero
 // value is a server that knows none.
 type Capabilities struct {
-	Pipelining, Chunking, EightBitMIME, SMTPUTF8, DSN, StartTLS bool
+	Pipelining, Chunking, EightBitMIME, SMTPUTF8, DSN, StartTLS, RequireTLS bool
 
 	Size    int64    // the largest message in octets; 0: none stated (RFC 1870 §3)
 	HasSize bool     // SIZE was offered, with a limit or without
@@ -47,6 +47,8 @@ func (c *Capabilities) add(keyword string, params []string) {
 		c.DSN = true
 	case "STARTTLS":
 		c.StartTLS = true
+	case "REQUIRETLS": // RFC 8689 §2
+		c.RequireTLS = true
 	case "SIZE":
 		c.HasSize = true
 		if len(params) > 0 {

@@ -13,6 +13,7 @@ type MailParams struct {
 	Size       int64 // RFC 1870; 0: not declared
 	EightBit   bool  // BODY=8BITMIME, RFC 6152
 	UTF8       bool  // SMTPUTF8, RFC 6531
+	RequireTLS bool  // REQUIRETLS, RFC 8689
 	Return     string
 	EnvelopeID string
 }
@@ -44,6 +45,9 @@ func AppendMail(dst []byte, from string, p MailParams) []byte {
 	}
 	if p.UTF8 {
 		dst = append(dst, " SMTPUTF8"...)
+	}
+	if p.RequireTLS {
+		dst = append(dst, " REQUIRETLS"...)
 	}
 	if p.Return != "" {
 		dst = append(append(dst, " RET="...), strings.ToUpper(p.Return)...)

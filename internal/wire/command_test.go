@@ -23,7 +23,7 @@ func TestMail(t *testing.T) {
 			"MAIL FROM:<Alice@Example.ORG> RET=HDRS ENVID=QQ314159"},
 		{"RET=FULL", "a@b", MailParams{Return: "Full"}, "MAIL FROM:<a@b> RET=FULL"},
 		{"ENVID in xtext", "a@b", MailParams{EnvelopeID: "1+1=2 ~!\\<>"}, `MAIL FROM:<a@b> ENVID=1+2B1+3D2+20~!\<>`},
-		{"all", "a@b", MailParams{1, true, true, "FULL", "x"}, "MAIL FROM:<a@b> SIZE=1 BODY=8BITMIME SMTPUTF8 RET=FULL ENVID=x"},
+		{"all", "a@b", MailParams{1, true, true, true, "FULL", "x"}, "MAIL FROM:<a@b> SIZE=1 BODY=8BITMIME SMTPUTF8 REQUIRETLS RET=FULL ENVID=x"},
 	} {
 		if got := string(AppendMail([]byte("RSET\r\n"), tt.from, tt.params)); got != "RSET\r\n"+tt.want+"\r\n" {
 			t.Errorf("%s: %q, want %q behind RSET", tt.name, got, tt.want)

@@ -1,0 +1,335 @@
+package postrider_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/smtptest"
+)
+
+func offeringAuth(mechanisms ...string) func(*smtptest.Server) {
+	return func(s *smtptest.Server) { withUser(s); s.Mechanisms = mechanisms }
+}
+
+func preferring(mechanisms ...string) func(*postrider.Config) {
+	return func(cfg *postrider.Config) { cfg.AuthMechanisms = mechanisms }
+}
+
+// Every mechanism logs in, in each mode that it can be had in, against a server that
+// parses by itself.
+func TestEveryMechanismLogsIn(t *testing.T) {
+	for _, mechanism := range []string{
+		"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "OAUTHBEARER", "XOAUTH2", "PLAIN", "CRAM-MD5", "LOGIN",
+	} {
+		t.Run(mechanism, func(t *testing.T) {
+			inEverySetting(t, func(t *testing.T, s setting) {
+				r := s.start(t, options{server: offeringAuth(mechanism), client: preferring(mechanism)})
+				if strings.HasSuffix(mechanism, "-PLUS") && s.mode == postrider.Insecure {
+					_, err := r.send("bart@example.com")
+					r.equal("error", trouble(err), "connect AUTH 0 lasts") // there is nothing to bind to
+					return
+				}
+				r.accepted("bart@example.com")
+				if m := r.server.Messages()[0]; m.User != "testuser" {
+					t.Errorf("the message came from %q", m.User)
+				}
+			})
+		})
+	}
+}
+
+// RFC 5929: before TLS 1.3 the binding is the certificate.
+func TestSCRAMBindsUnderTLS12(t *testing.T) {
+	inBubble(t, "1.2", func(t *testing.T) {
+		r := setting{mode: postrider.StartTLS}.start(t, options{
+			server: func(s *smtptest.Server) {
+				offeringAuth("SCRAM-SHA-256-PLUS")(s)
+				s.TLS = &tls.Config{MaxVersion: tls.VersionTLS12}
+			}, client: preferring("SCRAM-SHA-256-PLUS"),
+		})
+		r.accepted("bart@example.com")
+	})
+}
+
+// A server that says yes without having proven that it knows the password gets no
+// mail: whoever stands between can say 235.
+func TestA235WithoutProofIsNotBelieved(t *testing.T) {
+	inBubble(t, "235", func(t *testing.T) {
+		r := setting{}.start(t, options{server: offeringAuth("SCRAM-SHA-256"), client: preferring("SCRAM-SHA-256"), faults: at("AUTH", 0, "235 2.7.0 sure")})
+		result, err := r.send("bart@example.com")
+		r.equal("outcomes", fates(result), "untried connect 235")
+		if !strings.Contains(text(err), "has not proven") {
+			t.Error(err)
+		}
+	})
+}
+
+// rotating is a source of credentials whose first answers are stale.
+type rotating struct {
+	mu    sync.Mutex
+	calls []bool
+	wait  time.Duration
+	stale bool
+	err   error
+}
+
+func (c *rotating) ask(ctx context.Context, refresh bool) (string, postrider.Secret, error) {
+	time.Sleep(c.wait)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, refresh)
+	if c.err != nil {
+		return "", postrider.Secret{}, c.err
+	}
+	c.stale = c.stale && !refresh
+	if c.stale {
+		return "testuser", postrider.NewSecret("stale-" + password), nil
+	}
+	return "testuser", postrider.NewSecret("testpass"), nil
+}
+
+func (c *rotating) use(mechanisms ...string) func(*postrider.Config) {
+	return func(cfg *postrider.Config) {
+		cfg.User, cfg.Password = "", postrider.Secret{}
+		cfg.Credentials, cfg.AuthMechanisms = c.ask, mechanisms
+	}
+}
+
+// After a refusal fresh credentials are asked for once, and tried on the same wire.
+func TestRefusedCredentialsAreRefreshedOnce(t *testing.T) {
+	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "OAUTHBEARER", "XOAUTH2"} {
+		t.Run(mechanism, func(t *testing.T) {
+			inEverySetting(t, func(t *testing.T, s setting) {
+				c := &rotating{stale: true}
+				r := s.start(t, options{server: offeringAuth(mechanism), client: c.use(mechanism)})
+				r.accepted("bart@example.com")
+				if got := fmt.Sprint(c.calls); got != "[false true]" || r.conn.Stats().Dials != 1 {
+					t.Errorf("asked %s, %+v", got, r.conn.Stats())
+				}
+				r.quit()
+				r.accepted("bart@example.com")
+				if got := fmt.Sprint(c.calls); got != "[false true false]" {
+					t.Errorf("asked %s", got)
+				}
+			})
+		})
+	}
+}
+
+// When the fresh ones are refused too, it ends there, and Sends fail fast. What the
+// server said about a token is in the error, on one line and without the token.
+func TestRefusedTwice(t *testing.T) {
+	inEverySetting(t, func(t *testing.T, s setting) {
+		c := &rotating{}
+		r := s.start(t, options{
+			server: func(s *smtptest.Server) {
+				s.Users, s.Mechanisms = map[string]string{"testuser": "another"}, []string{"XOAUTH2"}
+				s.OAuthRefusal = "{\"status\":\"401\"}\r\ntestpass"
+			}, client: c.use("XOAUTH2"),
+		})
+		for range 3 {
+			_, err := r.send("bart@example.com")
+			r.equal("error", trouble(err), "connect AUTH 535 lasts")
+		}
+		if got := fmt.Sprint(c.calls); got != "[false true]" || r.conn.Stats().Dials != 1 {
+			t.Errorf("asked %s, %+v", got, r.conn.Stats())
+		}
+	})
+	inBubble(t, "the document", func(t *testing.T) {
+		c := &rotating{}
+		r := setting{}.start(t, options{
+			server: func(s *smtptest.Server) {
+				s.Users, s.Mechanisms = map[string]string{"testuser": "another"}, []string{"XOAUTH2"}
+				s.OAuthRefusal = "{\"status\":\"401\"}\r\ntestpass"
+			}, client: c.use("XOAUTH2"),
+		})
+		_, err := r.send("bart@example.com")
+		if !strings.Contains(text(err), `401`) || strings.ContainsAny(text(err), "\r\n") || strings.Contains(text(err), "testpass") || !strings.Contains(text(err), "fresh token") {
+			t.Error(err)
+		}
+	})
+}
+
+// Who has no credentials gets no wire, and learns why.
+func TestCredentialsFail(t *testing.T) {
+	inBubble(t, "error", func(t *testing.T) {
+		broken := errors.New("the vault is sealed")
+		c := &rotating{err: broken}
+		r := setting{}.start(t, options{server: offeringAuth("PLAIN"), client: c.use()})
+		result, err := r.send("bart@example.com")
+		r.equal("outcomes", fates(result), "untried connect 0")
+		if !errors.Is(err, broken) {
+			t.Error(err)
+		}
+	})
+}
+
+// The wires of a pool that log in at a time ask once.
+func TestAPoolAsksOnceForAllItsWires(t *testing.T) {
+	inBubble(t, "pool", func(t *testing.T) {
+		c := &rotating{stale: true, wait: time.Second}
+		r := setting{}.start(t, options{server: offeringAuth("PLAIN")})
+		cfg := r.server.Config()
+		c.use("PLAIN")(&cfg)
+		p, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: 4}, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close(context.Background())
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				if _, err := p.Send(t.Context(), mail("bart@example.com")); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		refreshes := 0
+		for _, refresh := range c.calls {
+			if refresh {
+				refreshes++
+			}
+		}
+		if refreshes != 1 || len(c.calls) > 1+r.server.ConnectionCount() {
+			t.Errorf("asked %v for %d connections", c.calls, r.server.ConnectionCount())
+		}
+	})
+}
+
+func TestOneKindOfCredentials(t *testing.T) {
+	for _, mechanisms := range [][]string{{"PLAIN", "XOAUTH2"}, {"oauthbearer", "SCRAM-SHA-256"}} {
+		_, err := postrider.NewConnection(postrider.Config{AuthMechanisms: mechanisms})
+		if trouble(err) != "local configuration 0 lasts" || !strings.Contains(text(err), "one kind") {
+			t.Errorf("%v: %v", mechanisms, err)
+		}
+	}
+}
+
+// ownPin is the pin of the certificate that the server shows.
+func ownPin(t *testing.T, s *smtptest.Server) string {
+	t.Helper()
+	cfg := s.Config()
+	cfg.NoVerifyCert, cfg.User = true, ""
+	var pin string
+	cfg.TLS = &tls.Config{VerifyConnection: func(cs tls.ConnectionState) error {
+		sum := sha256.Sum256(cs.PeerCertificates[0].Raw)
+		pin = hex.EncodeToString(sum[:])
+		return nil
+	}}
+	c, err := postrider.NewConnection(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = c.Send(t.Context(), mail("bart@example.com"))
+	return pin
+}
+
+// REQUIRETLS, RFC 8689 §4: over TLS that proves who the server is, to a server that
+// offers it; else everybody is refused here, and MAIL is not said.
+func TestRequireTLS(t *testing.T) {
+	for name, c := range map[string]struct {
+		mode    postrider.SecureMode
+		offered bool
+		client  func(*postrider.Config)
+		pinned  bool
+		want    string // "": sent
+	}{
+		"verified":     {postrider.StartTLS, true, nil, false, ""},
+		"implicit":     {postrider.ImplicitTLS, true, nil, false, ""},
+		"in the clear": {postrider.Insecure, true, nil, false, "5.7.10"},
+		"unverified":   {postrider.StartTLS, true, func(cfg *postrider.Config) { cfg.NoVerifyCert = true }, false, "5.7.10"},
+		"any name":     {postrider.StartTLS, true, func(cfg *postrider.Config) { cfg.NoVerifyHostname = true }, false, "5.7.10"},
+		"pinned":       {postrider.StartTLS, true, nil, true, ""},
+		"not offered":  {postrider.StartTLS, false, nil, false, "5.7.30"},
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			var pin string
+			r := setting{mode: c.mode}.start(t, options{server: func(s *smtptest.Server) { s.Extensions.RequireTLS = c.offered }, client: c.client})
+			conn := r.conn
+			if c.pinned {
+				pin = ownPin(t, r.server)
+				cfg := r.server.Config()
+				cfg.TLS, cfg.CAFile, cfg.Pins = nil, "", []string{strings.Repeat("0", 64), pin}
+				var err error
+				if conn, err = postrider.NewConnection(cfg); err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+			}
+			before := len(r.server.Messages())
+			m := mail("bart@example.com")
+			m.RequireTLS = true
+			result, err := conn.Send(t.Context(), m)
+			if c.want != "" {
+				o := result.Outcomes[0]
+				if o.State != postrider.Refused || !strings.Contains(text(o.Err), c.want) || len(r.server.Messages()) != before {
+					t.Errorf("%+v", o)
+				}
+				return
+			}
+			if err != nil || len(r.server.Messages()) != before+1 {
+				t.Fatal(err)
+			}
+			if _, said := r.server.Messages()[before].MailParams["REQUIRETLS"]; !said {
+				t.Errorf("MAIL had %v", r.server.Messages()[before].MailParams)
+			}
+		})
+	}
+}
+
+// A wrong pin fails, says what the certificate is, and what to set.
+func TestAWrongPin(t *testing.T) {
+	inBubble(t, "wrong", func(t *testing.T) {
+		r := setting{mode: postrider.ImplicitTLS}.start(t, options{client: func(cfg *postrider.Config) { cfg.Pins = []string{strings.Repeat("0", 64)} }})
+		_, err := r.send("bart@example.com")
+		r.equal("error", trouble(err), "connect TLS handshake 0 lasts")
+		for _, part := range []string{"none of the pins", "sha256/", "valid from", "Config.Pins"} {
+			if !strings.Contains(text(err), part) {
+				t.Errorf("%v\n\tdoes not have %q", err, part)
+			}
+		}
+	})
+}
+
+// With a client certificate and no password EXTERNAL is used, where it is offered.
+func TestEXTERNAL(t *testing.T) {
+	for name, offered := range map[string][]string{"EXTERNAL": {"PLAIN", "EXTERNAL"}, "not offered": {"PLAIN"}} {
+		inBubble(t, name, func(t *testing.T) {
+			var tried string
+			r := setting{mode: postrider.StartTLS}.start(t, options{
+				server: func(s *smtptest.Server) {
+					s.Users, s.Mechanisms = map[string]string{"localhost": "-"}, offered
+					s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+				},
+				client: func(cfg *postrider.Config) {
+					cfg.User, cfg.Password = "", postrider.Secret{}
+					cfg.TLS = cfg.TLS.Clone()
+					cfg.TLS.Certificates = []tls.Certificate{clientCertificate(t)}
+					cfg.Trace = &postrider.Trace{Authenticated: func(_ int, mechanism string, _ error) { tried = mechanism }}
+				},
+			})
+			r.accepted("bart@example.com")
+			if want := strings.TrimPrefix(name, "not offered"); tried != want {
+				t.Errorf("tried %q; want %q", tried, want)
+			}
+		})
+	}
+}
+
+func clientCertificate(t *testing.T) tls.Certificate {
+	t.Helper()
+	key := newTestKey(t)
+	return tls.Certificate{Certificate: [][]byte{selfSign(t, key, &x509.Certificate{DNSNames: []string{"localhost"}})}, PrivateKey: key}
+}
