@@ -29,9 +29,7 @@ type mailCmd struct {
 	Suppress       string `placeholder:"FILE" help:"Send nothing to who is in FILE: an address or @domain a line."`
 	KeepDuplicates bool   `help:"Send to an address as often as it is there."`
 
-	Rate        float64       `placeholder:"N" help:"Begin no more than N messages a second. Default: as many as the MTA takes."`
 	Concurrency int           `default:"64" placeholder:"N" help:"At most N messages underway. If all connections are lost, or the program is killed, so many are unknown at the most. Default: ${default}."`
-	Connections int           `default:"4" placeholder:"N" help:"At most N connections to the MTA. Fewer are used as long as they have room. Default: ${default}."`
 	Retry       time.Duration `placeholder:"TIME" help:"Try again, for TIME, who was deferred: after a minute, two, four, up to half an hour. Default: leave it to the next run."`
 	Drain       time.Duration `default:"30s" placeholder:"TIME" help:"After Ctrl-C, let messages that are underway end for TIME. Default: ${default}."`
 
@@ -80,8 +78,8 @@ func (c *mailCmd) Validate() error {
 	switch {
 	case c.Format != "" && c.Format != "plain" && c.Format != "csv" && c.Format != "jsonl":
 		return fmt.Errorf("--format %s: write plain, csv or jsonl", c.Format)
-	case c.Rate < 0 || c.Concurrency < 1 || c.Connections < 1 || c.Retry < 0 || c.Drain < 0 || c.First < 0:
-		return errors.New("--rate, --concurrency, --retry, --drain and --first cannot be negative, nor can --concurrency and --connections be 0")
+	case c.Concurrency < 1 || c.Retry < 0 || c.Drain < 0 || c.First < 0:
+		return errors.New("--concurrency, --retry, --drain and --first cannot be negative, nor can --concurrency be 0")
 	case c.Journal != "" && c.NoJournal:
 		return errors.New("--journal and --no-journal: give one of them")
 	}
@@ -234,17 +232,19 @@ func (c *mailCmd) deliver(ctx context.Context, std streams, r *mailReport, text 
 			return err
 		}
 	}
-	sender, stop, err := c.sender(&r.route.cfg)
+	pace := r.route.pool.MessageRate
+	r.route.pool.MessageRate = 0 // it is kept before the journal notes that somebody is about to get the message
+	pool, err := r.route.newPool(nil, false)
 	if err != nil {
 		return err
 	}
-	defer stop()
-	d, closeLog, err := c.delivery(r, places)
+	defer leave(context.WithoutCancel(ctx), pool, nil)
+	d, closeLog, err := c.delivery(r, places, pace)
 	if err != nil {
 		return err
 	}
 	wipe := r.book.tally.follow(std, len(owed))
-	report, err := d.Deliver(ctx, sender, r.ready.message)
+	report, err := d.Deliver(ctx, pool, r.ready.message)
 	wipe()
 	r.sends, r.took = report.Sends, report.Took
 	for i := range report.Outcomes {
@@ -256,25 +256,12 @@ func (c *mailCmd) deliver(ctx context.Context, std streams, r *mailReport, text 
 	return errors.Join(err, closeLog())
 }
 
-// sender is where the mailing goes to: the one place that knows.
-func (c *mailCmd) sender(cfg *postrider.Config) (s postrider.Sender, stop func(), err error) {
-	pool, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: c.Connections}, *cfg)
-	if err != nil {
-		return nil, nil, err
-	}
-	return pool, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		_ = pool.Close(ctx) // a courtesy to the server
-	}, nil
-}
-
 // delivery is how it is sent. The journal is a user of its hooks: what is about to
 // happen is on the disk before it does, and what became of it is written down after.
-func (c *mailCmd) delivery(r *mailReport, places []int) (d *mailing.Delivery, closeLog func() error, err error) {
+func (c *mailCmd) delivery(r *mailReport, places []int, pace float64) (d *mailing.Delivery, closeLog func() error, err error) {
 	limiter := rate.NewLimiter(rate.Inf, 0)
-	if c.Rate > 0 {
-		limiter = rate.NewLimiter(rate.Limit(c.Rate), 1)
+	if pace > 0 {
+		limiter = rate.NewLimiter(rate.Limit(pace), 1)
 	}
 	d = &mailing.Delivery{
 		Plan:        func(*postrider.Message) (iter.Seq[mailing.Part], error) { return r.ready.parts, nil },

@@ -190,7 +190,7 @@ func (r *mailReport) json(report *mailing.Report, code int) *jsonMail {
 		Owed: r.left(report), Error: errorJSON(r.err), ExitCode: code,
 	}
 	if r.route != nil {
-		j.Server, j.Mode, j.RedirectedTo = r.route.cfg.Address, r.route.cfg.Mode.String(), r.route.redirected
+		j.Server, j.Mode, j.RedirectedTo = r.route.addresses(), r.route.cfg.Mode.String(), r.route.redirected
 	}
 	if r.people != nil {
 		j.From = &r.from
