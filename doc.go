@@ -39,6 +39,7 @@
 //
 // # Related packages
 //
-// Package smtptest is a scriptable SMTP server for tests; package config reads
-// mailman.cfg; the program cmd/postrider is both at a prompt.
+// Package mailing sends one message to many; package smtptest is a scriptable SMTP
+// server for tests; package config reads mailman.cfg; the program cmd/postrider is
+// all of it at a prompt.
 package postrider

@@ -152,7 +152,7 @@ func TestLinks(t *testing.T) {
 func TestGoOfDocuments(t *testing.T) {
 	packages := []string{
 		"context", "crypto/tls", "errors", "fmt", "io", "iter", "log", "log/slog", "net", "os", "slices", "strings", "testing", "testing/synctest", "time",
-		module, module + "/config", module + "/smtptest",
+		module, module + "/config", module + "/mailing", module + "/smtptest",
 	}
 	imports := exportData(t, packages)
 	for _, d := range documents(t) {

@@ -19,17 +19,19 @@ import (
 // package by its folder. A new leaf costs one line.
 var arrows = map[string][]string{
 	".":                {"internal/dial", "internal/hint", "internal/pace", "internal/sasl", "internal/wire"},
-	"cmd/postrider":    {".", "config", "smtptest", "internal/doctor"},
+	"cmd/postrider":    {".", "config", "mailing", "smtptest", "internal/doctor", "internal/journal"},
 	"config":           {"."},
 	"internal/dial":    {},
 	"internal/doctor":  {".", "internal/dial", "internal/hint", "internal/sasl", "internal/wire"},
 	"internal/hint":    {},
+	"internal/journal": {},
 	"internal/memnet":  {},
 	"internal/mtatest": {},
 	"internal/pace":    {},
 	"internal/sasl":    {},
 	"internal/wire":    {},
-	"interop":          {".", "smtptest", "internal/doctor", "internal/mtatest"},
+	"interop":          {".", "mailing", "smtptest", "internal/doctor", "internal/mtatest"},
+	"mailing":          {"."},
 	"smtptest":         {".", "internal/wire", "internal/memnet"},
 }
 
@@ -39,6 +41,7 @@ var testArrows = map[string][]string{
 	"cmd/postrider":   {"internal/mtatest"},
 	"config":          {"config", "smtptest"},
 	"internal/doctor": {"smtptest"},
+	"mailing":         {"smtptest"},
 	"smtptest":        {"smtptest"},
 }
 

@@ -29,6 +29,7 @@ type client struct {
 	program []string                 // what to run instead of this program
 	needs   []string                 // files without which there is no such client here
 	stream  bool                     // fills the path by itself, and needs the machine for itself
+	mailing bool                     // sends to one recipient a message, and no more
 }
 
 //go:embed scripts/client.py
@@ -70,8 +71,18 @@ func allClients() []client {
 			load: func(j *job) (load, error) { return &sequential{j: j, dial: p.dial}, nil },
 		})
 	}
-	for _, p := range []string{"smtplib", "mailman", "mailman-message"} {
-		c := client{name: p, kind: other, offer: chunking, program: []string{python, "-c", script, p}, needs: []string{python}}
+	for _, merge := range []bool{false, true} {
+		clients = append(clients, client{
+			name: map[bool]string{false: "mailing-verp", true: "mailing-merge"}[merge], kind: our, offer: chunking, stream: true, mailing: true,
+			load: func(j *job) (load, error) { return newMailer(j, merge) },
+		})
+	}
+	clients = append(clients, client{
+		name: "go-mail-merge", kind: goKit, offer: chunking, mailing: true,
+		load: func(j *job) (load, error) { return &sequential{j: j, dial: dialGoMailMerge}, nil },
+	})
+	for _, p := range []string{"smtplib", "mailman", "mailman-message", "mailman-verp"} {
+		c := client{name: p, kind: other, offer: chunking, program: []string{python, "-c", script, p}, needs: []string{python}, mailing: p == "mailman-verp"}
 		if p != "smtplib" {
 			c.needs = append(c.needs, mailmanCode)
 		}

@@ -44,7 +44,7 @@ func all(lists ...[]string) (rows []string) {
 }
 
 // allScenarios is the comparison: S1 to S8 against the sink, P and E against Postfix
-// and Exim. An r stands for a round-trip time of 20 ms. The sizes are those of a
+// and Exim, and M a mailing to the sink. An r stands for a round-trip time of 20 ms. The sizes are those of a
 // notification (1 KiB), of mailing list traffic (4 KiB), of a newsletter and of an
 // attachment; 50 recipients are a small mailing list.
 func allScenarios() []scenario {
@@ -92,6 +92,10 @@ func allScenarios() []scenario {
 			seconds: 1, quickSeconds: 0.15,
 			clients: all(ways, []string{"SendAll-Func/chunking"}, pipeline, []string{"limit-copy"}, peers),
 			quick:   all(ways[:2], []string{"SendAll-Func/chunking", "limit-copy"}, goals[:1]),
+		},
+		{
+			name: "M", title: "a mailing: a message for each recipient with a sender of its own, 4 KiB", size: 4 * kib, recipients: 1,
+			seconds: 2, clients: []string{"mailing-verp", "mailing-merge", "mailman-verp", "go-mail-merge"}, quick: []string{},
 		},
 		real("P1", "Postfix", kib, 0), real("P8", "Postfix", 8*kib, 0),
 		real("E1", "Exim", kib, 0), real("E8", "Exim", 8*kib, 0),

@@ -109,7 +109,7 @@ func (b *bench) row(r *result, name string, ours []string) []string {
 
 // abbreviated makes heads for narrow columns.
 func abbreviated(names []string) []string {
-	short := strings.NewReplacer("SendAll-Func", "F", "SendAll", "A", "Send×64", "64", "Send", "1",
+	short := strings.NewReplacer("SendAll-Func", "F", "SendAll", "A", "Send×64", "64", "Send", "1", "mailing-", "",
 		"/chunking", " c", "/pipelining", " p", "/plain", " n")
 	heads := make([]string, len(names))
 	for i, name := range names {

@@ -5,3 +5,6 @@ package interop_test
 import "testing"
 
 func skipUnderRace(*testing.T) {}
+
+// raceDetector tells those who only do less under it.
+const raceDetector = false

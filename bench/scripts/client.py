@@ -1,7 +1,8 @@
 """A client's process for smtplib and for GNU Mailman's Connection: a job a line in, a tally a line out.
 
 The job and the tally are those of job.go. Argument: smtplib, mailman (the content as octets) or
-mailman-message (as a Message object, as Mailman's own delivery gives it).
+mailman-message (as a Message object, as Mailman's own delivery gives it), or mailman-verp (Mailman's
+individual delivery itself, with a list that is made up, and without decoration).
 """
 
 import json
@@ -32,6 +33,34 @@ if KIND != 'smtplib':
 
     from mailman.email.message import Message
     from mailman.mta.connection import Connection, SecureMode
+
+if KIND == 'mailman-verp':
+    from mailman.interfaces.mailinglist import Personalization
+    from mailman.mta.deliver import Deliver
+
+    class NoHandler:
+        def process(self, mlist, msg, msgdata):
+            pass
+
+    config.handlers['decorate'] = config.handlers['arc-sign'] = NoHandler()
+
+    class NoRoster:
+        def get_member(self, address):
+            return None
+
+    class List:
+        """What individual delivery asks of a list. (Personalization would ask the database for names.)"""
+
+        def __getattr__(self, name):
+            return ''  # what templates may ask for
+
+        class preferred_language:
+            code = 'en'
+
+        fqdn_listname = 'test@example.com'
+        bounces_address = FROM
+        members = NoRoster()
+        personalize = Personalization.none
 
 
 def recipients(job):
@@ -92,6 +121,30 @@ class Mailman:
         self.connection.quit()
 
 
+class MailmanVERP:
+    """Mailman's individual delivery: a batch of recipients at a time, over one connection."""
+
+    batch = ['recipient%05d@example.com' % i for i in range(500)]
+
+    def __init__(self, job):
+        host, _, port = job['Address'].rpartition(':')
+        config.push('job', '[mta]\nsmtp_host: %s\nsmtp_port: %s\nmax_sessions_per_connection: 0\n' % (host, port))
+        self.agent = Deliver()
+        config.pop('job')
+        self.message = email.message_from_bytes(content(job), Message)
+
+    def send(self, to):
+        refused = self.agent.deliver(List(), self.message, dict(recipients=set(to), verp=True))
+        if refused:
+            raise RuntimeError(repr(refused))
+
+    def quit(self):
+        self.agent._connection.quit()
+
+
+KINDS = {'smtplib': Smtplib, 'mailman-verp': MailmanVERP}
+
+
 def cpu():
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
@@ -104,24 +157,26 @@ class Run:
         self.job, self.sent, self.error = job, 0, None
         self.lock = threading.Lock()
 
-    def more(self):
+    def more(self, messages):
         with self.lock:
             if self.error or (self.sent and time.monotonic() >= self.end):
                 return False
-            self.sent += 1
+            self.sent += messages
             return True
 
     def loop(self, client):
-        to = recipients(self.job)
+        to, messages = recipients(self.job), 1
+        if KIND == 'mailman-verp':
+            to, messages = client.batch, len(client.batch)
         try:
-            while self.more():
+            while self.more(messages):
                 client.send(to)
         except Exception as error:
             self.error = repr(error)
 
     def perform(self):
         job = self.job
-        clients = [(Smtplib if KIND == 'smtplib' else Mailman)(job) for _ in range(job['Connections'])]
+        clients = [KINDS.get(KIND, Mailman)(job) for _ in range(job['Connections'])]
         first = 0
         if not job['Secure']:
             for client in clients:

@@ -62,13 +62,13 @@ type post struct {
 	result  *postrider.Result
 }
 
-// mailing is what the demo sends.
-type mailing struct {
+// tour is what the demo sends.
+type tour struct {
 	members []string
 	posts   []*post
 }
 
-func loadMailing(files fs.FS) (*mailing, error) {
+func loadMailing(files fs.FS) (*tour, error) {
 	dir, err := fs.Sub(files, "testdata/mailing")
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func loadMailing(files fs.FS) (*mailing, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &mailing{members: strings.Fields(string(members))}
+	m := &tour{members: strings.Fields(string(members))}
 	names, err := fs.Glob(dir, "*.eml")
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 	return c.conclude(std.out, m.compare(c.MaxTransactions, s, stats))
 }
 
-func (c *demoCmd) introduce(w io.Writer, m *mailing, s *smtptest.Server) {
+func (c *demoCmd) introduce(w io.Writer, m *tour, s *smtptest.Server) {
 	limit := fmt.Sprintf("after %d transactions it changes to a new one.", c.MaxTransactions)
 	if c.MaxTransactions == 0 {
 		limit = "it keeps that for as long as it can."
@@ -130,7 +130,7 @@ The MTA does not know %s, to show what a refusal looks like.
 }
 
 // send sends the mailing through one Connection.
-func (c *demoCmd) send(ctx context.Context, std streams, m *mailing, s *smtptest.Server) (postrider.Stats, error) {
+func (c *demoCmd) send(ctx context.Context, std streams, m *tour, s *smtptest.Server) (postrider.Stats, error) {
 	cfg := s.Config()
 	cfg.MaxTransactions = c.MaxTransactions
 	cfg.LocalName = "localhost"
@@ -238,7 +238,7 @@ type check struct {
 
 // compare holds what was sent against what the MTA received. Its figures come
 // from the server, which knows nothing of the client's.
-func (m *mailing) compare(maxTransactions int, s *smtptest.Server, stats postrider.Stats) []check {
+func (m *tour) compare(maxTransactions int, s *smtptest.Server, stats postrider.Stats) []check {
 	perWire := maxTransactions
 	if perWire == 0 {
 		perWire = len(m.posts)
@@ -268,7 +268,7 @@ func (m *mailing) compare(maxTransactions int, s *smtptest.Server, stats postrid
 
 // same reports whether a message arrived as it was sent, for all that know the
 // MTA, and whether its sender was told so.
-func (m *mailing) same(p *post, got *smtptest.Message) bool {
+func (m *tour) same(p *post, got *smtptest.Message) bool {
 	var accepted []string
 	for _, o := range p.result.Outcomes {
 		if o.State == postrider.Accepted {

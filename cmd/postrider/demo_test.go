@@ -75,7 +75,7 @@ func lineWith(text, what string) string {
 
 // A single octet that is not right is seen.
 func TestDemoComparesOctets(t *testing.T) {
-	m := &mailing{members: []string{"anne@example.com", demoUnknown}}
+	m := &tour{members: []string{"anne@example.com", demoUnknown}}
 	p := &post{content: []byte("a\n.b"), result: &postrider.Result{Outcomes: []postrider.Outcome{
 		{Recipient: "anne@example.com", State: postrider.Accepted}, {Recipient: demoUnknown, State: postrider.Refused},
 	}}}

@@ -3,6 +3,7 @@
 //
 //	postrider demo                       see it work, on this machine only
 //	postrider send anne@example.com      send the message on standard input
+//	postrider mail readers.txt           send one message to many
 //	postrider sink --save mail/          take every message, and keep it
 //	postrider bench                      measure how fast it goes
 //

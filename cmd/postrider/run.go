@@ -37,6 +37,7 @@ func terminal(w any) bool {
 // cli is the command line: one field a subcommand, one struct and file each.
 type cli struct {
 	Send  sendCmd  `cmd:"" help:"Hand a message to an MTA."`
+	Mail  mailCmd  `cmd:"" help:"Send a mailing: one message for many, so that it can be gone on with after a crash."`
 	Check checkCmd `cmd:"" help:"Examine the way to an MTA, and explain what is wrong with it."`
 	Sink  sinkCmd  `cmd:"" help:"Run a test MTA that takes every message."`
 	Demo  demoCmd  `cmd:"" help:"Send a mailing to a test MTA on this machine, and explain what happens."`

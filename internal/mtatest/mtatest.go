@@ -5,6 +5,7 @@ package mtatest
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"math"
 	"net"
 	"syscall"
 	"testing"
@@ -115,6 +116,9 @@ func (s *Server) Restart(t testing.TB) {
 	}
 	s.start(t)
 }
+
+// WholeLog is Log without its limit: for tests that count in it.
+func (s *Server) WholeLog() string { return s.process.tail(math.MaxInt) }
 
 // TLSConfig gives a client configuration that trusts the server and knows it as localhost.
 func (s *Server) TLSConfig() *tls.Config {

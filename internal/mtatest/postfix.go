@@ -131,6 +131,7 @@ defer     unix       - - n -     0 bounce
 trace     unix       - - n -     0 bounce
 error     unix       - - n -     - error
 retry     unix       - - n -     - error
+discard   unix       - - n -     - discard
 proxymap  unix       - - n -     - proxymap
 showq     unix       n - n -     - showq
 postlog   unix-dgram n - n -     1 postlogd

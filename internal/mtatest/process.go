@@ -151,7 +151,10 @@ func (p *process) ended() bool {
 }
 
 // log gives the end of everything that the program wrote.
-func (p *process) log() string {
+func (p *process) log() string { return p.tail(logLimit) }
+
+// tail gives the end of each log file, of limit octets at the most.
+func (p *process) tail(limit int) string {
 	files, _ := filepath.Glob(p.logs)
 	var all strings.Builder
 	for _, file := range files {
@@ -159,7 +162,7 @@ func (p *process) log() string {
 		if err != nil {
 			text = []byte(err.Error())
 		}
-		all.Write(text[max(0, len(text)-logLimit):])
+		all.Write(text[max(0, len(text)-limit):])
 	}
 	return all.String()
 }

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/mailing"
+)
+
+// mailCmd is postrider mail.
+type mailCmd struct {
+	Recipients string  `arg:"" name:"recipients" help:"The file of recipients: addresses a line, CSV, or JSON Lines."`
+	Format     string  `placeholder:"plain|csv|jsonl" help:"What the file of recipients is. Default: what its name ends with; else plain."`
+	Sender     *string `short:"f" name:"from" placeholder:"ADDRESS" help:"The envelope's sender, who gets the bounces; '<>' for nobody. Default: user@host, as sendmail has it."`
+
+	mailText `embed:""`
+	mailPlan `embed:""`
+
+	Suppress       string `placeholder:"FILE" help:"Send nothing to who is in FILE: an address or @domain a line."`
+	KeepDuplicates bool   `help:"Send to an address as often as it is there."`
+
+	Concurrency int           `default:"64" placeholder:"N" help:"At most N messages underway. If all connections are lost, or the program is killed, so many are unknown at the most. Default: ${default}."`
+	Retry       time.Duration `placeholder:"TIME" help:"Try again, for TIME, who was deferred: after a minute, two, four, up to half an hour. Default: leave it to the next run."`
+	Drain       time.Duration `default:"30s" placeholder:"TIME" help:"After Ctrl-C, let messages that are underway end for TIME. Default: ${default}."`
+
+	Journal   string `placeholder:"FILE" help:"Where it is noted who has got it. Default: the file of recipients with .journal behind its name."`
+	NoJournal bool   `help:"Note nothing: the same command sends to everybody again."`
+	Unknown   string `default:"ask" enum:"ask,resend,skip" placeholder:"ask|resend|skip" help:"What to do with those of an earlier run who may have got it or not. Default: ${default}."`
+
+	DryRun  bool   `help:"Check everything and show the plan and the first messages, but do not open a connection."`
+	Preview string `placeholder:"DIR" help:"Write the first messages to DIR as .eml, and send nothing."`
+	First   int    `default:"3" placeholder:"N" help:"How many messages --dry-run and --preview show. Default: ${default}."`
+	Table   string `placeholder:"FILE" help:"Write what became of each recipient to FILE, as CSV."`
+	Log     string `placeholder:"FILE" help:"Append to FILE the lines that Mailman writes to its smtp.log."`
+	JSON    bool   `help:"Tell everything as one JSON object on standard output."`
+
+	settings `embed:""`
+}
+
+// Help is the long part of the help text.
+func (*mailCmd) Help() string {
+	return `
+Sends one message to many. Without a flag that makes each message different they go
+out in chunks that share it; else there is a message for each recipient. Wrong
+addresses, duplicates and who is to be left alone are told before anything is sent.
+
+A journal on disk knows whom a message was about to be sent to, and what became of
+it. After a crash or Ctrl-C the same command again sends to exactly those still
+owed. Those who may have got it, because no answer came, are asked about.
+
+In templates {{.name}} is the recipient's, as is every other column or member of the
+file. What one recipient lacks is an error before the first message leaves.
+
+Examples:
+
+  postrider mail -f bounces@example.com --message news.eml readers.txt
+  postrider mail -f bounces@example.com --message news.eml --verp --personal \
+      --list-id news.example.com --one-click \
+      --unsubscribe 'https://example.com/leave?who={{urlquery .address}}' readers.csv
+  postrider mail -f office@example.com --field 'From: Office <office@example.com>' \
+      --subject '{{.name}}, your ticket' --text ticket.txt --html ticket.html \
+      --dry-run guests.csv
+` + exitTable
+}
+
+// Validate finds what is wrong with the command line itself.
+func (c *mailCmd) Validate() error {
+	switch {
+	case c.Format != "" && c.Format != "plain" && c.Format != "csv" && c.Format != "jsonl":
+		return fmt.Errorf("--format %s: write plain, csv or jsonl", c.Format)
+	case c.Concurrency < 1 || c.Retry < 0 || c.Drain < 0 || c.First < 0:
+		return errors.New("--concurrency, --retry, --drain and --first cannot be negative, nor can --concurrency be 0")
+	case c.Journal != "" && c.NoJournal:
+		return errors.New("--journal and --no-journal: give one of them")
+	}
+	return errors.Join(c.mailText.validate(), c.mailPlan.validate(), c.settings.Validate())
+}
+
+// Run sends the mailing and reports.
+func (c *mailCmd) Run(ctx context.Context, std streams) error {
+	r := &mailReport{cmd: c}
+	r.err = c.mail(ctx, std, r)
+	return r.print(std)
+}
+
+// mail does the work and fills in the report as far as it comes.
+func (c *mailCmd) mail(ctx context.Context, std streams, r *mailReport) error {
+	route, err := c.settings.load(ctx)
+	r.route = route
+	if route != nil && !c.JSON {
+		route.announce(std, c.DryRun, err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.readPeople(r); err != nil {
+		return err
+	}
+	if !c.JSON {
+		r.announceSkipped(std)
+	}
+	if len(r.people) == 0 {
+		return fail(exitData, errors.New("nobody is left to send to"))
+	}
+	text, err := c.mailText.read()
+	if err != nil {
+		return err
+	}
+	r.from = senderAddress(c.Sender, &route.cfg)
+	if c.DryRun || c.Preview != "" {
+		return c.show(std, r, text)
+	}
+	if err := c.openJournal(std, r, text); err != nil {
+		return err
+	}
+	defer r.book.close()
+	return c.deliver(ctx, std, r, text)
+}
+
+// readPeople reads who is to get it, and takes out who is not.
+func (c *mailCmd) readPeople(r *mailReport) error {
+	f, err := os.Open(c.Recipients)
+	if err != nil {
+		return fail(exitNoInput, err)
+	}
+	defer f.Close()
+	format := mailing.Format(c.Format)
+	if format == "" {
+		format = mailing.FormatOf(c.Recipients)
+	}
+	all, err := mailing.ReadRecipients(f, format)
+	if err != nil {
+		return fail(exitData, fmt.Errorf("%s: %w", c.Recipients, err))
+	}
+	r.list, r.skipped = mailing.Hygiene{KeepDuplicates: c.KeepDuplicates}.Clean(all)
+	return c.suppress(r)
+}
+
+// suppress takes out who is in the suppression list. They keep their places in the
+// journal: who leaves a list while it is being sent to does not make it another.
+func (c *mailCmd) suppress(r *mailReport) error {
+	list := &mailing.Suppression{}
+	if c.Suppress != "" {
+		f, err := os.Open(c.Suppress)
+		if err != nil {
+			return fail(exitNoInput, err)
+		}
+		defer f.Close()
+		if list, err = mailing.ReadSuppression(f); err != nil {
+			return fail(exitData, fmt.Errorf("%s: %w", c.Suppress, err))
+		}
+	}
+	people, skipped := mailing.Hygiene{Suppressed: list, KeepDuplicates: true}.Clean(r.list)
+	r.people, r.skipped = people, append(r.skipped, skipped...)
+	for i := range r.list {
+		if len(skipped) > 0 && skipped[0].Index == i {
+			skipped = skipped[1:]
+		} else {
+			r.places = append(r.places, i)
+		}
+	}
+	return nil
+}
+
+// openJournal opens the journal, and finds out who is owed what. A mailing that
+// cannot be made leaves none behind: it will be another when it is mended.
+func (c *mailCmd) openJournal(std streams, r *mailReport, text *mailTextFiles) (err error) {
+	name := ""
+	if !c.NoJournal {
+		name = cmp.Or(c.Journal, c.Recipients+".journal")
+	}
+	created := time.Now()
+	if _, err := os.Stat(name); name == "" || errors.Is(err, fs.ErrNotExist) {
+		if r.ready, err = c.prepare(r.from, r.people, text, created); err != nil {
+			return err
+		}
+	}
+	if r.book, err = openBook(name, c.identity(r, text), len(r.list), created); err != nil {
+		return err
+	}
+	if err := c.decideUnknown(std, r); err != nil {
+		r.outcomes = r.book.of(r.places)
+		return errors.Join(err, r.book.close())
+	}
+	return nil
+}
+
+// prepared is a message, and the parts of its plan, with all checks done.
+type prepared struct {
+	message *postrider.Message
+	parts   iter.Seq[mailing.Part]
+}
+
+func (c *mailCmd) prepare(from string, people []mailing.Recipient, text *mailTextFiles, created time.Time) (*prepared, error) {
+	m, plan, err := c.plan(from, people, text, created)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := plan(m)
+	if err != nil {
+		return nil, fail(exitData, err)
+	}
+	return &prepared{m, parts}, nil
+}
+
+// deliver sends to those still owed.
+func (c *mailCmd) deliver(ctx context.Context, std streams, r *mailReport, text *mailTextFiles) (err error) {
+	r.outcomes = r.book.of(r.places)
+	var people []mailing.Recipient
+	var owed, places []int // of people: among all that are to get it, and in the journal
+	for i, at := range r.places {
+		if r.book.open[at] {
+			people, owed, places = append(people, r.people[i]), append(owed, i), append(places, at)
+		}
+	}
+	r.earlier = len(r.people) - len(owed)
+	if len(owed) == 0 {
+		return nil
+	}
+	if r.ready == nil || r.earlier > 0 {
+		if r.ready, err = c.prepare(r.from, people, text, r.book.created); err != nil {
+			return err
+		}
+	}
+	pace := r.route.pool.MessageRate
+	r.route.pool.MessageRate = 0 // it is kept before the journal notes that somebody is about to get the message
+	pool, err := r.route.newPool(nil, false)
+	if err != nil {
+		return err
+	}
+	defer leave(context.WithoutCancel(ctx), pool, nil)
+	d, closeLog, err := c.delivery(r, places, pace)
+	if err != nil {
+		return err
+	}
+	wipe := r.book.tally.follow(std, len(owed))
+	report, err := d.Deliver(ctx, pool, r.ready.message)
+	wipe()
+	r.sends, r.took = report.Sends, report.Took
+	for i := range report.Outcomes {
+		r.outcomes[owed[i]] = report.Outcomes[i]
+	}
+	if failed := r.book.close(); failed != nil {
+		err = errors.Join(err, fail(exitCantCreate, fmt.Errorf("the journal: %w", failed)))
+	}
+	return errors.Join(err, closeLog())
+}
+
+// delivery is how it is sent. The journal is a user of its hooks: what is about to
+// happen is on the disk before it does, and what became of it is written down after.
+func (c *mailCmd) delivery(r *mailReport, places []int, pace float64) (d *mailing.Delivery, closeLog func() error, err error) {
+	limiter := rate.NewLimiter(rate.Inf, 0)
+	if pace > 0 {
+		limiter = rate.NewLimiter(rate.Limit(pace), 1)
+	}
+	d = &mailing.Delivery{
+		Plan:        func(*postrider.Message) (iter.Seq[mailing.Part], error) { return r.ready.parts, nil },
+		Concurrency: c.Concurrency, Drain: c.Drain, Retry: mailing.Retry{For: c.Retry},
+		Before: func(ctx context.Context, a *mailing.Attempt) error {
+			if err := limiter.Wait(ctx); err != nil {
+				return context.Cause(ctx)
+			}
+			return r.book.before(a, places)
+		},
+		After: func(a *mailing.Attempt) { r.book.after(a, places) },
+	}
+	if c.Log == "" {
+		return d, func() error { return nil }, nil
+	}
+	f, err := os.OpenFile(c.Log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
+	if err != nil {
+		return nil, nil, fail(exitCantCreate, err)
+	}
+	d.Log = mailing.Log{Writer: f, ListName: c.ListID}
+	return d, f.Close, nil
+}
+
+// senderAddress is the envelope's sender: what -f says, else user@host.
+func senderAddress(from *string, cfg *postrider.Config) string {
+	return strings.TrimSpace((&sendCmd{Sender: from}).sender(cfg))
+}

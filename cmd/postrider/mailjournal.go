@@ -1,0 +1,263 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/journal"
+	"github.com/postrider/postrider/mailing"
+)
+
+// book knows what became of each recipient of a mailing, and keeps it in a journal.
+//
+// A recipient's intent is on the disk before Send is called, and the outcome is
+// written behind it. The next intent of whoever sent it is synced after that, and
+// with it the outcome: so at every moment at most one message for each of those who
+// send is in doubt, whatever ends the process or the machine.
+type book struct {
+	created  time.Time
+	tally    *tally
+	journal  *journal.Journal // nil: nothing is kept
+	outcomes []postrider.Outcome
+	open     []bool // of outcomes: is owed a message
+}
+
+// The records. Recipients are named by their places among those who are to get it.
+type (
+	record struct {
+		Created  *time.Time      `json:"created,omitempty"`
+		Intent   [][2]int        `json:"i,omitempty"` // first and last, and so on
+		Outcomes []recordOutcome `json:"o,omitempty"`
+	}
+	recordOutcome struct {
+		At       int    `json:"n"`
+		State    string `json:"s"`
+		Stage    string `json:"g"`
+		Code     int    `json:"c,omitempty"`
+		Enhanced [3]int `json:"e,omitzero"`
+		Text     string `json:"t,omitempty"`
+	}
+)
+
+// openBook opens the journal of a mailing for n recipients; without a name, a book
+// that forgets.
+func openBook(name string, identity []byte, n int, created time.Time) (b *book, err error) {
+	b = &book{created: created, tally: &tally{}, outcomes: make([]postrider.Outcome, n), open: make([]bool, n)}
+	for i := range b.open {
+		b.open[i] = true
+	}
+	if name == "" {
+		return b, nil
+	}
+	known := false
+	b.journal, err = journal.Open(name, identity, func(payload []byte) error {
+		var r record
+		if err := json.Unmarshal(payload, &r); err != nil {
+			return fmt.Errorf("%w: a record cannot be read", journal.ErrDamaged)
+		}
+		if r.Created != nil {
+			b.created, known = *r.Created, true
+		}
+		return b.replay(&r)
+	})
+	if err == nil && !known {
+		err = b.commit(&record{Created: &b.created})
+	}
+	if err != nil {
+		return nil, journalError(name, err)
+	}
+	return b, nil
+}
+
+// journalError says what to do.
+func journalError(name string, err error) error {
+	switch {
+	case errors.Is(err, journal.ErrOther):
+		err = errors.New("it belongs to another mailing: other recipients, another message, or other flags. Name another with --journal, or remove it if that one is over")
+	case errors.Is(err, journal.ErrLocked):
+		return fail(exitTempFail, fmt.Errorf("the journal %s: %w: is the mailing being sent already?", name, err))
+	case errors.Is(err, journal.ErrDamaged):
+		err = fmt.Errorf("%w: who has got the message is not known for certain", err)
+	default:
+		return fail(exitCantCreate, fmt.Errorf("the journal: %w", err))
+	}
+	return fail(exitData, fmt.Errorf("the journal %s: %w", name, err))
+}
+
+// errNoAnswer is what is known of a recipient whose intent is the last that is known.
+var errNoAnswer = errors.New("the run that sent it ended before the answer was noted")
+
+// replay enters a record of an earlier run.
+func (b *book) replay(r *record) error {
+	for _, run := range r.Intent {
+		if run[0] < 0 || run[1] >= len(b.outcomes) || run[0] > run[1] {
+			return fmt.Errorf("%w: there is no recipient %v", journal.ErrDamaged, run)
+		}
+		for i := run[0]; i <= run[1]; i++ {
+			b.outcomes[i] = postrider.Outcome{State: postrider.Unknown, Stage: postrider.StageContent, Err: errNoAnswer}
+			b.open[i] = false
+		}
+	}
+	for _, o := range r.Outcomes {
+		if o.At < 0 || o.At >= len(b.outcomes) {
+			return fmt.Errorf("%w: there is no recipient %d", journal.ErrDamaged, o.At)
+		}
+		b.outcomes[o.At] = o.outcome()
+		b.open[o.At] = mailing.Temporary(b.outcomes[o.At])
+	}
+	return nil
+}
+
+func (o *recordOutcome) outcome() postrider.Outcome {
+	out := postrider.Outcome{Reply: postrider.Reply{Code: o.Code, Enhanced: o.Enhanced, Text: o.Text}}
+	for s := postrider.Untried; s <= postrider.Unknown; s++ {
+		if s.String() == o.State {
+			out.State = s
+		}
+	}
+	for s := postrider.StageLocal; s <= postrider.StageContent; s++ {
+		if s.String() == o.Stage {
+			out.Stage = s
+		}
+	}
+	if o.Code == 0 && o.Text != "" {
+		out.Reply.Text, out.Err = "", errors.New(o.Text)
+	}
+	return out
+}
+
+func newRecordOutcome(at int, o *postrider.Outcome) recordOutcome {
+	r := recordOutcome{At: at, State: o.State.String(), Stage: o.Stage.String(), Code: o.Reply.Code, Enhanced: o.Reply.Enhanced, Text: o.Reply.Text}
+	if o.Reply.Code == 0 && o.Err != nil {
+		r.Text = words(o.Err)
+	}
+	return r
+}
+
+// commit writes a record, and waits until it is on the disk.
+func (b *book) commit(r *record) error {
+	payload, err := json.Marshal(r)
+	if err == nil {
+		err = b.journal.Commit(payload)
+	}
+	return err
+}
+
+// before notes whom a message is about to be sent to.
+func (b *book) before(a *mailing.Attempt, places []int) error {
+	if b.journal == nil {
+		return nil
+	}
+	if err := b.commit(&record{Intent: runs(a.Index, places)}); err != nil {
+		return fail(exitCantCreate, fmt.Errorf("the journal: %w", err))
+	}
+	return nil
+}
+
+// after notes what became of them. If that cannot be written they are unknown to the
+// next run, which is all that can be done about it; the next Before will say it.
+func (b *book) after(a *mailing.Attempt, places []int) {
+	r := &record{}
+	for i := range a.Result.Outcomes {
+		r.Outcomes = append(r.Outcomes, newRecordOutcome(places[a.Index[i]], &a.Result.Outcomes[i]))
+	}
+	if b.journal != nil {
+		if payload, err := json.Marshal(r); err == nil {
+			_ = b.journal.Append(payload)
+		}
+	}
+	b.tally.add(a)
+}
+
+// runs puts places that follow each other together.
+func runs(index, places []int) (all [][2]int) {
+	sorted := make([]int, len(index))
+	for i, at := range index {
+		sorted[i] = places[at]
+	}
+	slices.Sort(sorted)
+	for _, p := range sorted {
+		if n := len(all); n > 0 && all[n-1][1] == p-1 {
+			all[n-1][1] = p
+		} else {
+			all = append(all, [2]int{p, p})
+		}
+	}
+	return all
+}
+
+// of gives the outcomes of some recipients.
+func (b *book) of(places []int) []postrider.Outcome {
+	outcomes := make([]postrider.Outcome, len(places))
+	for i, at := range places {
+		outcomes[i] = b.outcomes[at]
+	}
+	return outcomes
+}
+
+// doubtful are those who may have got it, or not.
+func (b *book) doubtful(places []int) (all []int) {
+	for _, at := range places {
+		if !b.open[at] && b.outcomes[at].State == postrider.Unknown {
+			all = append(all, at)
+		}
+	}
+	return all
+}
+
+func (b *book) close() (err error) {
+	if b.journal != nil {
+		err = b.journal.Close()
+		b.journal = nil
+	}
+	return err
+}
+
+// decideUnknown asks what to do with those of whom nothing is known, or does what the
+// flag says.
+func (c *mailCmd) decideUnknown(std streams, r *mailReport) error {
+	doubtful := r.book.doubtful(r.places)
+	n := len(doubtful)
+	if n == 0 || c.Unknown == "skip" {
+		return nil
+	}
+	answer := c.Unknown
+	if answer == "ask" {
+		if !terminal(std.in) || !terminal(std.err) {
+			return fail(exitProtocol, fmt.Errorf("recipients who may have got the message already, or not: %d. Nothing was sent; say what to do with them: --unknown=resend or --unknown=skip", n))
+		}
+		var err error
+		if answer, err = ask(std, n); err != nil {
+			return err
+		}
+	}
+	if answer == "resend" {
+		for _, at := range doubtful {
+			r.book.open[at] = true
+		}
+	}
+	return nil
+}
+
+// ask asks the person at the terminal.
+func ask(std streams, n int) (string, error) {
+	lines := bufio.NewScanner(std.in)
+	for {
+		fmt.Fprintf(std.err, "%d recipients may have got the message already, or not. Send it to them again, or skip them? [resend/skip/quit] ", n)
+		if !lines.Scan() {
+			return "", fail(exitTempFail, errors.New("nothing was sent"))
+		}
+		switch answer := strings.ToLower(strings.TrimSpace(lines.Text())); answer {
+		case "resend", "skip":
+			return answer, nil
+		case "quit", "q":
+			return "", fail(exitTempFail, errors.New("nothing was sent"))
+		}
+	}
+}

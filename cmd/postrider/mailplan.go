@@ -1,0 +1,291 @@
+package main
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"iter"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/mailing"
+)
+
+// mailText are the flags that say what is sent.
+type mailText struct {
+	Message string   `placeholder:"FILE" help:"The message, header and body. With templates: the header, and what they do not replace."`
+	Subject string   `placeholder:"TEMPLATE" help:"The subject, made for each recipient."`
+	Text    string   `placeholder:"FILE" help:"A template of the body as plain text."`
+	HTML    string   `name:"html" placeholder:"FILE" help:"A template of the body in HTML."`
+	Field   []string `sep:"none" placeholder:"NAME:TEMPLATE" help:"A header field, made for each recipient. May be repeated."`
+}
+
+// mailTextFiles is what these flags name, read.
+type mailTextFiles struct {
+	message, text, html []byte
+}
+
+// longestText is how large a message or template may be: it is held in memory.
+const longestText = 64 << 20
+
+func (t *mailText) validate() error {
+	if t.Message == "" && t.Text == "" && t.HTML == "" {
+		return errors.New("nothing to send: give --message, or --text or --html")
+	}
+	for _, f := range t.Field {
+		if name, _, ok := strings.Cut(f, ":"); !ok || strings.TrimSpace(name) == "" {
+			return fmt.Errorf("--field %s: write NAME: TEMPLATE", f)
+		}
+	}
+	return nil
+}
+
+func (t *mailText) read() (files *mailTextFiles, err error) {
+	files = &mailTextFiles{}
+	for _, f := range []struct {
+		name string
+		text *[]byte
+	}{{t.Message, &files.message}, {t.Text, &files.text}, {t.HTML, &files.html}} {
+		if f.name == "" {
+			continue
+		}
+		if *f.text, err = readText(f.name); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+func readText(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fail(exitNoInput, err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, longestText+1))
+	switch {
+	case err != nil:
+		return nil, fail(exitNoInput, err)
+	case len(text) > longestText:
+		return nil, fail(exitData, fmt.Errorf("%s is larger than %d octets", name, longestText))
+	}
+	return text, nil
+}
+
+// merge is the templates, and whether there are any.
+func (t *mailText) merge(files *mailTextFiles) (m mailing.Merge, any bool) {
+	m = mailing.Merge{Text: string(files.text), HTML: string(files.html), Fields: map[string]string{}}
+	for _, f := range t.Field {
+		name, value, _ := strings.Cut(f, ":")
+		m.Fields[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	}
+	if t.Subject != "" {
+		m.Fields["Subject"] = t.Subject
+	}
+	return m, t.Text != "" || t.HTML != "" || len(m.Fields) > 0
+}
+
+// mailPlan are the flags that say in which messages it is sent.
+type mailPlan struct {
+	Plan  string `placeholder:"bulk|domain|individual" help:"Chunks of a region of the world, chunks of a domain, or a message for each recipient. Default: individual if a flag makes them different, else bulk."`
+	Chunk int    `default:"500" placeholder:"N" help:"How many recipients a chunk has at the most. Default: ${default}."`
+
+	VERP        bool     `name:"verp" help:"A sender for each recipient: bounces+anne=example.com@example.org."`
+	VERPFormat  string   `name:"verp-format" placeholder:"FORMAT" help:"Its local part. Default: $${bounces}+$${local}=$${domain}."`
+	Personal    bool     `help:"Only the recipient in the field To."`
+	ListID      string   `name:"list-id" placeholder:"DOMAIN" help:"The field List-Id, as in news.example.com."`
+	Unsubscribe []string `sep:"none" placeholder:"TEMPLATE" help:"A URI of the field List-Unsubscribe, https or mailto, made for each recipient. May be repeated."`
+	OneClick    bool     `help:"A POST to the first https URI of --unsubscribe is enough (RFC 8058)."`
+	Precedence  string   `placeholder:"bulk|list|junk" help:"The field Precedence."`
+
+	DKIMDomain   string `name:"dkim-domain" placeholder:"DOMAIN" help:"Sign for DOMAIN (DKIM)."`
+	DKIMSelector string `name:"dkim-selector" placeholder:"NAME" help:"The selector of the key."`
+	DKIMKey      string `name:"dkim-key" placeholder:"FILE" help:"The private key, in PEM: RSA or Ed25519."`
+}
+
+func (p *mailPlan) validate() error {
+	switch {
+	case p.Plan != "" && p.Plan != "bulk" && p.Plan != "domain" && p.Plan != "individual":
+		return fmt.Errorf("--plan %s: write bulk, domain or individual", p.Plan)
+	case p.Chunk < 1:
+		return errors.New("--chunk: a chunk has one recipient at least")
+	case p.VERPFormat != "" && !p.VERP:
+		return errors.New("--verp-format has no effect without --verp")
+	}
+	given := 0
+	for _, s := range []string{p.DKIMDomain, p.DKIMSelector, p.DKIMKey} {
+		if s != "" {
+			given++
+		}
+	}
+	if given != 0 && given != 3 {
+		return errors.New("--dkim-domain, --dkim-selector and --dkim-key: give all of them or none")
+	}
+	return nil
+}
+
+// differs reports that a flag makes each message another.
+func (c *mailCmd) differs(files *mailTextFiles) bool {
+	_, merged := c.merge(files)
+	return merged || c.VERP || c.Personal || c.ListID != "" || len(c.Unsubscribe) > 0 || c.OneClick || c.Precedence != ""
+}
+
+// kind is the plan's name.
+func (c *mailCmd) kind(files *mailTextFiles) string {
+	switch {
+	case c.Plan != "":
+		return c.Plan
+	case c.differs(files):
+		return "individual"
+	}
+	return "bulk"
+}
+
+// plan makes the message and the plan for these people.
+func (c *mailCmd) plan(from string, people []mailing.Recipient, files *mailTextFiles, created time.Time) (*postrider.Message, mailing.Plan, error) {
+	m := &postrider.Message{From: from, To: mailing.Addresses(people)}
+	id := messageID(from, created, files)
+	var plan mailing.Plan
+	switch kind := c.kind(files); {
+	case kind != "individual" && c.differs(files):
+		return nil, nil, fail(exitUsage, fmt.Errorf("--plan %s shares the message, and other flags make each message different", kind))
+	case kind == "bulk":
+		plan = mailing.Bulk(c.Chunk)
+	case kind == "domain":
+		plan = mailing.ByDomain(c.Chunk)
+	default:
+		plan = mailing.Individual(people, c.edits(files, id)...)
+	}
+	m.Content = postrider.Bytes(complete(files.message, created, "<"+id+">"))
+	if c.DKIMKey != "" {
+		key, err := readKey(c.DKIMKey)
+		if err != nil {
+			return nil, nil, err
+		}
+		plan = mailing.Signed(plan, mailing.DKIM{Domain: c.DKIMDomain, Selector: c.DKIMSelector, Key: key})
+	}
+	return m, plan, nil
+}
+
+// edits are what makes the copies different. A message that has no Message-ID of its
+// own gets one for each, and the same one again in the next run.
+func (c *mailCmd) edits(files *mailTextFiles, id string) (edits []mailing.Edit) {
+	merge, merged := c.merge(files)
+	if merged {
+		edits = append(edits, merge.Edit())
+	}
+	if c.Personal {
+		edits = append(edits, mailing.PersonalTo())
+	}
+	if c.VERP {
+		edits = append(edits, mailing.VERP{Format: c.VERPFormat}.Edit())
+	}
+	if !hasField(files.message, "Message-ID") {
+		edits = append(edits, mailing.MessageID(id))
+	}
+	list := mailing.ListFields{ID: c.ListID, Unsubscribe: c.Unsubscribe, OneClick: c.OneClick, Precedence: c.Precedence}
+	return append(edits, list.Edit())
+}
+
+// messageID is made of the moment in which the mailing began, so that the next one
+// with the same words has others.
+func messageID(from string, created time.Time, files *mailTextFiles) string {
+	domain := from[strings.LastIndexByte(from, '@')+1:]
+	if domain == "" || strings.ContainsAny(domain, "[]") {
+		domain = "localhost.localdomain"
+	}
+	sum := sha256.Sum256(bytes.Join([][]byte{files.message, files.text, files.html}, []byte{0}))
+	return fmt.Sprintf("%x.%x@%s", created.UnixNano(), sum[:4], domain)
+}
+
+// complete adds the fields that RFC 5322 §3.6 wants and the message lacks.
+func complete(message []byte, created time.Time, id string) []byte {
+	var b bytes.Buffer
+	if !hasField(message, "Date") {
+		b.WriteString("Date: " + created.Format(time.RFC1123Z) + "\r\n")
+	}
+	if !hasField(message, "Message-ID") {
+		b.WriteString("Message-ID: " + id + "\r\n")
+	}
+	if len(message) == 0 {
+		message = []byte("\r\n")
+	}
+	b.Write(message)
+	return b.Bytes()
+}
+
+func hasField(message []byte, name string) bool {
+	for line := range bytes.Lines(message) {
+		if len(bytes.TrimRight(line, "\r\n")) == 0 {
+			return false
+		}
+		if key, _, ok := bytes.Cut(line, []byte(":")); ok && strings.EqualFold(string(bytes.TrimRight(key, " \t")), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// readKey reads a private key. What is in the file is not told.
+func readKey(name string) (crypto.Signer, error) {
+	text, err := readText(name)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fail(exitConfig, fmt.Errorf("%s has no PEM block", name))
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+		return key, nil
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if signer, ok := key.(crypto.Signer); ok && err == nil {
+		return signer, nil
+	}
+	return nil, fail(exitConfig, fmt.Errorf("%s has no private key in PKCS #8 or PKCS #1", name))
+}
+
+// identity is what makes this mailing another than others: who gets what from whom,
+// and in which messages. Development mode is part of it, because what went to its
+// address went to nobody else. Where it is sent to, how fast, and by which key it is
+// signed are not.
+func (c *mailCmd) identity(r *mailReport, files *mailTextFiles) []byte {
+	h := sha256.New()
+	note := func(parts ...any) { hashJSON(h, parts) }
+	for _, p := range r.list {
+		note(p.Address, p.Name, p.Data)
+	}
+	note(r.from, r.route.redirected, files.message, files.text, files.html, c.Subject, c.Field)
+	note(c.kind(files), c.Chunk, c.VERP, c.VERPFormat, c.Personal, c.ListID, c.Unsubscribe, c.OneClick, c.Precedence, c.DKIMDomain)
+	return fmt.Appendf(nil, `{"mailing":"%x"}`, h.Sum(nil))
+}
+
+func hashJSON(h hash.Hash, v any) {
+	// What comes from CSV, JSON and flags can be encoded; maps are in order of keys.
+	_ = json.NewEncoder(h).Encode(v)
+}
+
+// messages builds the first messages of a plan, and counts all.
+func messages(parts iter.Seq[mailing.Part], first int) (built []*postrider.Message, count int, err error) {
+	for p := range parts {
+		if count++; count > first {
+			continue
+		}
+		m, err := p.Build()
+		if err != nil {
+			return nil, 0, err
+		}
+		built = append(built, m)
+	}
+	return built, count, nil
+}

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/mailing"
+)
+
+// mailReport is what is known in the end; what was not reached is empty.
+type mailReport struct {
+	cmd      *mailCmd
+	route    *route
+	from     string
+	list     []mailing.Recipient // whom the journal knows, by their places
+	people   []mailing.Recipient // of them, those who are to get it
+	places   []int               // of people, in list
+	skipped  []mailing.Skipped
+	ready    *prepared // nil: what is to be sent is not made yet
+	book     *book
+	outcomes []postrider.Outcome // of people, earlier runs included; nil if nothing was to be sent
+	earlier  int                 // of people: settled before this run
+	sends    int
+	took     time.Duration
+	told     bool // everything is printed already
+	err      error
+}
+
+// shownSkipped is how many lines tell of those who are skipped; JSON has all.
+const shownSkipped = 20
+
+// announceSkipped tells, before anything is sent, who gets nothing, and why.
+func (r *mailReport) announceSkipped(std streams) {
+	for i, s := range r.skipped {
+		if i == shownSkipped {
+			std.warn("skipped: %d more", len(r.skipped)-i)
+			break
+		}
+		std.warn("skipped: %s", s)
+	}
+}
+
+// report is the outcomes as the library has them.
+func (r *mailReport) report() *mailing.Report {
+	for i := range r.outcomes {
+		r.outcomes[i].Recipient = r.people[i].Address
+	}
+	return &mailing.Report{Outcomes: r.outcomes}
+}
+
+// print tells the user, writes the table, and gives the error for the exit status.
+func (r *mailReport) print(std streams) error {
+	report := r.report()
+	var result *postrider.Result
+	if r.outcomes != nil {
+		result = &postrider.Result{Outcomes: report.Outcomes}
+	}
+	if r.cmd.Table != "" && result != nil {
+		if err := writeTable(r.cmd.Table, report); err != nil {
+			r.err = errors.Join(r.err, fail(exitCantCreate, err))
+		}
+	}
+	code := exitCode(result, r.err)
+	if code == exitOK && r.err != nil {
+		code = errorCode(r.err)
+	}
+	switch {
+	case r.told:
+	case r.cmd.JSON:
+		if err := writeJSON(std.out, r.json(report, code)); err != nil {
+			return err
+		}
+	default:
+		r.printLines(std, report)
+	}
+	if code == exitOK {
+		return nil
+	}
+	told := r.err
+	if told == nil {
+		told = errors.New("not every recipient was accepted")
+	}
+	return &toldError{code, told}
+}
+
+func writeTable(name string, report *mailing.Report) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(f)
+	return errors.Join(report.WriteTable(w), w.Flush(), f.Close())
+}
+
+// printLines has the figures on standard output, and on standard error what went
+// wrong.
+func (r *mailReport) printLines(std streams, report *mailing.Report) {
+	if r.outcomes != nil {
+		fmt.Fprintf(std.out, "recipients: %d", len(r.people))
+		if n := len(r.skipped); n > 0 {
+			fmt.Fprintf(std.out, " (and %d skipped)", n)
+		}
+		if r.earlier > 0 {
+			fmt.Fprintf(std.out, ", settled before this run: %d", r.earlier)
+		}
+		fmt.Fprintln(std.out)
+		for _, s := range []postrider.State{postrider.Accepted, postrider.Deferred, postrider.Refused, postrider.Untried, postrider.Unknown} {
+			if n := report.Count(s); n > 0 {
+				fmt.Fprintf(std.out, "%s: %d\n", s, n)
+			}
+		}
+		for _, f := range report.Failures() {
+			fmt.Fprintf(std.out, "%6d %s at %s%s, first %s\n", f.Count, f.State, f.Stage, why(&f.Example), printable(f.Example.Recipient))
+		}
+		if r.sends > 0 {
+			fmt.Fprintf(std.out, "messages sent: %d in %v, %.0f a second\n", r.sends, r.took.Round(time.Millisecond), float64(r.sends)/r.took.Seconds())
+		}
+	}
+	if r.err != nil {
+		std.warn("%s", words(r.err))
+	}
+	if n := r.left(report); n > 0 && !r.cmd.NoJournal {
+		std.warn("still owed: %d; the same command again sends to them, and to nobody else", n)
+	}
+}
+
+// left is how many the same command would send to again.
+func (r *mailReport) left(report *mailing.Report) (n int) {
+	for _, o := range report.Outcomes {
+		if mailing.Temporary(o) {
+			n++
+		}
+	}
+	return n
+}
+
+// why is the reason of a failure, behind a colon.
+func why(o *postrider.Outcome) string {
+	switch {
+	case o.Reply.Code != 0:
+		return ": " + o.Reply.String()
+	case o.Err != nil:
+		return ": " + printable(words(o.Err))
+	}
+	return ""
+}
+
+// The shapes of --json.
+type (
+	jsonMail struct {
+		DryRun       bool           `json:"dry_run,omitempty"`
+		Server       string         `json:"server,omitempty"`
+		Mode         string         `json:"mode,omitempty"`
+		From         *string        `json:"from,omitempty"`
+		RedirectedTo string         `json:"redirected_to,omitempty"`
+		Plan         string         `json:"plan,omitempty"`
+		Messages     int            `json:"messages,omitempty"`
+		Recipients   int            `json:"recipients"`
+		Skipped      []jsonSkipped  `json:"skipped"`
+		Earlier      int            `json:"settled_before"`
+		Sends        int            `json:"sends"`
+		Seconds      float64        `json:"seconds"`
+		Counts       map[string]int `json:"outcomes,omitempty"`
+		Failures     []jsonFailure  `json:"failures,omitempty"`
+		Owed         int            `json:"owed"`
+		Error        *jsonError     `json:"error"`
+		ExitCode     int            `json:"exit_code"`
+	}
+	jsonSkipped struct {
+		Recipient string `json:"recipient"`
+		Reason    string `json:"reason"`
+		Detail    string `json:"detail"`
+	}
+	jsonFailure struct {
+		Count int         `json:"count"`
+		First jsonOutcome `json:"first"`
+	}
+)
+
+func (r *mailReport) json(report *mailing.Report, code int) *jsonMail {
+	j := &jsonMail{
+		Recipients: len(r.people), Skipped: []jsonSkipped{}, Earlier: r.earlier, Sends: r.sends, Seconds: r.took.Seconds(),
+		Owed: r.left(report), Error: errorJSON(r.err), ExitCode: code,
+	}
+	if r.route != nil {
+		j.Server, j.Mode, j.RedirectedTo = r.route.addresses(), r.route.cfg.Mode.String(), r.route.redirected
+	}
+	if r.people != nil {
+		j.From = &r.from
+	}
+	for _, s := range r.skipped {
+		j.Skipped = append(j.Skipped, jsonSkipped{s.Recipient.Address, string(s.Reason), s.Detail})
+	}
+	if r.outcomes != nil {
+		j.Counts = map[string]int{}
+		for s := postrider.Untried; s <= postrider.Unknown; s++ {
+			j.Counts[s.String()] = report.Count(s)
+		}
+	}
+	for _, f := range report.Failures() {
+		j.Failures = append(j.Failures, jsonFailure{f.Count, outcomeJSON(f.Example)})
+	}
+	return j
+}
+
+// show is --dry-run and --preview: the plan, and its first messages.
+func (c *mailCmd) show(std streams, r *mailReport, files *mailTextFiles) error {
+	ready, err := c.prepare(r.from, r.people, files, time.Now())
+	if err != nil {
+		return err
+	}
+	first, count, err := messages(ready.parts, c.First)
+	if err != nil {
+		return fail(exitData, err)
+	}
+	if c.Preview != "" {
+		if err := writePreview(std, c.Preview, first); err != nil {
+			return fail(exitCantCreate, err)
+		}
+	}
+	if c.DryRun && c.JSON {
+		return c.showJSON(std, r, files, count)
+	}
+	if c.DryRun {
+		return c.showText(std, r, files, first, count)
+	}
+	return nil
+}
+
+func (c *mailCmd) showText(std streams, r *mailReport, files *mailTextFiles, first []*postrider.Message, count int) error {
+	fmt.Fprintln(std.out, "dry run: nothing was sent")
+	fmt.Fprintf(std.out, "server:     %s\n", r.route.describe())
+	fmt.Fprintf(std.out, "sender:     <%s>\n", printable(r.from))
+	fmt.Fprintf(std.out, "recipients: %d, skipped %d\n", len(r.people), len(r.skipped))
+	fmt.Fprintf(std.out, "plan:       %s, %d messages\n", c.kind(files), count)
+	for i, m := range first {
+		fmt.Fprintf(std.out, "\nmessage %d from <%s> to <%s>\n", i+1, printable(m.From), printable(strings.Join(m.To, ">, <")))
+		text, err := content(m)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(text)) {
+			fmt.Fprintf(std.out, "    %s\n", printable(strings.TrimRight(line, "\r\n")))
+		}
+	}
+	return nil
+}
+
+func (c *mailCmd) showJSON(std streams, r *mailReport, files *mailTextFiles, count int) error {
+	j := r.json(r.report(), exitOK)
+	j.DryRun, j.Plan, j.Messages = true, c.kind(files), count
+	r.told = true
+	return writeJSON(std.out, j)
+}
+
+func content(m *postrider.Message) ([]byte, error) {
+	r, err := m.Content.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// writePreview writes messages as files, without overwriting any.
+func writePreview(std streams, dir string, first []*postrider.Message) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	for i, m := range first {
+		name := filepath.Join(dir, fmt.Sprintf("%06d.eml", i+1))
+		text, err := content(m)
+		if err != nil {
+			return err
+		}
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(text)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		std.warn("%s: from <%s> to <%s>", name, printable(m.From), printable(strings.Join(m.To, ">, <")))
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package mailing
+
+import (
+	"bytes"
+	"crypto"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/emersion/go-msgauth/dkim"
+
+	"github.com/postrider/postrider"
+)
+
+// DKIM is a key to sign with (RFC 6376).
+type DKIM struct {
+	// Domain takes responsibility for the mail; its DNS has the public key under
+	// the name Selector._domainkey.
+	Domain, Selector string
+
+	// Key is an *rsa.PrivateKey, an ed25519.PrivateKey (RFC 8463), or a signer that
+	// has one.
+	Key crypto.Signer
+}
+
+// Signed is a plan whose messages are signed, after everything else has been done to
+// them. The body is read once more for each message that is made.
+func Signed(plan Plan, key DKIM) Plan {
+	return func(m *postrider.Message) (iter.Seq[Part], error) {
+		if _, err := key.sign(&Header{}, bytes.NewReader([]byte("From: a@example.com\r\n\r\n"))); err != nil {
+			return nil, fmt.Errorf("signing (DKIM): %w", err)
+		}
+		parts, err := plan(m)
+		if err != nil {
+			return nil, err
+		}
+		return func(yield func(Part) bool) {
+			for p := range parts {
+				build := p.Build
+				p.Build = func() (*postrider.Message, error) { return key.signed(build) }
+				if !yield(p) {
+					return
+				}
+			}
+		}, nil
+	}
+}
+
+// signed makes a message and puts the signature before it.
+func (k DKIM) signed(build func() (*postrider.Message, error)) (*postrider.Message, error) {
+	m, err := build()
+	if err != nil {
+		return nil, err
+	}
+	field, text, err := k.signature(m.Content)
+	if err != nil {
+		return nil, fmt.Errorf("signing (DKIM): %w", err)
+	}
+	signed := *m
+	if text != nil {
+		signed.Content = postrider.Bytes(append([]byte(field), text...))
+		return &signed, nil
+	}
+	signed.Content = postrider.Func(func() (io.ReadCloser, error) {
+		r, err := m.Content.Open()
+		if err != nil {
+			return nil, err
+		}
+		return &reader{io.MultiReader(bytes.NewReader([]byte(field)), r), r}, nil
+	})
+	return &signed, nil
+}
+
+// signature is the field for a content, and all of the content if it is small.
+func (k DKIM) signature(c postrider.Content) (field string, text []byte, err error) {
+	r, err := c.Open()
+	if err != nil {
+		return "", nil, err
+	}
+	defer r.Close()
+	text, err = io.ReadAll(io.LimitReader(r, joined+1))
+	if err != nil {
+		return "", nil, err
+	}
+	header, err := readHeader(text[:headerEnd(text)])
+	if err != nil {
+		return "", nil, err
+	}
+	field, err = k.sign(header, io.MultiReader(bytes.NewReader(text), r))
+	if len(text) > joined {
+		text = nil
+	}
+	return field, text, err
+}
+
+// sign signs what will be on the wire.
+func (k DKIM) sign(header *Header, r io.Reader) (field string, err error) {
+	s, err := dkim.NewSigner(&dkim.SignOptions{
+		Domain: k.Domain, Selector: k.Selector, Signer: k.Key, HeaderKeys: signedFields(header),
+		HeaderCanonicalization: dkim.CanonicalizationRelaxed, BodyCanonicalization: dkim.CanonicalizationRelaxed,
+	})
+	if err != nil {
+		return "", err
+	}
+	w := &lineEnds{w: s}
+	_, err = io.Copy(w, r)
+	if err = errors.Join(err, w.finish(), s.Close()); err != nil {
+		return "", err
+	}
+	return s.Signature(), nil
+}
+
+// signedFields are those of RFC 6376 §5.4.1 that the message has, and the way out of
+// the mailing (RFC 8058 §4). Fields that it lacks are not signed as lacking: an MTA
+// may add a Date or a Message-ID.
+func signedFields(h *Header) []string {
+	names := []string{"From"}
+	for _, name := range []string{
+		"Sender", "Reply-To", "Subject", "Date", "Message-ID", "To", "Cc", "In-Reply-To", "References", "MIME-Version", "Content-Type",
+		"Content-Transfer-Encoding", "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post",
+	} {
+		if h.Has(name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// lineEnds makes every line end CRLF, as the connection will: a signature is over the
+// octets that arrive.
+type lineEnds struct {
+	w    io.Writer
+	cr   bool // the last octet was a CR that is not written yet
+	line bool // something stands behind the last line end
+	buf  []byte
+}
+
+// Write passes p on with other line ends.
+func (l *lineEnds) Write(p []byte) (int, error) {
+	l.buf = l.buf[:0]
+	for _, c := range p {
+		switch {
+		case c == '\n':
+			l.end()
+			continue
+		case l.cr:
+			l.end()
+		}
+		if l.cr = c == '\r'; !l.cr {
+			l.buf, l.line = append(l.buf, c), true
+		}
+	}
+	_, err := l.w.Write(l.buf)
+	return len(p), err
+}
+
+func (l *lineEnds) end() { l.buf, l.cr, l.line = append(l.buf, "\r\n"...), false, false }
+
+// finish ends the last line.
+func (l *lineEnds) finish() error {
+	if l.buf = l.buf[:0]; l.cr || l.line {
+		l.end()
+	}
+	_, err := l.w.Write(l.buf)
+	return err
+}

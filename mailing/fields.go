@@ -1,0 +1,176 @@
+package mailing
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/mail"
+	"net/url"
+	"strings"
+	"text/template"
+)
+
+// PersonalTo is the edit that puts the recipient alone into the field To, with the
+// display name if it is known (fact 114). The field is added if it is missing.
+func PersonalTo() Edit {
+	return Edit{Apply: func(c *Copy) error {
+		if !strings.Contains(c.Recipient.Address, "@") { // which mail.Address would end with an @
+			return c.Header.setLine("To", c.Recipient.Address)
+		}
+		c.Header.SetAddresses("To", &mail.Address{Name: c.Recipient.Name, Address: c.Recipient.Address})
+		return nil
+	}}
+}
+
+// Set is the edit that sets one field of each copy to the same value.
+func Set(name, value string) Edit {
+	err := checkField(name, value)
+	return Edit{
+		Check: func(Recipient) error { return err },
+		Apply: func(c *Copy) error { return c.Header.Set(name, value) },
+	}
+}
+
+// MessageID is the edit that gives each copy a Message-ID of its own, made of its
+// recipient and of id, as in "2026-11-25.news@example.com": a name of this mailing
+// with the domain of whoever sends it (RFC 5322 §3.6.4). A copy that is sent again
+// has the same, so that whoever gets it twice can tell.
+func MessageID(id string) Edit {
+	local, domain := splitAddress(id)
+	var err error
+	if local == "" || domain == "" || strings.ContainsAny(id, "<> \t\r\n") {
+		err = fmt.Errorf("%q cannot be part of a Message-ID: write name@domain", id)
+	}
+	return Edit{
+		Check: func(Recipient) error { return err },
+		Apply: func(c *Copy) error {
+			sum := sha256.Sum256([]byte(id + "\n" + c.Recipient.Address))
+			return c.Header.setLine("Message-ID", fmt.Sprintf("<%x.%s@%s>", sum[:12], local, domain))
+		},
+	}
+}
+
+// ListFields are the fields by which mail programs know a mailing and offer a way
+// out of it. What is empty is not set.
+type ListFields struct {
+	// ID names the list, in the form of a domain of its owner: news.example.com
+	// (RFC 2919). Name is a phrase before it.
+	ID, Name string
+
+	// Unsubscribe are URIs that end the subscription (RFC 2369 §3.2), https and
+	// mailto, in order of preference. Each is a text template of the recipient's
+	// data: https://example.com/leave?who={{urlquery .address}}.
+	Unsubscribe []string
+
+	// OneClick says that a POST to the first https URI of Unsubscribe is enough,
+	// without any question (RFC 8058). The URI should be one that nobody can guess
+	// from an address, and the message be signed ([Signed]).
+	OneClick bool
+
+	// Precedence is bulk, list or junk, which keeps answering machines silent. No
+	// RFC has it.
+	Precedence string
+}
+
+// Edit sets the fields of each copy.
+func (l ListFields) Edit() Edit {
+	uris, err := l.prepare()
+	return Edit{
+		Check: func(r Recipient) error {
+			if err != nil {
+				return err
+			}
+			_, err := l.unsubscribe(uris, r)
+			return err
+		},
+		Apply: func(c *Copy) error {
+			if err != nil {
+				return err
+			}
+			return l.apply(c, uris)
+		},
+	}
+}
+
+// prepare checks what is the same for everybody.
+func (l ListFields) prepare() (uris []*template.Template, err error) {
+	switch strings.ToLower(l.Precedence) {
+	case "", "bulk", "list", "junk":
+	default:
+		return nil, fmt.Errorf("precedence %q: write bulk, list or junk", l.Precedence)
+	}
+	if strings.ContainsAny(l.ID, "<>@ \t\r\n") || l.ID == "" && l.Name != "" {
+		return nil, fmt.Errorf("list id %q: write it as a domain, such as news.example.com", l.ID)
+	}
+	https := false
+	for _, text := range l.Unsubscribe {
+		t, err := newText("unsubscribe", text)
+		if err != nil {
+			return nil, err
+		}
+		uris, https = append(uris, t), https || strings.HasPrefix(text, "https:")
+	}
+	if l.OneClick && !https {
+		return nil, errors.New("one-click unsubscription needs an https URI (RFC 8058 §3.1)")
+	}
+	return uris, nil
+}
+
+// unsubscribe is the value of List-Unsubscribe for one recipient.
+func (l ListFields) unsubscribe(uris []*template.Template, r Recipient) (string, error) {
+	var parts []string
+	for _, t := range uris {
+		uri, err := executed(t, r.values())
+		if err != nil {
+			return "", err
+		}
+		u, err := url.Parse(uri)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "mailto" || strings.ContainsAny(uri, "<> \t\r\n\"") || !isASCII(uri) {
+			return "", fmt.Errorf("%q cannot be a URI of List-Unsubscribe: https or mailto in ASCII; {{urlquery .key}} encodes data", uri)
+		}
+		parts = append(parts, "<"+uri+">")
+	}
+	return strings.Join(parts, ", "), nil
+}
+
+func (l ListFields) apply(c *Copy, uris []*template.Template) error {
+	set := func(name, value string) error {
+		if value == "" {
+			return nil
+		}
+		return c.Header.setLine(name, value)
+	}
+	leave, err := l.unsubscribe(uris, c.Recipient)
+	if err != nil {
+		return err
+	}
+	id := l.ID
+	if id != "" {
+		id = strings.TrimSpace(phrase(l.Name) + " <" + id + ">")
+	}
+	post := ""
+	if l.OneClick {
+		post = "List-Unsubscribe=One-Click" // RFC 8058 §3.1, octet for octet
+	}
+	return errors.Join(set("Precedence", l.Precedence), set("List-Unsubscribe-Post", post), set("List-Unsubscribe", leave), set("List-Id", id))
+}
+
+// phrase is a display name as it stands before angle brackets (RFC 5322 §3.2.5).
+func phrase(name string) string {
+	if name == "" {
+		return ""
+	}
+	return strings.TrimSuffix((&mail.Address{Name: name, Address: "a@b"}).String(), " <a@b>")
+}
+
+// newText parses a text template in which a missing key is an error.
+func newText(name, text string) (*template.Template, error) {
+	return template.New(name).Option("missingkey=error").Parse(text)
+}
+
+// executed gives what a template makes of data.
+func executed(t executor, data any) (string, error) {
+	var b strings.Builder
+	err := t.Execute(&b, data)
+	return b.String(), err
+}

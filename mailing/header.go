@@ -1,0 +1,118 @@
+package mailing
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net/mail"
+	"strings"
+
+	"github.com/emersion/go-message"
+	"github.com/emersion/go-message/textproto"
+)
+
+// Header is the header section of a message. Fields that are not changed stay octet
+// for octet what they were; those that are set come first.
+type Header struct{ fields message.Header }
+
+// readHeader reads a header section, with or without the empty line behind it.
+func readHeader(head []byte) (*Header, error) {
+	r := bytes.NewReader(head)
+	if len(bytes.TrimRight(head, "\r\n")) == 0 {
+		return &Header{}, nil
+	}
+	if !bytes.HasSuffix(head, []byte("\n")) {
+		head = append(bytes.Clone(head), "\r\n"...)
+	}
+	r.Reset(append(bytes.Clone(head), "\r\n"...))
+	fields, err := textproto.ReadHeader(bufio.NewReader(r))
+	if err != nil {
+		return nil, fmt.Errorf("the header of the message: %w", err)
+	}
+	return &Header{message.Header{Header: fields}}, nil
+}
+
+func (h *Header) copy() *Header { return &Header{h.fields.Copy()} }
+
+// write gives the header section and the empty line behind it.
+func (h *Header) write() ([]byte, error) {
+	var b bytes.Buffer
+	if err := textproto.WriteHeader(&b, h.fields.Header); err != nil {
+		return nil, fmt.Errorf("the header of the message: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// Get gives the value of the first field of that name, decoded; "" if there is none.
+func (h *Header) Get(name string) string {
+	if text, err := h.fields.Text(name); err == nil {
+		return text
+	}
+	return h.fields.Get(name)
+}
+
+// Has reports whether there is a field of that name.
+func (h *Header) Has(name string) bool { return h.fields.Has(name) }
+
+// Del removes all fields of that name.
+func (h *Header) Del(name string) { h.fields.Del(name) }
+
+// Set puts one field in the place of all of that name. A value outside of ASCII is
+// encoded (RFC 2047); in fields of addresses only their display names are. Line ends
+// and control characters are an error, so that nothing of a recipient's data becomes
+// a field of its own.
+func (h *Header) Set(name, value string) error {
+	if err := checkField(name, value); err != nil {
+		return err
+	}
+	if addressField(name) && strings.TrimSpace(value) != "" {
+		list, err := mail.ParseAddressList(value)
+		if err != nil {
+			return fmt.Errorf("the field %s: %w", name, err)
+		}
+		h.SetAddresses(name, list...)
+		return nil
+	}
+	h.fields.SetText(name, value)
+	return nil
+}
+
+// SetAddresses puts a field of addresses in the place of all of that name; display
+// names outside of ASCII are encoded (RFC 2047).
+func (h *Header) SetAddresses(name string, addresses ...*mail.Address) {
+	texts := make([]string, len(addresses))
+	for i, a := range addresses {
+		texts[i] = a.String()
+	}
+	h.fields.Set(name, strings.Join(texts, ", "))
+}
+
+// setLine sets a value that is encoded already, or must not be. It may be folded at
+// its blanks.
+func (h *Header) setLine(name, value string) error {
+	if err := checkField(name, value); err != nil {
+		return err
+	}
+	h.fields.Set(name, value)
+	return nil
+}
+
+// checkField is RFC 5322 §2.2: a name of visible ASCII without colon, a value on one
+// line.
+func checkField(name, value string) error {
+	if name == "" || strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == ':' || c > '~' }) {
+		return fmt.Errorf("%q is no name of a header field", name)
+	}
+	if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
+		return fmt.Errorf("the field %s has a line end or another control character in %q", name, value)
+	}
+	return nil
+}
+
+func addressField(name string) bool {
+	switch strings.ToLower(name) {
+	case "from", "sender", "reply-to", "to", "cc", "bcc":
+		return true
+	}
+	return false
+}

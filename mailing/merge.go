@@ -1,0 +1,210 @@
+package mailing
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	htmltemplate "html/template"
+	"io"
+	"maps"
+	"mime/quotedprintable"
+	"slices"
+	"text/template"
+
+	"github.com/emersion/go-message"
+)
+
+// Merge makes a text for each recipient out of templates, which see the recipient's
+// data by lower-case names: {{.name}}, {{.address}}, and whatever else there is. A
+// key that is missing is an error before the first message leaves.
+type Merge struct {
+	// Fields are header fields by name, as text templates (text/template):
+	// "Subject": "{{.name}}, your ticket". They take the place of the message's own.
+	Fields map[string]string
+
+	// Text is the body as plain text, a text template. Blanks at its ends and all
+	// line ends stay.
+	Text string
+
+	// HTML is the body in HTML, a template of html/template, which knows where in
+	// HTML a value stands, and encodes it accordingly.
+	HTML string
+}
+
+// Edit does the merge. With Text and HTML the copy offers both
+// (multipart/alternative); with neither it keeps the message's body.
+func (m Merge) Edit() Edit {
+	p, err := m.parse()
+	return Edit{
+		Check: func(r Recipient) error {
+			if err != nil {
+				return err
+			}
+			return p.check(r)
+		},
+		Apply: func(c *Copy) error {
+			if err != nil {
+				return err
+			}
+			return p.apply(c)
+		},
+	}
+}
+
+// merger is a Merge with its templates parsed.
+type merger struct {
+	names  []string // of fields, in order
+	fields map[string]*template.Template
+	bodies []executor // the text, the HTML, or both: the least wanted form comes first (RFC 2046 §5.1.4)
+	frame  frame
+}
+
+// executor is a template of either package.
+type executor interface {
+	Execute(w io.Writer, data any) error
+}
+
+func (m Merge) parse() (p *merger, err error) {
+	p = &merger{fields: map[string]*template.Template{}}
+	p.names = slices.Sorted(maps.Keys(m.Fields))
+	for _, name := range p.names {
+		if p.fields[name], err = newText(name, m.Fields[name]); err != nil {
+			return nil, err
+		}
+	}
+	if m.Text != "" {
+		t, err := newText("text", m.Text)
+		if err != nil {
+			return nil, err
+		}
+		p.bodies = append(p.bodies, t)
+	}
+	if m.HTML != "" {
+		t, err := htmltemplate.New("html").Option("missingkey=error").Parse(m.HTML)
+		if err != nil {
+			return nil, err
+		}
+		p.bodies = append(p.bodies, t)
+	}
+	p.frame, err = newFrame(m.Text != "", m.HTML != "")
+	return p, err
+}
+
+// check runs the templates for nothing but their errors.
+func (p *merger) check(r Recipient) error {
+	data := r.values()
+	if err := p.setFields(new(Header), data); err != nil {
+		return err
+	}
+	for _, t := range p.bodies {
+		if err := t.Execute(io.Discard, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *merger) setFields(h *Header, data any) error {
+	for _, name := range p.names {
+		value, err := executed(p.fields[name], data)
+		if err == nil {
+			err = h.Set(name, value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *merger) apply(c *Copy) error {
+	data := c.Recipient.values()
+	if err := p.setFields(c.Header, data); err != nil || len(p.bodies) == 0 {
+		return err
+	}
+	body, err := p.frame.fill(p.bodies, data)
+	if err != nil {
+		return fmt.Errorf("making the body: %w", err)
+	}
+	for f := c.Header.fields.Fields(); f.Next(); {
+		if describesBody(f.Key()) {
+			f.Del()
+		}
+	}
+	for f := p.frame.header.Fields(); f.Next(); {
+		c.Header.fields.Set(f.Key(), f.Value())
+	}
+	c.SetBody(body)
+	return nil
+}
+
+// describesBody reports that a field, by its canonical name, is of no use once the
+// body is another.
+func describesBody(name string) bool {
+	return name == "Mime-Version" || len(name) > 8 && name[:8] == "Content-"
+}
+
+// boundary cannot stand in a part: after the = of quoted-printable there are hex
+// digits or nothing (RFC 2045 §6.7).
+const boundary = "=_postrider_alternative"
+
+// frame is what is the same in every copy: the header that describes the body, and
+// what stands around its texts.
+type frame struct {
+	header message.Header
+	pieces [][]byte // one more than there are texts
+}
+
+// newFrame makes the MIME of a body once, with marks for the texts.
+func newFrame(text, html bool) (f frame, err error) {
+	var b bytes.Buffer
+	var w *message.Writer
+	if text && html {
+		f.header.SetContentType("multipart/alternative", map[string]string{"boundary": boundary})
+		if w, err = message.CreateWriter(&b, f.header); err == nil {
+			err = errors.Join(markPart(w, "text/plain"), markPart(w, "text/html"), w.Close())
+		}
+	} else {
+		f.header = partHeader("text/plain")
+		if html {
+			f.header = partHeader("text/html")
+		}
+		b.WriteString("\r\n" + mark)
+	}
+	f.header.Set("Mime-Version", "1.0")
+	f.pieces = bytes.Split(b.Bytes()[headerEnd(b.Bytes()):], []byte(mark))
+	return f, err
+}
+
+// mark stands for a text, and passes quoted-printable as it is.
+const mark = "postrider-text"
+
+func markPart(w *message.Writer, kind string) error {
+	part, err := w.CreatePart(partHeader(kind))
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(part, mark)
+	return errors.Join(err, part.Close())
+}
+
+// partHeader describes a text of any length of lines, in UTF-8, for any server.
+func partHeader(kind string) (h message.Header) {
+	h.SetContentType(kind, map[string]string{"charset": "utf-8"})
+	h.Set("Content-Transfer-Encoding", "quoted-printable")
+	return h
+}
+
+// fill makes a body.
+func (f *frame) fill(texts []executor, data any) ([]byte, error) {
+	var b bytes.Buffer
+	b.Write(f.pieces[0])
+	for i, t := range texts {
+		w := quotedprintable.NewWriter(&b)
+		if err := errors.Join(t.Execute(w, data), w.Close()); err != nil {
+			return nil, err
+		}
+		b.Write(f.pieces[i+1])
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,251 @@
+package mailing
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"strings"
+)
+
+// Recipient is somebody who is to get a mailing.
+type Recipient struct {
+	// Address is bare, as in anne@example.com.
+	Address string
+
+	// Name is the display name, "" if it is not known.
+	Name string
+
+	// Data is what templates see, by name; beside it they see address, and name if
+	// there is one.
+	Data map[string]any
+}
+
+// values are what templates see.
+func (r Recipient) values() map[string]any {
+	v := make(map[string]any, len(r.Data)+2)
+	maps.Copy(v, r.Data)
+	v["address"] = r.Address
+	if r.Name != "" {
+		v["name"] = r.Name
+	}
+	return v
+}
+
+// Addresses gives the addresses of recipients, in their order: Message.To.
+func Addresses(recipients []Recipient) []string {
+	to := make([]string, len(recipients))
+	for i := range recipients {
+		to[i] = recipients[i].Address
+	}
+	return to
+}
+
+// Format is the form of a file of recipients.
+type Format string
+
+// The forms that [ReadRecipients] reads, in UTF-8.
+const (
+	// Plain is an address a line, with or without a display name: anne@example.com,
+	// or Anne Person <anne@example.com>. Empty lines and those that begin with # do
+	// not count.
+	Plain Format = "plain"
+
+	// CSV is comma-separated values (RFC 4180) under a line of names. One column is
+	// called address or email, one may be called name; templates see all of them, by
+	// their names in lower case.
+	CSV Format = "csv"
+
+	// JSONLines is one JSON object a line, with the members address or email, and
+	// name if there is one. Templates see all members, by their names in lower case.
+	// A member that is null counts as missing.
+	JSONLines Format = "jsonl"
+)
+
+// FormatOf tells the form of a file by its name: CSV for .csv, JSONLines for .jsonl,
+// .ndjson and .json, else Plain.
+func FormatOf(name string) Format {
+	name = strings.ToLower(name)
+	for suffix, f := range map[string]Format{".csv": CSV, ".jsonl": JSONLines, ".ndjson": JSONLines, ".json": JSONLines} {
+		if strings.HasSuffix(name, suffix) {
+			return f
+		}
+	}
+	return Plain
+}
+
+const (
+	longestLine    = 1 << 20
+	mostRecipients = 10_000_000
+)
+
+// ReadRecipients reads a file of recipients. An error names the line. Addresses are
+// not checked; [Hygiene] does that. A line may have 1 MiB, a file 10 million lines.
+func ReadRecipients(r io.Reader, f Format) ([]Recipient, error) {
+	b := bufio.NewReader(r)
+	if mark, _ := b.Peek(3); bytes.Equal(mark, []byte("\ufeff")) {
+		_, _ = b.Discard(3) // what was just seen
+	}
+	switch f {
+	case Plain:
+		return readLines(b, readPlain)
+	case CSV:
+		return readCSV(b)
+	case JSONLines:
+		return readLines(b, readObject)
+	}
+	return nil, fmt.Errorf("unknown format of recipients %q: plain, csv or jsonl", f)
+}
+
+// readLines reads a recipient a line; read gives nil for a line that has none.
+func readLines(r io.Reader, read func(line string) (*Recipient, error)) (all []Recipient, err error) {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, longestLine)
+	n := 0
+	for lines.Scan() {
+		n++
+		one, err := read(strings.TrimSpace(lines.Text()))
+		if err == nil && len(all) == mostRecipients {
+			err = errTooMany
+		}
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+		if one != nil {
+			all = append(all, *one)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("line %d: %w", n+1, err)
+	}
+	return all, nil
+}
+
+var errTooMany = fmt.Errorf("there are more than %d recipients", mostRecipients)
+
+func readPlain(line string) (*Recipient, error) {
+	if line == "" || line[0] == '#' {
+		return nil, nil
+	}
+	r := &Recipient{Address: line}
+	if i := strings.LastIndexByte(line, '<'); i >= 0 && strings.HasSuffix(line, ">") {
+		r.Address, r.Name = line[i+1:len(line)-1], displayName(line[:i])
+	}
+	return r, nil
+}
+
+// displayName is a phrase with its quotes taken off; encoded words stay as they are.
+func displayName(phrase string) string {
+	return unquoteLocal(strings.TrimSpace(phrase))
+}
+
+func readObject(line string) (*Recipient, error) {
+	if line == "" {
+		return nil, nil
+	}
+	var object map[string]any
+	d := json.NewDecoder(strings.NewReader(line))
+	d.UseNumber() // 12345678 is not to become 1.2345678e+07
+	if err := d.Decode(&object); err != nil {
+		return nil, fmt.Errorf("it is no JSON object: %w", err)
+	}
+	if d.More() {
+		return nil, errors.New("something stands behind the JSON object")
+	}
+	data := make(map[string]any, len(object))
+	for key, value := range object {
+		if value != nil {
+			data[strings.ToLower(key)] = value
+		}
+	}
+	return fromData(data)
+}
+
+// fromData finds address and name among the data.
+func fromData(data map[string]any) (*Recipient, error) {
+	r := &Recipient{Data: data}
+	for _, key := range []string{"address", "email"} {
+		if a, ok := data[key].(string); ok && r.Address == "" {
+			r.Address = strings.TrimSpace(a)
+		}
+	}
+	r.Name, _ = data["name"].(string)
+	if r.Address == "" {
+		return nil, errors.New("there is no address: it is called address or email")
+	}
+	return r, nil
+}
+
+func readCSV(r io.Reader) (all []Recipient, err error) {
+	bound := &bounded{r: r}
+	table := csv.NewReader(bound)
+	table.ReuseRecord = true
+	first, err := table.Read()
+	if err != nil {
+		return nil, fmt.Errorf("the line of names: %w", err)
+	}
+	names, err := columns(first)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		bound.taken = 0
+		record, err := table.Read()
+		if err == io.EOF {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err // it names the line
+		}
+		data := make(map[string]any, len(names))
+		for i, name := range names {
+			data[name] = strings.Clone(record[i])
+		}
+		one, err := fromData(data)
+		if err == nil && len(all) == mostRecipients {
+			err = errTooMany
+		}
+		if err != nil {
+			line, _ := table.FieldPos(0)
+			return nil, fmt.Errorf("line %d: %w", line, err)
+		}
+		all = append(all, *one)
+	}
+}
+
+// columns are the names of a table, which must be different and have an address.
+func columns(record []string) (names []string, err error) {
+	seen := map[string]bool{}
+	for _, name := range record {
+		name = strings.ToLower(strings.TrimSpace(name))
+		if seen[name] {
+			return nil, fmt.Errorf("two columns are called %q", name)
+		}
+		seen[name] = true
+		names = append(names, name)
+	}
+	if !seen["address"] && !seen["email"] {
+		return nil, fmt.Errorf("no column is called address or email, only %s", strings.Join(names, ", "))
+	}
+	return names, nil
+}
+
+// bounded keeps one record from filling the memory: an open quote takes everything.
+type bounded struct {
+	r     io.Reader
+	taken int // octets since the last record
+}
+
+// Read reads on, a while.
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.taken > longestLine {
+		return 0, fmt.Errorf("a record is longer than %d octets: is a quote open?", longestLine)
+	}
+	n, err := b.r.Read(p)
+	b.taken += n
+	return n, err
+}

@@ -1,0 +1,139 @@
+package mailing
+
+import (
+	"encoding/csv"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/postrider/postrider"
+)
+
+// Report is what became of a mailing.
+type Report struct {
+	// Message is what was delivered.
+	Message *postrider.Message
+
+	// Outcomes has exactly one entry for each recipient of Message.To, in that
+	// order: the last one, if there were several tries.
+	Outcomes []postrider.Outcome
+
+	// Sends is how many messages were handed over, tries included.
+	Sends int
+
+	// Took is how long it took.
+	Took time.Duration
+
+	known        []bool // which Outcomes are entered
+	transactions []postrider.Transaction
+}
+
+// enter sets an outcome, under the name that the caller gave the recipient. A place
+// that the message does not have is a fault of the plan, and of no consequence.
+func (r *Report) enter(i int, o *postrider.Outcome) {
+	if i < 0 || i >= len(r.Outcomes) {
+		return
+	}
+	r.Outcomes[i] = *o
+	r.Outcomes[i].Recipient, r.known[i] = r.Message.To[i], true
+}
+
+// untried enters a reason that is everybody's.
+func (r *Report) untried(err error) {
+	for i := range r.Outcomes {
+		r.enter(i, &postrider.Outcome{State: postrider.Untried, Stage: postrider.StageLocal, Err: err})
+	}
+}
+
+// Count gives how many recipients have the state.
+func (r *Report) Count(s postrider.State) (n int) {
+	for i := range r.Outcomes {
+		if r.Outcomes[i].State == s {
+			n++
+		}
+	}
+	return n
+}
+
+// Failed gives the outcomes of those who were not accepted, in order.
+func (r *Report) Failed() []postrider.Outcome {
+	return slices.DeleteFunc(slices.Clone(r.Outcomes), func(o postrider.Outcome) bool { return o.State == postrider.Accepted })
+}
+
+// Failure is what several recipients failed by.
+type Failure struct {
+	State    postrider.State
+	Stage    postrider.Stage
+	Code     int                    // of the reply; 0: there was none
+	Enhanced postrider.EnhancedCode // of the reply
+	Count    int                    // of recipients
+	Example  postrider.Outcome      // of the first of them, with the server's words
+}
+
+// Failures counts those who were not accepted by what they failed by, the most
+// frequent first.
+func (r *Report) Failures() []Failure {
+	type kind struct {
+		state    postrider.State
+		stage    postrider.Stage
+		code     int
+		enhanced postrider.EnhancedCode
+	}
+	var all []Failure
+	place := map[kind]int{}
+	for _, o := range r.Outcomes {
+		if o.State == postrider.Accepted {
+			continue
+		}
+		k := kind{o.State, o.Stage, o.Reply.Code, o.Reply.Enhanced}
+		i, ok := place[k]
+		if !ok {
+			i = len(all)
+			place[k] = i
+			all = append(all, Failure{State: o.State, Stage: o.Stage, Code: o.Reply.Code, Enhanced: o.Reply.Enhanced, Example: o})
+		}
+		all[i].Count++
+	}
+	slices.SortStableFunc(all, func(a, b Failure) int { return b.Count - a.Count })
+	return all
+}
+
+// WriteTable writes a line for each recipient as comma-separated values (RFC 4180):
+// recipient, state, stage, code, enhanced, text, under a line of these names.
+func (r *Report) WriteTable(w io.Writer) error {
+	table := csv.NewWriter(w)
+	_ = table.Write([]string{"recipient", "state", "stage", "code", "enhanced", "text"}) // Error tells
+	for i := range r.Outcomes {
+		o := &r.Outcomes[i]
+		code := ""
+		if o.Reply.Code != 0 {
+			code = strconv.Itoa(o.Reply.Code)
+		}
+		_ = table.Write([]string{o.Recipient, o.State.String(), o.Stage.String(), code, o.Reply.Enhanced.String(), reason(o)})
+	}
+	table.Flush()
+	return table.Error()
+}
+
+// reason is the server's words, or ours, on one line.
+func reason(o *postrider.Outcome) string {
+	switch {
+	case o.Reply.Code != 0:
+		return printable(strings.ReplaceAll(o.Reply.Text, "\n", " / "))
+	case o.Err != nil:
+		return printable(strings.TrimPrefix(o.Err.Error(), "postrider: "))
+	}
+	return ""
+}
+
+// printable escapes what would do something to a terminal or a log.
+func printable(s string) string {
+	if !strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return s
+	}
+	quoted := strconv.QuoteToGraphic(s)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}
