@@ -138,6 +138,41 @@ func Example_authentication() {
 	// ""
 }
 
+// A token that the server refuses, because it has expired, is asked for anew, once.
+func Example_token() {
+	server := smtptest.NewUnstartedServer()
+	server.Users = map[string]string{"testuser": "token-2"} // token-1 has expired
+	server.Mechanisms = []string{"XOAUTH2"}
+	server.Start()
+	defer server.Close()
+
+	issued := 1
+	cfg := server.Config()
+	cfg.AuthMechanisms = []string{"OAUTHBEARER", "XOAUTH2"} // these say that the secret is a token
+	cfg.Credentials = func(ctx context.Context, refresh bool) (string, postrider.Secret, error) {
+		fmt.Println("asked, refresh:", refresh)
+		if refresh { // here a program asks its provider
+			issued++
+		}
+		return "testuser", postrider.NewSecret(fmt.Sprint("token-", issued)), nil
+	}
+	conn, err := postrider.NewConnection(cfg)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.Close()
+	sendAardvarks(conn)
+	sendAardvarks(conn) // on the same wire: nobody is asked
+	fmt.Println(server.Messages()[0].User)
+	// Output:
+	// asked, refresh: false
+	// asked, refresh: true
+	// map[]
+	// map[]
+	// testuser
+}
+
 // TLS from the start, or by STARTTLS. The certificate and its name are verified
 // unless that is switched off.
 func Example_secure() {

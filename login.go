@@ -179,7 +179,7 @@ func (w *wire) exchange(mechanism string, who login) (smtp.Reply, error) {
 		if err := w.tellMasked(line, shown); err != nil {
 			return smtp.Reply{}, err
 		}
-		r, err := w.hear(w.c.timeouts.Auth)
+		r, err := w.hearVerdict(who.credentials())
 		if err != nil {
 			return r, err
 		}
@@ -197,6 +197,24 @@ func (w *wire) exchange(mechanism string, who login) (smtp.Reply, error) {
 		line, shown = base64.StdEncoding.EncodeToString(response), "********"
 	}
 	return smtp.Reply{}, w.cancelExchange(errors.New("the server asks for more and more"))
+}
+
+// hearVerdict reads the reply to a step of AUTH, or its next challenge. Some servers
+// repeat what they were told: no error, hook or log gets to see that.
+func (w *wire) hearVerdict(who sasl.Credentials) (smtp.Reply, error) {
+	r, err := w.overhear(w.c.timeouts.Auth)
+	if err != nil {
+		return r, err
+	}
+	shown := r
+	if r.Code != 334 {
+		r.Text = who.Hide(r.Text)
+		shown = r
+	} else if said, err := base64.StdEncoding.DecodeString(strings.TrimSpace(r.Text)); err == nil && who.Hide(string(said)) != string(said) {
+		shown.Text = "********"
+	}
+	w.c.observeReply(w.id, shown)
+	return r, nil
 }
 
 // believe asks the mechanism what it thinks of the server's last reply: a yes that it

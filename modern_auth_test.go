@@ -174,35 +174,65 @@ func TestCredentialsFail(t *testing.T) {
 	})
 }
 
-// The wires of a pool that log in at a time ask once.
+// The wires of a pool that log in at a time ask once, for a token and for the fresh
+// one after it. Several do so only after one was let in.
 func TestAPoolAsksOnceForAllItsWires(t *testing.T) {
 	inBubble(t, "pool", func(t *testing.T) {
-		c := &rotating{stale: true, wait: time.Second}
-		r := setting{}.start(t, options{server: offeringAuth("PLAIN")})
+		c := &rotating{wait: time.Second}
+		f := startFleet(t, fleetOptions{
+			pool: postrider.PoolConfig{MaxConnections: 4},
+			server: func(_ int, s *smtptest.Server) {
+				s.Users, s.Mechanisms = map[string]string{"testuser": "testpass"}, []string{"PLAIN"}
+				s.Faults = []smtptest.Fault{
+					{Command: "MAIL", Delay: time.Minute},                             // one wire is not enough
+					{Command: "AUTH", Connection: 3, Nth: 1, Delay: 10 * time.Second}, // hears its refusal when there is a fresh token
+				}
+			},
+			client: func(_ int, cfg *postrider.Config) { c.use("PLAIN")(cfg); cfg.Window = 1 },
+		})
+		if states := f.compare(f.sendAll(1, 1)); states[postrider.Accepted] != 1 {
+			t.Fatal(states)
+		}
+		c.mu.Lock()
+		c.stale, c.calls = true, nil
+		c.mu.Unlock()
+		f.sendAll(12, 12)
+		s := f.servers[0]
+		if got := fmt.Sprint(c.calls); got != "[false true]" || s.ConnectionCount() != 4 || s.Commands("AUTH") != 1+2*3 {
+			t.Errorf("asked %s for %d wires and %d AUTH", got, s.ConnectionCount()-1, s.Commands("AUTH"))
+		}
+	})
+}
+
+// When the fresh ones are refused too, a Pool asks neither the server nor the
+// function again until AuthRetryAfter is over, and then it does.
+func TestAPoolFailsFastAfterTheFreshOnes(t *testing.T) {
+	inBubble(t, "pool", func(t *testing.T) {
+		c := &rotating{}
+		r := setting{}.start(t, options{server: func(s *smtptest.Server) {
+			s.Users, s.Mechanisms = map[string]string{"testuser": "another"}, []string{"PLAIN"}
+		}})
 		cfg := r.server.Config()
 		c.use("PLAIN")(&cfg)
-		p, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: 4}, cfg)
+		cfg.AuthRetryAfter = 2 * time.Hour // longer than a server is left alone for anything else
+		p, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: 1}, cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer p.Close(context.Background())
-		var wg sync.WaitGroup
-		for range 8 {
-			wg.Go(func() {
-				if _, err := p.Send(t.Context(), mail("bart@example.com")); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-		refreshes := 0
-		for _, refresh := range c.calls {
-			if refresh {
-				refreshes++
+		for range 4 {
+			if _, err := p.Send(t.Context(), mail("bart@example.com")); trouble(err) != "connect AUTH 535 lasts" {
+				t.Error(err)
 			}
+			time.Sleep(25 * time.Minute)
 		}
-		if refreshes != 1 || len(c.calls) > 1+r.server.ConnectionCount() {
-			t.Errorf("asked %v for %d connections", c.calls, r.server.ConnectionCount())
+		if got := fmt.Sprint(c.calls); got != "[false true]" || r.server.Commands("AUTH") != 2 {
+			t.Errorf("asked %s, %d AUTH", got, r.server.Commands("AUTH"))
+		}
+		time.Sleep(time.Hour)
+		_, _ = p.Send(t.Context(), mail("bart@example.com"))
+		if got := fmt.Sprint(c.calls); got != "[false true false true]" {
+			t.Errorf("after a while asked %s", got)
 		}
 	})
 }

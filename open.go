@@ -102,10 +102,18 @@ func (w *wire) tellMasked(line, shown string) error {
 
 // hear reads one reply.
 func (w *wire) hear(timeout time.Duration) (smtp.Reply, error) {
+	r, err := w.overhear(timeout)
+	if err == nil {
+		w.c.observeReply(w.id, r)
+	}
+	return r, err
+}
+
+// overhear reads a reply that nobody is told of yet.
+func (w *wire) overhear(timeout time.Duration) (smtp.Reply, error) {
 	w.conn.SetReadDeadline(time.Now().Add(timeout))
 	r, err := w.in.Read()
 	if err == nil {
-		w.c.observeReply(w.id, r)
 		return r, nil
 	}
 	var late net.Error

@@ -55,20 +55,79 @@ func TestPasswordsDoNotPrint(t *testing.T) {
 			"Config": cfg, "*Config": &cfg, "Connection": r.conn, "Secret": cfg.Password, "*Secret": &cfg.Password, "Error": err, "Result": result,
 			"a caller's struct": struct{ settings []*postrider.Config }{[]*postrider.Config{&cfg}}, "a map": map[string]postrider.Secret{"x": cfg.Password},
 		}
-		for name, v := range values {
-			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%p", "%T"} {
-				mustHide(t, name+" by "+verb, fmt.Sprintf(verb, v))
+		mustNotPrint(t, values)
+	})
+}
+
+// mustNotPrint shows values in every way there is.
+func mustNotPrint(t *testing.T, values map[string]any) {
+	t.Helper()
+	for name, v := range values {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%p", "%T"} {
+			mustHide(t, name+" by "+verb, fmt.Sprintf(verb, v))
+		}
+		if b, err := json.Marshal(v); err == nil {
+			mustHide(t, name+" by JSON", string(b))
+		}
+		for _, h := range []func(*bytes.Buffer) slog.Handler{
+			func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) }, func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
+		} {
+			var b bytes.Buffer
+			slog.New(h(&b)).Info("x", "value", v)
+			mustHide(t, name+" by slog", b.String())
+		}
+	}
+}
+
+// Neither do the answers of [postrider.Config.Credentials], nor a token that the
+// server repeats while it refuses it.
+func TestFetchedSecretsDoNotPrint(t *testing.T) {
+	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER"} {
+		inBubble(t, mechanism, func(t *testing.T) {
+			var rec record
+			cfg := postrider.Config{}
+			r := setting{mode: postrider.StartTLS}.start(t, options{
+				server: func(s *smtptest.Server) {
+					s.Users, s.Mechanisms = map[string]string{"testuser": "another"}, []string{mechanism}
+					s.OAuthRefusal = `{"status":"401","token":"` + password + `"}`
+				},
+				client: func(c *postrider.Config) {
+					rec.watch(slog.LevelDebug)(c)
+					c.User, c.AuthMechanisms = "", []string{mechanism}
+					c.Credentials = func(context.Context, bool) (string, postrider.Secret, error) {
+						return "testuser", postrider.NewSecret(password), nil
+					}
+					cfg = *c
+				},
+			})
+			result, err := r.send("bart@example.com")
+			r.equal("error", trouble(err), "connect AUTH 535 lasts")
+			mustHide(t, "error text", text(err))
+			document := base64.StdEncoding.EncodeToString([]byte(r.server.OAuthRefusal))
+			for name, told := range map[string]string{"the log": rec.log.String(), "Reply": rec.replies.String()} {
+				mustHide(t, name, told)
+				if strings.Contains(told, document) {
+					t.Errorf("%s has the document that repeats the token:\n%s", name, told)
+				}
 			}
-			if b, err := json.Marshal(v); err == nil {
-				mustHide(t, name+" by JSON", string(b))
-			}
-			for _, h := range []func(*bytes.Buffer) slog.Handler{
-				func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) }, func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
-			} {
-				var b bytes.Buffer
-				slog.New(h(&b)).Info("x", "value", v)
-				mustHide(t, name+" by slog", b.String())
-			}
+			mustNotPrint(t, map[string]any{"Config": cfg, "Connection": r.conn, "Error": err, "Result": result})
+		})
+	}
+	inBubble(t, "in the reply", func(t *testing.T) {
+		var rec record
+		encoded := base64.StdEncoding.EncodeToString([]byte("\x00testuser\x00" + password))
+		r := setting{}.start(t, options{
+			server: func(s *smtptest.Server) { s.Users = map[string]string{"testuser": password} },
+			client: rec.watch(slog.LevelDebug), faults: at("AUTH", 0, "535 5.7.8 "+password+" is wrong, as is "+encoded),
+		})
+		result, err := r.send("bart@example.com")
+		r.equal("error", trouble(err), "connect AUTH 535 lasts")
+		for name, told := range map[string]string{"the log": rec.log.String(), "Reply": rec.replies.String(), "error text": text(err)} {
+			mustHide(t, name, told)
+		}
+		mustNotPrint(t, map[string]any{"Error": err, "Result": result})
+		if !strings.Contains(text(err), "5.7.8 ******** is wrong") {
+			t.Error(err)
 		}
 	})
 }
@@ -107,7 +166,10 @@ func (rec *record) watch(level slog.Level) func(*postrider.Config) {
 // Commands, credentials and content are three levels: the dialogue is shown without
 // the other two, which come only to the hooks that are named for them.
 func TestFact55CommandsCredentialsAndContentAreThreeLevels(t *testing.T) {
-	for mechanism, shown := range map[string]string{"PLAIN": "AUTH PLAIN ********", "LOGIN": "AUTH LOGIN\n********\n********", "CRAM-MD5": "AUTH CRAM-MD5\n********"} {
+	for mechanism, shown := range map[string]string{
+		"PLAIN": "AUTH PLAIN ********", "LOGIN": "AUTH LOGIN\n********\n********", "CRAM-MD5": "AUTH CRAM-MD5\n********",
+		"SCRAM-SHA-256": "AUTH SCRAM-SHA-256 ********\n********\n********", "XOAUTH2": "AUTH XOAUTH2 ********", "OAUTHBEARER": "AUTH OAUTHBEARER ********",
+	} {
 		t.Run(mechanism, func(t *testing.T) {
 			inEverySetting(t, func(t *testing.T, s setting) {
 				var rec record
@@ -115,7 +177,10 @@ func TestFact55CommandsCredentialsAndContentAreThreeLevels(t *testing.T) {
 					server: func(s *smtptest.Server) {
 						s.Users, s.Mechanisms = map[string]string{"testuser": password}, []string{mechanism}
 					},
-					client: rec.watch(slog.LevelDebug),
+					client: func(cfg *postrider.Config) {
+						rec.watch(slog.LevelDebug)(cfg)
+						cfg.AuthMechanisms = []string{mechanism}
+					},
 				})
 				r.accepted("bart@example.com")
 				r.quit()

@@ -67,7 +67,9 @@
 //	local_name                    empty; what EHLO says
 //	smtp_pass_file                empty; the password is this file's first line
 //	smtp_pass_command             empty; the password is the first line that
-//	                              this shell command prints within 30 seconds
+//	                              this shell command prints within 30 seconds;
+//	                              an OAuth token's is run again when the server
+//	                              has refused the token
 //	timeout_connect, timeout_greeting, timeout_hello, timeout_tls, timeout_auth,
 //	timeout_mail, timeout_rcpt, timeout_data, timeout_block, timeout_final,
 //	timeout_quit                  empty; see [postrider.Timeouts]

@@ -16,7 +16,9 @@ import (
 // MTA says how to reach the MTA of [mta], with what the section postrider adds. All
 // mistakes in those sections are reported together. The context bounds the
 // command that gives the password, if there is one; it is run once, now, and
-// only if there is a user to log in.
+// only if there is a user to log in. If what it gives is an OAuth token (see
+// [postrider.Config.AuthMechanisms]), it is run again whenever the server has
+// refused the one before: Credentials is set then, beside Password.
 //
 // The Config's Redirect is [Config.Redirect]: development mode follows Push and
 // Pop, everything else stays as it was when MTA was called.
@@ -61,6 +63,9 @@ func (c *Config) mta(ctx context.Context, m *mta) (postrider.Config, error) {
 	var err error
 	if cfg.Password, err = m.view.password(ctx); err != nil {
 		return postrider.Config{}, err
+	}
+	if m.view.renewable(cfg.AuthMechanisms) {
+		cfg.Credentials = m.view.renewing(cfg.User, cfg.Password)
 	}
 	return cfg, nil
 }

@@ -22,36 +22,43 @@ const (
 	maxPassword = 4096
 )
 
-// password finds the password in the highest layer that gives one. Two ways to
-// give it in the same layer are an error: none of them is what was forgotten.
+// password finds the password in the highest layer that gives one, and reads it.
 func (v *view) password(ctx context.Context) (postrider.Secret, error) {
-	var from keyPath
-	var top setting
-	for _, at := range [...]keyPath{{"mta", "smtp_pass"}, {"postrider", "smtp_pass_file"}, {"postrider", "smtp_pass_command"}} {
-		s := v.values[at.section][at.key]
-		switch {
-		case s.value == "" || s.layer < top.layer:
-		case s.layer == top.layer:
-			return postrider.Secret{}, v.at(at.section, at.key, fmt.Sprintf("the password comes from [%s] %s as well; keep one of them", from.section, from.key))
-		default:
-			from, top = at, s
-		}
+	from, value, err := v.passwordSource()
+	if err != nil {
+		return postrider.Secret{}, err
 	}
 	// The file or the command of the layer that won, and no other: a lower one
 	// that fails is nobody's business any more.
-	word, err := top.value, error(nil)
 	switch from.key {
 	case "smtp_pass_file":
-		word, err = passwordOfFile(v.path(from.section, from.key))
+		value, err = passwordOfFile(v.path(from.section, from.key))
 	case "smtp_pass_command":
-		word, err = passwordOfCommand(ctx, top.value)
+		value, err = passwordOfCommand(ctx, value)
 	}
 	if err != nil {
 		e := v.at(from.section, from.key, "there is no password")
 		e.Err = err
 		return postrider.Secret{}, e
 	}
-	return postrider.NewSecret(word), nil
+	return postrider.NewSecret(value), nil
+}
+
+// passwordSource finds the key that says what the password is. Two that say so in
+// the same layer are an error: none of them is what was forgotten.
+func (v *view) passwordSource() (from keyPath, value string, err error) {
+	var top setting
+	for _, at := range [...]keyPath{{"mta", "smtp_pass"}, {"postrider", "smtp_pass_file"}, {"postrider", "smtp_pass_command"}} {
+		s := v.values[at.section][at.key]
+		switch {
+		case s.value == "" || s.layer < top.layer:
+		case s.layer == top.layer:
+			return from, "", v.at(at.section, at.key, fmt.Sprintf("the password comes from [%s] %s as well; keep one of them", from.section, from.key))
+		default:
+			from, top = at, s
+		}
+	}
+	return from, top.value, nil
 }
 
 func passwordOfFile(path string) (string, error) {

@@ -20,10 +20,12 @@ func trusting(s *smtptest.Server, host string) *tls.Config {
 	return config
 }
 
-// upgrade does a STARTTLS whose 220 is due.
-func (c *raw) upgrade(s *smtptest.Server) *raw {
+// upgrade does a STARTTLS whose 220 is due, showing own if the server asks.
+func (c *raw) upgrade(s *smtptest.Server, own ...tls.Certificate) *raw {
 	c.Helper()
-	tc := tls.Client(c.Conn, trusting(s, "localhost"))
+	cfg := trusting(s, "localhost")
+	cfg.Certificates = own
+	tc := tls.Client(c.Conn, cfg)
 	if err := tc.Handshake(); err != nil {
 		c.Fatal(err)
 	}

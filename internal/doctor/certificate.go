@@ -73,9 +73,24 @@ func (e *exam) verification(chain []*x509.Certificate) {
 	}
 	f.Details = append([]string{verdict(store, trust)}, f.Details...)
 	f.Details = append(f.Details, verdict("the name "+e.tls.ServerName, name))
-	e.verifies = trust == nil && name == nil
-	e.judge(&f, chain, firstOf(trust, name), name)
+	if len(e.Config.Pins) > 0 {
+		e.judgePin(&f, chain)
+	} else {
+		e.verifies = trust == nil && name == nil
+		e.judge(&f, chain, firstOf(trust, name), name)
+	}
 	e.found(f)
+}
+
+// judgePin goes by the pins alone, as the library does: who signed the certificate,
+// and for which name, is told beside.
+func (e *exam) judgePin(f *Finding, chain []*x509.Certificate) {
+	err := e.tls.VerifyConnection(tls.ConnectionState{PeerCertificates: chain})
+	e.verifies = err == nil
+	f.Saw = "the certificate or its key is pinned"
+	if err != nil { // What it means was told with the handshake.
+		f.Level, f.Saw = Problem, words(err)
+	}
 }
 
 // judge compares what is true of a certificate with what is asked of it. any is

@@ -9,15 +9,14 @@ package doctor
 import (
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"net"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/internal/dial"
 	"github.com/postrider/postrider/internal/hint"
+	"github.com/postrider/postrider/internal/sasl"
 )
 
 // Level is how bad a finding is.
@@ -182,19 +181,9 @@ func (e *exam) found(f Finding) {
 	}
 }
 
-// hide takes the password out of what a server says: some repeat what they were
-// told. One that is shorter than a word would be hidden in every word.
+// hide takes the password out of what a server says.
 func (e *exam) hide(text string) string {
-	const word = 4
-	password := e.Config.Password.Reveal()
-	if len(password) < word {
-		return text
-	}
-	secrets := []string{password, "\x00" + e.Config.User + "\x00" + password}
-	for _, s := range secrets {
-		text = strings.ReplaceAll(text, base64.StdEncoding.EncodeToString([]byte(s)), "********")
-	}
-	return strings.ReplaceAll(text, password, "********")
+	return sasl.Credentials{User: e.Config.User, Password: e.Config.Password.Reveal()}.Hide(text)
 }
 
 // dial opens a connection to one address.

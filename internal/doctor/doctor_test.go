@@ -2,8 +2,10 @@ package doctor_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
@@ -267,6 +269,54 @@ func TestNoLessVerificationThanWorks(t *testing.T) {
 	}
 }
 
+// A server that is pinned is the right one, whoever signed its certificate; the pin
+// stays in what is recommended.
+func TestAPinnedServer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var pin string
+		_, r := examine(t, func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.SelfSigned }, func(e *doctor.Exam) {
+			pin = pinOf(t, e.Config)
+			e.Config.Pins = []string{pin}
+		})
+		if w := r.Worst(); w.Level == doctor.Problem {
+			t.Errorf("%+v", w)
+		}
+		if r.Advice == nil || !strings.Contains(r.Advice.Flags(), "--pins "+pin) || !strings.Contains(r.Advice.MailmanCfg(), "pins: "+pin) {
+			t.Errorf("recommended: %+v", r.Advice)
+		}
+	})
+}
+
+// One that is not what is pinned is a problem, however good its certificate is.
+func TestAWronglyPinnedServer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s, r := examine(t, secured, func(e *doctor.Exam) { e.Config.Pins = []string{strings.Repeat("0", 64)} })
+		w := r.Worst()
+		if w.Level != doctor.Problem || w.Check != "TLS" || !strings.Contains(w.Saw, "none of the pins") || !strings.Contains(w.Set, "--pins") {
+			t.Errorf("%+v", w)
+		}
+		if f := one(t, r, "verification"); f.Level != doctor.Problem || s.Commands("AUTH") != 0 {
+			t.Errorf("%+v, %d logins", f, s.Commands("AUTH"))
+		}
+	})
+}
+
+// pinOf is the pin of the key that a server shows, whoever it is.
+func pinOf(t *testing.T, cfg postrider.Config) string {
+	t.Helper()
+	conn, err := cfg.Dial(t.Context(), "tcp", cfg.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	c := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	if err := c.HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(c.ConnectionState().PeerCertificates[0].RawSubjectPublicKeyInfo)
+	return hex.EncodeToString(sum[:])
+}
+
 // A unix socket has no name, no port and no other ways.
 func TestAUnixSocket(t *testing.T) {
 	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "mta"))
@@ -434,16 +484,18 @@ func TestTheContextEndsIt(t *testing.T) {
 // What a programmer reads as a field, an operator reads as a key and a flag.
 func TestHintsForOperators(t *testing.T) {
 	for hint, want := range map[string]string{
-		"set Config.Mode to StartTLS (smtp_secure_mode: starttls), or":              "set smtp_secure_mode: starttls (--mode starttls), or",
-		"check Config.Address (smtp_host, smtp_port)":                               "check smtp_host, smtp_port (--server)",
-		"leave Config.User and Config.Password empty (smtp_user, smtp_pass)":        "leave smtp_user, smtp_pass (--user, --password-file) empty",
-		"set Config.AllowPlaintextAuth ([postrider] allow_plaintext_auth: yes)":     "set [postrider] allow_plaintext_auth: yes (--allow-plaintext-auth)",
-		"the last resort is Config.NoVerifyCert (smtp_verify_cert: no)":             "the last resort is smtp_verify_cert: no (--no-verify-cert)",
-		"later than Config.Timeouts.Greeting allows ([postrider] timeout_greeting)": "later than [postrider] timeout_greeting (--set postrider.timeout_greeting=TIME) allows",
-		"it speaks TLS at once on this port (smtp_secure_mode: smtps)":              "it speaks TLS at once on this port (smtp_secure_mode: smtps, --mode smtps)",
-		"set Config.LocalName ([postrider] local_name) to the fully qualified name": "set [postrider] local_name (--local-name) to the fully qualified name",
-		"(Postfix: smtpd_client_connection_count_limit)":                            "(Postfix: smtpd_client_connection_count_limit)",
-		"set Certificates in Config.TLS":                                            "set Certificates in Config.TLS",
+		"set Config.Mode to StartTLS (smtp_secure_mode: starttls), or":                     "set smtp_secure_mode: starttls (--mode starttls), or",
+		"check Config.Address (smtp_host, smtp_port)":                                      "check smtp_host, smtp_port (--server)",
+		"leave Config.User and Config.Password empty (smtp_user, smtp_pass)":               "leave smtp_user, smtp_pass (--user, --password-file) empty",
+		"set Config.AllowPlaintextAuth ([postrider] allow_plaintext_auth: yes)":            "set [postrider] allow_plaintext_auth: yes (--allow-plaintext-auth)",
+		"the last resort is Config.NoVerifyCert (smtp_verify_cert: no)":                    "the last resort is smtp_verify_cert: no (--no-verify-cert)",
+		"later than Config.Timeouts.Greeting allows ([postrider] timeout_greeting)":        "later than [postrider] timeout_greeting (--set postrider.timeout_greeting=TIME) allows",
+		"it speaks TLS at once on this port (smtp_secure_mode: smtps)":                     "it speaks TLS at once on this port (smtp_secure_mode: smtps, --mode smtps)",
+		"set Config.LocalName ([postrider] local_name) to the fully qualified name":        "set [postrider] local_name (--local-name) to the fully qualified name",
+		"or pin it by Config.Pins ([postrider] pins)":                                      "or pin it by [postrider] pins (--pins)",
+		"set Config.ClientCert and Config.ClientKey ([postrider] client_cert, client_key)": "set [postrider] client_cert, client_key (--client-cert, --client-key)",
+		"(Postfix: smtpd_client_connection_count_limit)":                                   "(Postfix: smtpd_client_connection_count_limit)",
+		"set Certificates in Config.TLS":                                                   "set Certificates in Config.TLS",
 	} {
 		if got := doctor.InSettings(hint); got != want {
 			t.Errorf("%s", got)

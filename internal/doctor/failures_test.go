@@ -75,7 +75,7 @@ func failures() []failure {
 			hint: "the certificate is valid from 1990-01-01 to 1999-01-01: renew it on the server, or set this machine's clock; the last resort is Config.NoVerifyCert (smtp_verify_cert: no)"},
 		{name: "self-signed", server: certificate(smtptest.SelfSigned),
 			check: "TLS", stage: hint.Handshake, saw: "unknown authority",
-			hint: "the certificate is self-signed: give it as Config.CAFile ([postrider] ca_file); the last resort is Config.NoVerifyCert (smtp_verify_cert: no)"},
+			hint: "the certificate is self-signed: give it as Config.CAFile ([postrider] ca_file), or pin it by Config.Pins ([postrider] pins); the last resort is Config.NoVerifyCert (smtp_verify_cert: no)"},
 		{name: "private CA", server: certificate(smtptest.UnknownCA),
 			check: "TLS", stage: hint.Handshake, saw: "unknown authority",
 			hint: `this machine does not trust the issuer of the certificate, "CN=nobody's CA": if that is a private authority, give its certificate as Config.CAFile ([postrider] ca_file); if it is a public one, the server must send the intermediate certificate too; the last resort is Config.NoVerifyCert (smtp_verify_cert: no)`},

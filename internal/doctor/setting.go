@@ -43,6 +43,7 @@ func flagOf(key, value string) string {
 		"smtp_host": "--server", "smtp_port": "", "smtp_user": "--user", "smtp_pass": "--password-file",
 		"smtp_secure_mode": "--mode", "ca_file": "--ca-file", "server_name": "--server-name",
 		"auth_mechanisms": "--auth-mechanisms", "local_name": "--local-name",
+		"pins": "--pins", "client_cert": "--client-cert", "client_key": "--client-key",
 	}
 	onOff := map[string]string{
 		"smtp_verify_cert": "verify-cert", "smtp_verify_hostname": "verify-hostname", "allow_plaintext_auth": "allow-plaintext-auth",

@@ -201,3 +201,18 @@ func TestKindsOfCredentials(t *testing.T) {
 		}
 	}
 }
+
+// What a server repeats is hidden, as it stands and in base64, and in the form that it was sent in.
+func TestHide(t *testing.T) {
+	for _, tt := range []struct{ password, said, want string }{
+		{"sesame", "no, sesame is wrong", "no, ******** is wrong"},
+		{"sesame", "AHUAc2VzYW1l and c2VzYW1l", "******** and ********"},
+		{"rene\u0301e", "ren\u00e9e is wrong", "******** is wrong"},
+		{"is", "this is wrong", "this is wrong"},
+		{"", "wrong", "wrong"},
+	} {
+		if got := byPassword("u", tt.password).Hide(tt.said); got != tt.want {
+			t.Errorf("%q: %q; want %q", tt.password, got, tt.want)
+		}
+	}
+}

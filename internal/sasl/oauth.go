@@ -49,7 +49,7 @@ func (o *oauth) Next(challenge []byte) ([]byte, error) {
 		return []byte(o.message()), nil
 	}
 	// A server that repeats the token must not bring it into a log.
-	o.told = show(strings.ReplaceAll(string(challenge), o.credentials().Password, "********"))
+	o.told = show(o.credentials().Hide(string(challenge)))
 	if o.name == XOAuth2 {
 		return nil, nil
 	}
