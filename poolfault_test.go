@@ -68,7 +68,7 @@ func (row poolFault) try(t *testing.T, mode postrider.SecureMode) {
 			t.Errorf("%d are %v: %v %v", n, state, o.Reply, o.Err)
 		}
 	}
-	if states[postrider.Accepted] < 60*hundreds {
+	if states[postrider.Accepted] < 30*hundreds {
 		t.Errorf("untried, accepted, deferred, refused, unknown: %v", states)
 	}
 	st := f.pool.Stats()
