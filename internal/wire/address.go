@@ -13,6 +13,34 @@ import (
 // through cannot end the command or add a parameter to it. It is lenient where
 // addresses in use break the grammar harmlessly (dots in a row, no domain).
 func CheckAddress(a string) error {
+	if _, plain := plainAddress(a); plain {
+		return nil
+	}
+	return checkAddress(a)
+}
+
+// plainAddress knows what nearly all addresses are like, letters, digits and a few
+// signs round one @, by looking at each octet once, and gives the place of the @.
+// What it does not know, checkAddress judges.
+func plainAddress(a string) (at int, ok bool) {
+	for i := range len(a) {
+		switch c := a[i]; {
+		case alphanumeric(rune(c)), c == '-', c == '_':
+		case c == '.':
+			if at > 0 && (a[i-1] == '.' || a[i-1] == '@') {
+				return 0, false
+			}
+		case c == '@' && i > 0 && at == 0:
+			at = i
+		case (c == '+' || c == '=') && at == 0:
+		default:
+			return 0, false
+		}
+	}
+	return at, at > 0 && at < len(a)-1
+}
+
+func checkAddress(a string) error {
 	switch {
 	case a == "":
 		return errors.New("the address is empty")
@@ -124,6 +152,9 @@ func ASCII[T string | []byte](s T) bool {
 // SplitAddress cuts an address before the @ of its domain; domain is "" where
 // there is none.
 func SplitAddress(a string) (local, domain string) {
+	if at, plain := plainAddress(a); plain {
+		return a[:at], a[at+1:]
+	}
 	rest, err := skipLocalPart(a)
 	if err != nil || rest == "" {
 		return a, ""

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"cmp"
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -206,6 +208,39 @@ func TestASCII(t *testing.T) {
 	for s, want := range map[string]bool{"": true, "a\x00\x7f": true, "aé": false, "\x80": false, "é": false} {
 		if ASCII(s) != want || ASCII([]byte(s)) != want {
 			t.Errorf("ASCII(%q) = %t, %t; want %t", s, ASCII(s), ASCII([]byte(s)), want)
+		}
+	}
+}
+
+// What is known at a glance is judged, and cut, no other than by looking closely.
+func TestPlainAddressesAreJudgedAsOthers(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	const signs = "aZ0..@@-_+=<>[]\"\\ \r\n\x00\x7f\xc3\xa9,;:()"
+	plain := 0
+	for range 200_000 {
+		a := make([]byte, rnd.IntN(9))
+		for i := range a {
+			a[i] = signs[rnd.IntN(len(signs))]
+			if rnd.IntN(3) > 0 {
+				a[i] = "ab.@"[rnd.IntN(4)]
+			}
+		}
+		at, ok := plainAddress(string(a))
+		if !ok {
+			continue
+		}
+		plain++
+		rest, err := skipLocalPart(string(a))
+		if err := cmp.Or(checkAddress(string(a)), err); err != nil || len(rest) != len(a)-at {
+			t.Fatalf("%q is plain with its @ at %d; looking closely: %q, %v", a, at, rest, err)
+		}
+	}
+	if plain < 1000 {
+		t.Errorf("only %d were plain", plain)
+	}
+	for _, a := range []string{"anne.person+list=x@sub-1.example.com", "a@b", "x_y@z_1"} {
+		if _, ok := plainAddress(a); !ok {
+			t.Errorf("%q is not known", a)
 		}
 	}
 }
