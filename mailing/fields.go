@@ -17,9 +17,20 @@ func PersonalTo() Edit {
 		if !strings.Contains(c.Recipient.Address, "@") { // which mail.Address would end with an @
 			return c.Header.setLine("To", c.Recipient.Address)
 		}
-		c.Header.SetAddresses("To", &mail.Address{Name: c.Recipient.Name, Address: c.Recipient.Address})
+		c.Header.SetAddresses("To", mailbox(c.Recipient))
 		return nil
 	}}
+}
+
+// mailbox is a recipient as mail.Address has it: that puts the quotes around a local
+// part itself. A domain in A-labels keeps the message from needing a server with
+// SMTPUTF8, as the envelope does; a local part outside of ASCII needs one anyway.
+func mailbox(r Recipient) *mail.Address {
+	local, domain := splitAddress(r.Address)
+	if ascii, err := asciiDomain(domain); err == nil && isASCII(local) && !isASCII(domain) {
+		domain = ascii
+	}
+	return &mail.Address{Name: r.Name, Address: unquoteLocal(local) + "@" + domain}
 }
 
 // Set is the edit that sets one field of each copy to the same value.

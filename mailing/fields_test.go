@@ -27,9 +27,12 @@ func TestFact114ThePersonalTo(t *testing.T) {
 	people := []mailing.Recipient{
 		{Address: "a@example.com"}, {Address: "b@example.com", Name: "Bart Person"}, {Address: "c@example.com", Name: "Cäsar"},
 		{Address: "d@example.com", Name: `Dee "the" D.`}, {Address: "e"},
+		{Address: `"f g"@example.com`}, {Address: `"h\"@i"@example.com`}, // RFC 5321 §4.1.2: they have their quotes already
+		{Address: "j@Bücher.example"}, {Address: "ü@Bücher.example"},
 	}
 	wanted := []string{
 		"<a@example.com>", `"Bart Person" <b@example.com>`, "=?utf-8?q?C=C3=A4sar?= <c@example.com>", `"Dee \"the\" D." <d@example.com>`, "e",
+		`<"f g"@example.com>`, `<"h\"@i"@example.com>`, "<j@xn--bcher-kva.example>", "<ü@Bücher.example>",
 	}
 	plan := mailing.Individual(people, mailing.PersonalTo())
 	for i, m := range built(t, plan, message(mailing.Addresses(people)...)) {
