@@ -199,6 +199,9 @@ func (c *mailCmd) edits(files *mailTextFiles, id string) (edits []mailing.Edit) 
 // messageID is made of the moment in which the mailing began, so that the next one
 // with the same words has others.
 func messageID(from string, created time.Time, files *mailTextFiles) string {
+	if canonical, err := mailing.Canonical(from); err == nil {
+		from = canonical // with the domain in ASCII: the header shall not need SMTPUTF8 for it
+	}
 	domain := from[strings.LastIndexByte(from, '@')+1:]
 	if domain == "" || strings.ContainsAny(domain, "[]") {
 		domain = "localhost.localdomain"
