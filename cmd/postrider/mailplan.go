@@ -62,7 +62,18 @@ func (t *mailText) read() (files *mailTextFiles, err error) {
 			return nil, err
 		}
 	}
+	if !beginsWithHeader(files.message) {
+		return nil, fail(exitData, fmt.Errorf("%s has no header: it begins with neither a field, such as Subject: News, nor an empty line", t.Message))
+	}
 	return files, nil
+}
+
+// beginsWithHeader finds a text without header, which would become one: fields are put
+// before it (RFC 5322 §2.2).
+func beginsWithHeader(message []byte) bool {
+	line, _, _ := bytes.Cut(message, []byte("\n"))
+	name, _, isField := bytes.Cut(line, []byte(":"))
+	return len(bytes.TrimRight(line, "\r")) == 0 || isField && len(name) > 0 && !bytes.ContainsFunc(bytes.TrimRight(name, " \t"), func(c rune) bool { return c <= ' ' || c > '~' })
 }
 
 func readText(name string) ([]byte, error) {
