@@ -216,6 +216,23 @@ func TestMergeLetsNoDataIntoTheHeader(t *testing.T) {
 	}
 }
 
+// A column whose name is no identifier is reached by index, and may be missing as well.
+func TestIndexFindsWhatIsMissing(t *testing.T) {
+	data := map[string]any{"first name": "Anne", "seats": []any{"A", map[string]any{"row": "B"}}}
+	people := []mailing.Recipient{{Address: "a@x.com", Data: data}}
+	merge := mailing.Merge{Text: `{{index . "first name"}} {{index .seats 0}} {{index .seats 1 "row"}}`}
+	if got := text(t, built(t, mailing.Individual(people, merge.Edit()), message("a@x.com"))[0]); !strings.Contains(got, "Anne A B") {
+		t.Errorf("%q", got)
+	}
+	for _, wrong := range []string{`{{index . "nope"}}`, `{{index . 1}}`, `{{index .seats 2}}`, `{{index .seats "0"}}`, `{{index .seats 1 "nope"}}`, `{{index . "seats" 0 "x"}}`, `{{index . nil}}`} {
+		for _, merge := range []mailing.Merge{{Text: wrong}, {HTML: wrong}, {Fields: map[string]string{"Subject": wrong}}} {
+			if _, err := mailing.Individual(people, merge.Edit())(message("a@x.com")); err == nil {
+				t.Errorf("%+v: no error", merge)
+			}
+		}
+	}
+}
+
 func TestMergeTemplatesThatAreNone(t *testing.T) {
 	for _, merge := range []mailing.Merge{{Text: "{{"}, {HTML: "{{if}}"}, {Fields: map[string]string{"Subject": "{{end}}"}}, {HTML: "<a href='{{.address}}"}} {
 		if _, err := mailing.Individual(nil, merge.Edit())(message("a@x.com")); err == nil {

@@ -62,7 +62,7 @@ const (
 
 	// JSONLines is one JSON object a line, with the members address or email, and
 	// name if there is one. Templates see all members, by their names in lower case.
-	// A member that is null counts as missing.
+	// A member that is null counts as missing, and so do those within it.
 	JSONLines Format = "jsonl"
 )
 
