@@ -523,8 +523,52 @@ func TestWhatBeforeRefusesIsNotSent(t *testing.T) {
 		},
 	}
 	report, err := d.Deliver(t.Context(), sender, message("a@x.com", "b@x.com", "c@x.com"))
-	if states(report) != "accepted untried accepted" || !errors.Is(err, full) || sender.count() != 2 {
-		t.Errorf("%s, %v, %d sent", states(report), err, sender.count())
+	if states(report) != "accepted untried accepted" || !errors.Is(err, full) || sender.count() != 2 || report.Sends != 2 {
+		t.Errorf("%s, %v, %d sent, and %d reported", states(report), err, sender.count(), report.Sends)
+	}
+}
+
+// A later try that comes to nothing takes nothing back: whoever has the message has
+// it, and whoever may have it still may.
+func TestATryThatIsNotSentLeavesTheEarlierOnes(t *testing.T) {
+	sender := &fake{verdict: func(_ *postrider.Message, to string) postrider.Outcome {
+		switch to {
+		case "b@x.com":
+			return refused(postrider.StageRcpt, 450, "4.2.0 later")
+		case "c@x.com":
+			return postrider.Outcome{State: postrider.Unknown, Stage: postrider.StageContent, Err: errNetwork}
+		}
+		return accepted
+	}}
+	gone := errors.New("the file is gone")
+	tries := 0
+	unmade := func(m *postrider.Message) (iter.Seq[mailing.Part], error) {
+		return func(yield func(mailing.Part) bool) {
+			yield(mailing.Part{Index: []int{0, 1, 2}, Build: func() (*postrider.Message, error) {
+				if tries++; tries > 1 {
+					return nil, gone
+				}
+				return m, nil
+			}})
+		}, nil
+	}
+	again := mailing.Retry{For: time.Minute + time.Minute/2, Unknown: true}
+	refuse := func(_ context.Context, a *mailing.Attempt) error {
+		if a.Number > 1 {
+			return gone
+		}
+		return nil
+	}
+	for want, d := range map[string]mailing.Delivery{
+		"accepted refused unknown": {Plan: unmade, Retry: again},
+		"accepted untried unknown": {Before: refuse, Retry: again},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			report, err := d.Deliver(t.Context(), sender, message("a@x.com", "b@x.com", "c@x.com"))
+			if states(report) != want || err == nil || report.Sends != 1 {
+				t.Errorf("%s, %v, %d sent; want %s", states(report), err, report.Sends, want)
+			}
+		})
 	}
 }
 

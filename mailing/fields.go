@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/mail"
 	"net/url"
+	"reflect"
 	"strings"
 	"text/template"
 )
@@ -17,9 +18,20 @@ func PersonalTo() Edit {
 		if !strings.Contains(c.Recipient.Address, "@") { // which mail.Address would end with an @
 			return c.Header.setLine("To", c.Recipient.Address)
 		}
-		c.Header.SetAddresses("To", &mail.Address{Name: c.Recipient.Name, Address: c.Recipient.Address})
+		c.Header.SetAddresses("To", mailbox(c.Recipient))
 		return nil
 	}}
+}
+
+// mailbox is a recipient as mail.Address has it: that puts the quotes around a local
+// part itself. A domain in A-labels keeps the message from needing a server with
+// SMTPUTF8, as the envelope does; a local part outside of ASCII needs one anyway.
+func mailbox(r Recipient) *mail.Address {
+	local, domain := splitAddress(r.Address)
+	if ascii, err := asciiDomain(domain); err == nil && isASCII(local) && !isASCII(domain) {
+		domain = ascii
+	}
+	return &mail.Address{Name: r.Name, Address: unquoteLocal(local) + "@" + domain}
 }
 
 // Set is the edit that sets one field of each copy to the same value.
@@ -165,7 +177,35 @@ func phrase(name string) string {
 
 // newText parses a text template in which a missing key is an error.
 func newText(name, text string) (*template.Template, error) {
-	return template.New(name).Option("missingkey=error").Parse(text)
+	return template.New(name).Option("missingkey=error").Funcs(functions()).Parse(text)
+}
+
+// functions are those of templates in which ours is another than the package's.
+func functions() map[string]any { return map[string]any{"index": index} }
+
+// index is the function of templates, by which columns with blanks in their names are
+// reached. The package's own writes <no value> for a key that is missing, whatever
+// Option says.
+func index(item any, keys ...any) (any, error) {
+	for _, key := range keys {
+		v, k := reflect.ValueOf(item), reflect.ValueOf(key)
+		switch v.Kind() {
+		case reflect.Map:
+			if !k.IsValid() || !k.Type().AssignableTo(v.Type().Key()) || !v.MapIndex(k).IsValid() {
+				return nil, fmt.Errorf("map has no entry for key %#v", key)
+			}
+			item = v.MapIndex(k).Interface()
+		case reflect.Slice, reflect.Array, reflect.String:
+			n, ok := key.(int)
+			if !ok || n < 0 || n >= v.Len() {
+				return nil, fmt.Errorf("there is no element %#v of %d", key, v.Len())
+			}
+			item = v.Index(n).Interface()
+		default:
+			return nil, fmt.Errorf("there is nothing to index in a %T", item)
+		}
+	}
+	return item, nil
 }
 
 // executed gives what a template makes of data.

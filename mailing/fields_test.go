@@ -27,9 +27,12 @@ func TestFact114ThePersonalTo(t *testing.T) {
 	people := []mailing.Recipient{
 		{Address: "a@example.com"}, {Address: "b@example.com", Name: "Bart Person"}, {Address: "c@example.com", Name: "Cäsar"},
 		{Address: "d@example.com", Name: `Dee "the" D.`}, {Address: "e"},
+		{Address: `"f g"@example.com`}, {Address: `"h\"@i"@example.com`}, // RFC 5321 §4.1.2: they have their quotes already
+		{Address: "j@Bücher.example"}, {Address: "ü@Bücher.example"},
 	}
 	wanted := []string{
 		"<a@example.com>", `"Bart Person" <b@example.com>`, "=?utf-8?q?C=C3=A4sar?= <c@example.com>", `"Dee \"the\" D." <d@example.com>`, "e",
+		`<"f g"@example.com>`, `<"h\"@i"@example.com>`, "<j@xn--bcher-kva.example>", "<ü@Bücher.example>",
 	}
 	plan := mailing.Individual(people, mailing.PersonalTo())
 	for i, m := range built(t, plan, message(mailing.Addresses(people)...)) {
@@ -210,6 +213,23 @@ func TestMergeLetsNoDataIntoTheHeader(t *testing.T) {
 	one := built(t, mailing.Individual(people, mailing.PersonalTo()), message("a@x.com"))[0]
 	if strings.Contains(text(t, one), "\nBcc") {
 		t.Errorf("the display name became a field: %q", text(t, one))
+	}
+}
+
+// A column whose name is no identifier is reached by index, and may be missing as well.
+func TestIndexFindsWhatIsMissing(t *testing.T) {
+	data := map[string]any{"first name": "Anne", "seats": []any{"A", map[string]any{"row": "B"}}}
+	people := []mailing.Recipient{{Address: "a@x.com", Data: data}}
+	merge := mailing.Merge{Text: `{{index . "first name"}} {{index .seats 0}} {{index .seats 1 "row"}}`}
+	if got := text(t, built(t, mailing.Individual(people, merge.Edit()), message("a@x.com"))[0]); !strings.Contains(got, "Anne A B") {
+		t.Errorf("%q", got)
+	}
+	for _, wrong := range []string{`{{index . "nope"}}`, `{{index . 1}}`, `{{index .seats 2}}`, `{{index .seats "0"}}`, `{{index .seats 1 "nope"}}`, `{{index . "seats" 0 "x"}}`, `{{index . nil}}`} {
+		for _, merge := range []mailing.Merge{{Text: wrong}, {HTML: wrong}, {Fields: map[string]string{"Subject": wrong}}} {
+			if _, err := mailing.Individual(people, merge.Edit())(message("a@x.com")); err == nil {
+				t.Errorf("%+v: no error", merge)
+			}
+		}
 	}
 }
 

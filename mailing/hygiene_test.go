@@ -103,7 +103,7 @@ func TestReadRecipients(t *testing.T) {
 	}{
 		{mailing.Plain, "\ufeff# readers\r\nanne@example.com\r\n\r\n Bart Person <bart@example.com>\n\"C, D\" <c@example.com>", "anne@example.com||map[]; bart@example.com|Bart Person|map[]; c@example.com|C, D|map[]"},
 		{mailing.CSV, "\ufeffEmail,Name,Seat\nanne@example.com,Anne,12\n\" b@example.com \",\"B, the\n\"\"second\"\"\",", "anne@example.com|Anne|map[email:anne@example.com name:Anne seat:12]; b@example.com|B, the\n\"second\"|map[email: b@example.com  name:B, the\n\"second\" seat:]"},
-		{mailing.JSONLines, "{\"address\":\"a@x.com\",\"Name\":\"A\",\"n\":12345678,\"gone\":null}\n\n{\"email\":\"b@x.com\",\"deep\":{\"x\":[1]}}\n", "a@x.com|A|map[address:a@x.com n:12345678 name:A]; b@x.com||map[deep:map[x:[1]] email:b@x.com]"},
+		{mailing.JSONLines, "{\"address\":\"a@x.com\",\"Name\":\"A\",\"n\":12345678,\"gone\":null}\n\n{\"email\":\"b@x.com\",\"deep\":{\"x\":[1,{\"gone\":null}],\"gone\":null}}\n", "a@x.com|A|map[address:a@x.com n:12345678 name:A]; b@x.com||map[deep:map[x:[1 map[]]] email:b@x.com]"},
 		{mailing.Plain, "", ""},
 		{mailing.JSONLines, "", ""},
 	} {
@@ -126,11 +126,13 @@ func TestReadRecipientsThatAreNone(t *testing.T) {
 	}{
 		{mailing.CSV, "", "line of names"},
 		{mailing.CSV, "name,seat\nanne,1\n", "no column is called address or email"},
+		{mailing.CSV, "\xff\xfee\x00m\x00\n", `e\x00m\x00`}, // UTF-16, as spreadsheets write it: nothing for a terminal
 		{mailing.CSV, "email,x,X\na@x.com,1,2\n", `two columns are called "x"`},
 		{mailing.CSV, "email\na@x.com\n\"\"\n", "line 3"},
 		{mailing.CSV, "email,name\na@x.com\n", "line 2"},
 		{mailing.CSV, "email\n\"" + strings.Repeat("open\n", 1<<20), "is a quote open"},
 		{mailing.JSONLines, "{\"address\":\"a@x.com\"}\n[]\n", "line 2"},
+		{mailing.JSONLines, "{\"address\":\"a@x.com\",\"N\":1,\"n\":2}\n", `line 1: two members are called "n"`},
 		{mailing.JSONLines, "{\"address\":1}\n", "there is no address"},
 		{mailing.JSONLines, "{\"address\":\"a@x.com\"}{}\n", "stands behind"},
 		{mailing.Plain, strings.Repeat("x", 2<<20), "line 1"},

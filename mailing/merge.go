@@ -80,7 +80,7 @@ func (m Merge) parse() (p *merger, err error) {
 		p.bodies = append(p.bodies, t)
 	}
 	if m.HTML != "" {
-		t, err := htmltemplate.New("html").Option("missingkey=error").Parse(m.HTML)
+		t, err := htmltemplate.New("html").Option("missingkey=error").Funcs(functions()).Parse(m.HTML)
 		if err != nil {
 			return nil, err
 		}

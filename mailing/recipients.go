@@ -62,7 +62,7 @@ const (
 
 	// JSONLines is one JSON object a line, with the members address or email, and
 	// name if there is one. Templates see all members, by their names in lower case.
-	// A member that is null counts as missing.
+	// A member that is null counts as missing, and so do those within it.
 	JSONLines Format = "jsonl"
 )
 
@@ -158,11 +158,30 @@ func readObject(line string) (*Recipient, error) {
 	}
 	data := make(map[string]any, len(object))
 	for key, value := range object {
-		if value != nil {
-			data[strings.ToLower(key)] = value
+		name := strings.ToLower(key)
+		if _, twice := data[name]; twice { // which one would count is chance
+			return nil, fmt.Errorf("two members are called %q", name)
+		}
+		data[name] = value
+	}
+	withoutNull(data)
+	return fromData(data)
+}
+
+// withoutNull takes members out that are null, at every depth: a template would write
+// <no value> for them, and for one that is missing it is an error.
+func withoutNull(value any) {
+	switch value := value.(type) {
+	case map[string]any:
+		maps.DeleteFunc(value, func(_ string, v any) bool { return v == nil })
+		for _, v := range value {
+			withoutNull(v)
+		}
+	case []any:
+		for _, v := range value {
+			withoutNull(v)
 		}
 	}
-	return fromData(data)
 }
 
 // fromData finds address and name among the data.
@@ -229,7 +248,7 @@ func columns(record []string) (names []string, err error) {
 		names = append(names, name)
 	}
 	if !seen["address"] && !seen["email"] {
-		return nil, fmt.Errorf("no column is called address or email, only %s", strings.Join(names, ", "))
+		return nil, fmt.Errorf("no column is called address or email, only %s", printable(strings.Join(names, ", ")))
 	}
 	return names, nil
 }

@@ -32,9 +32,14 @@ type Report struct {
 }
 
 // enter sets an outcome, under the name that the caller gave the recipient. A place
-// that the message does not have is a fault of the plan, and of no consequence.
+// that the message does not have is a fault of the plan, and of no consequence. Who is
+// Unknown stays so if a later try did not get as far as a server: the doubt is about
+// the earlier one.
 func (r *Report) enter(i int, o *postrider.Outcome) {
 	if i < 0 || i >= len(r.Outcomes) {
+		return
+	}
+	if r.known[i] && r.Outcomes[i].State == postrider.Unknown && (o.State == postrider.Untried || o.Stage == postrider.StageLocal) {
 		return
 	}
 	r.Outcomes[i] = *o

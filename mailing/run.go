@@ -49,6 +49,7 @@ type job struct {
 	due     time.Time
 	era     int
 	attempt *Attempt // made by the worker
+	sent    bool     // it was handed to the Sender: Before did not refuse
 	err     error    // what kept the worker from sending at all: the plan's fault
 }
 
@@ -222,6 +223,7 @@ func (r *run) try(j *job) {
 			return
 		}
 	}
+	j.sent = true
 	a.Result, a.Err = r.sender.Send(r.sending, a.Message)
 	a.Result = r.complete(a)
 	if after := r.delivery.After; after != nil {
@@ -255,14 +257,13 @@ func (r *run) complete(a *Attempt) *postrider.Result {
 // settle enters what became of a job, and plans another try of what is worth it.
 func (r *run) settle(j *job) {
 	if j.err != nil {
-		r.refusal = j.err
-		for _, at := range j.part.Index {
-			r.report.enter(at, &postrider.Outcome{State: postrider.Refused, Stage: postrider.StageLocal, Err: j.err})
-		}
+		r.refuse(j)
 		return
 	}
 	a := j.attempt
-	r.report.Sends++
+	if j.sent {
+		r.report.Sends++
+	}
 	r.report.transactions = append(r.report.transactions, a.Result.Transactions...)
 	untried, again := 0, []int(nil)
 	for i := range a.Result.Outcomes {
@@ -278,6 +279,19 @@ func (r *run) settle(j *job) {
 	r.note(a)
 	r.observe(j, untried == len(a.Result.Outcomes))
 	r.retry(j, again)
+}
+
+// refuse enters that a job's message cannot be made: for those who are still owed it,
+// and not for those who have it from an earlier try.
+func (r *run) refuse(j *job) {
+	r.refusal = j.err
+	n := len(j.owed)
+	if j.owed == nil {
+		n = len(j.part.Index)
+	}
+	for i := range n {
+		r.report.enter(j.part.Index[position(j.owed, i)], &postrider.Outcome{State: postrider.Refused, Stage: postrider.StageLocal, Err: j.err})
+	}
 }
 
 func position(owed []int, i int) int {

@@ -246,9 +246,9 @@ func (c *mailCmd) deliver(ctx context.Context, std streams, r *mailReport, text 
 	wipe := r.book.tally.follow(std, len(owed))
 	report, err := d.Deliver(ctx, pool, r.ready.message)
 	wipe()
-	r.sends, r.took = report.Sends, report.Took
+	r.sends, r.took = r.book.tally.sends, report.Took
 	for i := range report.Outcomes {
-		r.outcomes[owed[i]] = report.Outcomes[i]
+		r.outcomes[owed[i]] = r.book.doubted(places[i], report.Outcomes[i])
 	}
 	if failed := r.book.close(); failed != nil {
 		err = errors.Join(err, fail(exitCantCreate, fmt.Errorf("the journal: %w", failed)))

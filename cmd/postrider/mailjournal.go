@@ -165,7 +165,9 @@ func (b *book) before(a *mailing.Attempt, places []int) error {
 func (b *book) after(a *mailing.Attempt, places []int) {
 	r := &record{}
 	for i := range a.Result.Outcomes {
-		r.Outcomes = append(r.Outcomes, newRecordOutcome(places[a.Index[i]], &a.Result.Outcomes[i]))
+		at := places[a.Index[i]]
+		now := b.doubted(at, a.Result.Outcomes[i])
+		r.Outcomes = append(r.Outcomes, newRecordOutcome(at, &now))
 	}
 	if b.journal != nil {
 		if payload, err := json.Marshal(r); err == nil {
@@ -173,6 +175,16 @@ func (b *book) after(a *mailing.Attempt, places []int) {
 		}
 	}
 	b.tally.add(a)
+}
+
+// doubted is what became of a recipient, by the earlier runs too: who may have got it
+// from one of them, and whom this one did not reach, still may have got it. Else the
+// next run would send to them unasked.
+func (b *book) doubted(at int, now postrider.Outcome) postrider.Outcome {
+	if before := b.outcomes[at]; before.State == postrider.Unknown && now.State == postrider.Untried {
+		return before
+	}
+	return now
 }
 
 // runs puts places that follow each other together.

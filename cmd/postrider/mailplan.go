@@ -62,7 +62,18 @@ func (t *mailText) read() (files *mailTextFiles, err error) {
 			return nil, err
 		}
 	}
+	if !beginsWithHeader(files.message) {
+		return nil, fail(exitData, fmt.Errorf("%s has no header: it begins with neither a field, such as Subject: News, nor an empty line", t.Message))
+	}
 	return files, nil
+}
+
+// beginsWithHeader finds a text without header, which would become one: fields are put
+// before it (RFC 5322 §2.2).
+func beginsWithHeader(message []byte) bool {
+	line, _, _ := bytes.Cut(message, []byte("\n"))
+	name, _, isField := bytes.Cut(line, []byte(":"))
+	return len(bytes.TrimRight(line, "\r")) == 0 || isField && len(name) > 0 && !bytes.ContainsFunc(bytes.TrimRight(name, " \t"), func(c rune) bool { return c <= ' ' || c > '~' })
 }
 
 func readText(name string) ([]byte, error) {
@@ -199,6 +210,9 @@ func (c *mailCmd) edits(files *mailTextFiles, id string) (edits []mailing.Edit) 
 // messageID is made of the moment in which the mailing began, so that the next one
 // with the same words has others.
 func messageID(from string, created time.Time, files *mailTextFiles) string {
+	if canonical, err := mailing.Canonical(from); err == nil {
+		from = canonical // with the domain in ASCII: the header shall not need SMTPUTF8 for it
+	}
 	domain := from[strings.LastIndexByte(from, '@')+1:]
 	if domain == "" || strings.ContainsAny(domain, "[]") {
 		domain = "localhost.localdomain"

@@ -18,7 +18,7 @@ type tally struct {
 	mu     sync.Mutex
 	states map[int]postrider.State // of those whose last outcome is not Accepted, by place
 	counts [postrider.Unknown + 1]int
-	sends  int
+	sends  int // without those that left everybody untried: they came to no server
 }
 
 // add enters an attempt. Who is tried again is counted once, by the last outcome.
@@ -28,7 +28,9 @@ func (t *tally) add(a *mailing.Attempt) {
 	if t.states == nil {
 		t.states = map[int]postrider.State{}
 	}
-	t.sends++
+	if a.Result.Count(postrider.Untried) < len(a.Result.Outcomes) {
+		t.sends++
+	}
 	for i := range a.Result.Outcomes {
 		at, s := a.Index[i], a.Result.Outcomes[i].State
 		if before, again := t.states[at]; again {
