@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"crypto"
 	"crypto/sha256"
@@ -65,7 +66,20 @@ func (t *mailText) read() (files *mailTextFiles, err error) {
 	if !beginsWithHeader(files.message) {
 		return nil, fail(exitData, fmt.Errorf("%s has no header: it begins with neither a field, such as Subject: News, nor an empty line", t.Message))
 	}
-	return files, nil
+	if files.message != nil {
+		files.message, err = withoutBcc(files.message)
+	}
+	return files, err
+}
+
+// withoutBcc takes out of a message who else gets it.
+func withoutBcc(message []byte) ([]byte, error) {
+	r := bufio.NewReaderSize(bytes.NewReader(message), maxHeader)
+	h, err := readHeader(r)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.MultiReader(h.withoutBcc(), r))
 }
 
 // beginsWithHeader finds a text without header, which would become one: fields are put
