@@ -1,6 +1,7 @@
 package postrider_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -8,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -362,4 +364,41 @@ func clientCertificate(t *testing.T) tls.Certificate {
 	t.Helper()
 	key := newTestKey(t)
 	return tls.Certificate{Certificate: [][]byte{selfSign(t, key, &x509.Certificate{DNSNames: []string{"localhost"}})}, PrivateKey: key}
+}
+
+// Who switches verification off is told so, once; who verifies the chain alone is not.
+func TestUnverifiedTLSIsLoggedOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*postrider.Config)
+		warned int
+	}{
+		"verified":   {func(*postrider.Config) {}, 0},
+		"chain only": {func(c *postrider.Config) { c.NoVerifyHostname = true }, 0},
+		"unverified": {func(c *postrider.Config) { c.NoVerifyCert = true }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := smtptest.NewUnstartedServer()
+			s.Mode = postrider.StartTLS
+			s.Start()
+			defer s.Close()
+			var log bytes.Buffer
+			cfg := s.Config()
+			cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			cfg.MaxTransactions = 1 // a wire for each message
+			tt.change(&cfg)
+			conn, err := postrider.NewConnection(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if _, err := conn.SendMail(t.Context(), "a@example.com", []string{"b@example.org"}, []byte("Subject: x\r\n\r\nx\r\n")); err != nil {
+					t.Error(err)
+				}
+			}
+			conn.Close()
+			if n := strings.Count(log.String(), "not fully verified"); n != tt.warned || s.ConnectionCount() != 2 {
+				t.Errorf("warned %d times, want %d:\n%s", n, tt.warned, &log)
+			}
+		})
+	}
 }

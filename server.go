@@ -157,8 +157,13 @@ func (s *server) askFor(ask func(context.Context, bool) (string, Secret, error),
 	}
 }
 
-// warnUnverified tells the operator once that anybody could be the server.
+// warnUnverified tells the operator once that anybody could be the server. Who has
+// chosen to verify the chain alone has an authority's word at least.
 func (s *server) warnUnverified() {
+	anybody := s.cfg.NoVerifyCert || s.cfg.TLS != nil && s.cfg.TLS.InsecureSkipVerify
+	if !anybody {
+		return
+	}
 	s.warned.Do(func() {
 		s.log().Warn("the server's certificate is not fully verified: somebody on the way could read the mail and the password", "server", s.name)
 	})
