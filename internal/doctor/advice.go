@@ -55,7 +55,7 @@ func (e *exam) converse(ctx context.Context) {
 		t.silent = false
 	}
 	t.extensions()
-	if bad := t.login(); bad != nil {
+	if bad := t.login(ctx); bad != nil {
 		e.ways[0].bad = bad
 	} else if !t.lenient {
 		t.envelope()

@@ -511,3 +511,24 @@ func TestAWrongConfigIsAnError(t *testing.T) {
 		}
 	}
 }
+
+// Config.Credentials is asked once, for the one attempt, and what it gave is hidden.
+func TestCredentialsAreAskedOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		for password, level := range map[string]doctor.Level{"hunter2": doctor.OK, "hunter3": doctor.Problem} {
+			asked := 0
+			s, r := examine(t, secured, func(e *doctor.Exam) {
+				e.Config.User, e.Config.Password = "", postrider.Secret{}
+				e.Config.Credentials = func(_ context.Context, refresh bool) (string, postrider.Secret, error) {
+					if asked++; refresh {
+						t.Error("asked for fresh ones")
+					}
+					return "anne", postrider.NewSecret(password), nil
+				}
+			})
+			if f := one(t, r, "login"); f.Level != level || asked != 1 || s.Commands("AUTH") != 1 {
+				t.Errorf("%s: asked %d times, %d attempts, %+v", level, asked, s.Commands("AUTH"), f)
+			}
+		}
+	})
+}

@@ -1,13 +1,16 @@
 package doctor
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/internal/hint"
 	"github.com/postrider/postrider/internal/sasl"
 	"github.com/postrider/postrider/internal/wire"
@@ -15,11 +18,11 @@ import (
 
 // login says what logins the server offers, and tries the credentials: once in an
 // examination, because servers lock accounts, and by one mechanism.
-func (t *talk) login() *trouble {
+func (t *talk) login(ctx context.Context) *trouble {
 	t.found(Finding{Check: "logins offered", Stage: hint.Auth, Level: OK, Saw: t.offered()})
 	cfg := &t.e.Config
 	switch {
-	case cfg.User == "" || cfg.Password.IsZero():
+	case !t.hasLogin():
 		t.found(Finding{Check: "login", Stage: hint.Auth, Level: OK, Saw: "no user and password are set, so none were tried"})
 		return nil
 	case t.lenient:
@@ -28,7 +31,7 @@ func (t *talk) login() *trouble {
 		return nil
 	}
 	start := time.Now()
-	mechanism, r, err := t.authenticate()
+	mechanism, r, err := t.authenticate(ctx)
 	if err != nil || r.Code != 235 && r.Code != 503 { // 503: authenticated already
 		bad := t.trouble(hint.Auth, r, err, start)
 		t.blame(bad)
@@ -57,10 +60,13 @@ func (t *talk) offered() string {
 }
 
 // authenticate chooses as the library does, and is as careful with the password.
-func (t *talk) authenticate() (mechanism string, r wire.Reply, err error) {
+func (t *talk) authenticate(ctx context.Context) (mechanism string, r wire.Reply, err error) {
 	cfg := &t.e.Config
 	preferred := cfg.AuthMechanisms
-	who := sasl.Credentials{User: cfg.User, Password: cfg.Password.Reveal()}
+	who, err := t.e.credentials(ctx)
+	if err != nil {
+		return "", r, fmt.Errorf("%w: %w", hint.ErrCredentials, err)
+	}
 	if len(preferred) == 0 {
 		preferred = sasl.Default(who, t.encrypted)
 	}
@@ -80,6 +86,37 @@ func (t *talk) authenticate() (mechanism string, r wire.Reply, err error) {
 	}
 	r, err = t.exchange(mechanism, x)
 	return mechanism, r, err
+}
+
+// hasLogin: there is something to log in with. A certificate alone may be all that
+// a server wants, without any AUTH.
+func (t *talk) hasLogin() bool {
+	cfg := &t.e.Config
+	password := cfg.Credentials != nil || cfg.User != "" && !cfg.Password.IsZero()
+	wanted := len(cfg.AuthMechanisms) > 0 || slices.Contains(t.caps.Auth, sasl.External)
+	return password || cfg.Password.IsZero() && t.encrypted && t.e.showsCertificate() && wanted
+}
+
+func (e *exam) showsCertificate() bool {
+	return e.Config.ClientCert != "" || len(e.tls.Certificates) > 0 || e.tls.GetClientCertificate != nil
+}
+
+// credentials are the configured ones, or those that Config.Credentials gives for
+// the one attempt. The Exam keeps them, so that hide knows what to hide.
+func (e *exam) credentials(ctx context.Context) (sasl.Credentials, error) {
+	cfg := &e.Config
+	if cfg.Credentials != nil {
+		user, secret, err := cfg.Credentials(ctx, false)
+		if err != nil {
+			return sasl.Credentials{}, err
+		}
+		cfg.User, cfg.Password = user, secret
+	}
+	return sasl.Credentials{
+		User: cfg.User, Password: cfg.Password.Reveal(),
+		Token:       slices.ContainsFunc(cfg.AuthMechanisms, sasl.ForTokens),
+		Certificate: cfg.Mode != postrider.Insecure && e.showsCertificate(),
+	}, nil
 }
 
 // peer is the server as a mechanism sees it.
