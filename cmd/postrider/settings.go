@@ -159,8 +159,8 @@ func (s *settings) load(ctx context.Context) (*route, error) {
 // does not, but that cannot be what a flag was given for.
 func (s *settings) checkLogin(cfg *postrider.Config) error {
 	switch {
-	case s.User != "" && cfg.Password.IsZero():
-		return fail(exitConfig, errors.New("--user without a password: give --password-file, --password-command or $POSTRIDER_MTA_SMTP_PASS"))
+	case s.User != "" && cfg.Password.IsZero() && cfg.Credentials == nil && cfg.ClientCert == "":
+		return fail(exitConfig, errors.New("--user without a password: give --password-file, --password-command or $POSTRIDER_MTA_SMTP_PASS, or a certificate by --client-cert"))
 	case s.PasswordFile+s.PasswordCommand != "" && cfg.User == "":
 		return fail(exitConfig, errors.New("a password without a user: give --user"))
 	}

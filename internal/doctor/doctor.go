@@ -103,6 +103,7 @@ type exam struct {
 	Exam
 	address  dial.Address
 	tls      *tls.Config // as the library would use it for TLS of any mode
+	proves   bool        // it would show that the server is who it is
 	server   string      // the first address that answered, as Dial takes it
 	local    bool        // it is on this machine
 	ownName  string      // what EHLO says, "" for the address
@@ -152,14 +153,15 @@ func (e Exam) prepare() (*exam, error) {
 		host = "localhost"
 	}
 	// Also without TLS configured: whether it would verify is worth knowing.
-	x.tls, err = dial.TLS{
+	t := dial.TLS{
 		Base: cfg.TLS, Host: host, ServerName: cfg.ServerName, CAFile: cfg.CAFile, Pins: cfg.Pins,
 		CertFile: cfg.ClientCert, KeyFile: cfg.ClientKey,
 		NoVerifyCert: cfg.NoVerifyCert, NoVerifyHostname: cfg.NoVerifyHostname,
-	}.Config()
-	if err != nil {
+	}
+	if x.tls, err = t.Config(); err != nil {
 		return nil, err
 	}
+	x.proves = t.Proves()
 	// Resumption would hide from the second handshake what the first one showed.
 	x.tls.ClientSessionCache = nil
 	return x, nil

@@ -68,7 +68,7 @@ func (t *talk) authenticate(ctx context.Context) (mechanism string, r wire.Reply
 		return "", r, fmt.Errorf("%w: %w", hint.ErrCredentials, err)
 	}
 	if len(preferred) == 0 {
-		preferred = sasl.Default(who, t.encrypted)
+		preferred = sasl.Default(who, t.encrypted && t.e.proves)
 	}
 	peer := t.peer()
 	mechanism, known := sasl.Choose(preferred, who, peer)
