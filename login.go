@@ -161,42 +161,26 @@ func (w *wire) tryLogin(mechanism string, who login) (failed *Error, renew bool)
 	return failed, failed != nil && (r.Code == 535 || errors.Is(err, sasl.ErrToken) && r.Code/100 == 5)
 }
 
-// exchange is the dialogue of RFC 4954 §4. A server that asks on and on is cut off.
-func (w *wire) exchange(mechanism string, who login) (smtp.Reply, error) {
+// exchange is the dialogue of one attempt. The reply is the one that ended it.
+func (w *wire) exchange(mechanism string, who login) (last smtp.Reply, err error) {
 	x, err := sasl.New(mechanism, who.credentials(), w.peer())
 	if err != nil {
-		return smtp.Reply{}, err
+		return last, err
 	}
-	initial, has, err := x.Start()
-	if err != nil {
-		return smtp.Reply{}, err
-	}
-	line, shown := "AUTH "+mechanism, "AUTH "+mechanism
-	if has {
-		line, shown = line+" "+encodeInitial(initial), shown+" ********"
-	}
-	for range 6 {
+	err = sasl.Converse(x, mechanism, func(line, shown string) (int, string, error) {
 		if err := w.tellMasked(line, shown); err != nil {
-			return smtp.Reply{}, err
+			return 0, "", err
 		}
 		r, err := w.hearVerdict(who.credentials())
-		if err != nil {
-			return r, err
+		if line != "*" {
+			last = r
 		}
-		if r.Code != 334 {
-			return r, believe(x, r)
-		}
-		challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(r.Text))
-		if err != nil {
-			return r, w.cancelExchange(errors.New("the server's challenge is not base64"))
-		}
-		response, err := x.Next(challenge)
-		if err != nil {
-			return r, w.cancelExchange(err)
-		}
-		line, shown = base64.StdEncoding.EncodeToString(response), "********"
+		return r.Code, r.Text, err
+	})
+	if last.Code == 235 && err != nil {
+		err = permanentError{err} // a yes that is not believed: time does not mend it
 	}
-	return smtp.Reply{}, w.cancelExchange(errors.New("the server asks for more and more"))
+	return last, err
 }
 
 // hearVerdict reads the reply to a step of AUTH, or its next challenge. Some servers
@@ -215,30 +199,4 @@ func (w *wire) hearVerdict(who sasl.Credentials) (smtp.Reply, error) {
 	}
 	w.c.observeReply(w.id, shown)
 	return r, nil
-}
-
-// believe asks the mechanism what it thinks of the server's last reply: a yes that it
-// does not believe is as good as none, and time does not mend it.
-func believe(x sasl.Exchange, r smtp.Reply) error {
-	accepted := r.Code == 235
-	err := x.Verdict(accepted)
-	if accepted && err != nil {
-		return permanentError{err}
-	}
-	return err
-}
-
-// cancelExchange takes back what was begun (RFC 4954 §4).
-func (w *wire) cancelExchange(err error) error {
-	if w.tell("*") == nil {
-		_, _ = w.hear(w.c.timeouts.Auth)
-	}
-	return err
-}
-
-func encodeInitial(b []byte) string {
-	if len(b) == 0 {
-		return "=" // there is one, and it is empty (RFC 4954 §4)
-	}
-	return base64.StdEncoding.EncodeToString(b)
 }

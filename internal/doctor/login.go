@@ -3,8 +3,6 @@ package doctor
 import (
 	"context"
 	"crypto/tls"
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -129,42 +127,17 @@ func (t *talk) peer() sasl.Peer {
 	return p
 }
 
-// exchange is the dialogue of RFC 4954 §4. A server that asks on and on is cut off.
-func (t *talk) exchange(mechanism string, x sasl.Exchange) (wire.Reply, error) {
-	initial, has, err := x.Start()
-	if err != nil {
-		return wire.Reply{}, err
-	}
-	line := "AUTH " + mechanism
-	switch {
-	case has && len(initial) == 0:
-		line += " =" // there is one, and it is empty
-	case has:
-		line += " " + base64.StdEncoding.EncodeToString(initial)
-	}
-	for range 6 {
+// exchange is the dialogue of the one attempt. The reply is the one that ended it.
+func (t *talk) exchange(mechanism string, x sasl.Exchange) (last wire.Reply, err error) {
+	err = sasl.Converse(x, mechanism, func(line, _ string) (int, string, error) {
 		r, bad := t.ask(hint.Auth, line)
 		if bad != nil {
-			return wire.Reply{}, bad.err
+			return 0, "", bad.err
 		}
-		if r.Code != 334 {
-			return r, x.Verdict(r.Code == 235)
+		if line != "*" {
+			last = r
 		}
-		challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(r.Text))
-		if err != nil {
-			return t.cancel(r, errors.New("the server's challenge is not base64"))
-		}
-		response, err := x.Next(challenge)
-		if err != nil {
-			return t.cancel(r, err)
-		}
-		line = base64.StdEncoding.EncodeToString(response)
-	}
-	return t.cancel(wire.Reply{}, errors.New("the server asks for more and more"))
-}
-
-// cancel takes back what was begun (RFC 4954 §4).
-func (t *talk) cancel(r wire.Reply, err error) (wire.Reply, error) {
-	_, _ = t.ask(hint.Auth, "*")
-	return r, err
+		return r.Code, r.Text, nil
+	})
+	return last, err
 }
