@@ -33,13 +33,16 @@ func TestServersAreSound(t *testing.T) {
 				Address: server.Address, Mode: mode, ServerName: "localhost", TLS: &tls.Config{RootCAs: server.CAs},
 				User: server.User, Password: postrider.NewSecret(server.Password), LocalName: "client.example.com",
 			},
-			From: &from, To: &to, Hush: 30 * time.Second, // a machine under load is not a server that hesitates
+			From: &from, To: &to, Hush: time.Second,
 		}
 		r, err := exam.Run(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, f := range r.Findings {
+			if f.Check == "greeting" && f.Level == doctor.Warning {
+				continue // it came late: on a machine under load that is not the server's fault
+			}
 			// The certificates of mtatest are for a day.
 			if ends := f.Check == "certificate"; f.Level == doctor.Problem || (f.Level == doctor.Warning) != ends {
 				t.Errorf("%+v", f)
