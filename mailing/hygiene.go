@@ -38,7 +38,11 @@ type Skipped struct {
 
 // String is one line for a report.
 func (s Skipped) String() string {
-	return fmt.Sprintf("%s: %s: %s", printable(s.Recipient.Address), s.Reason, printable(s.Detail))
+	who := s.Recipient.Address
+	if who == "" {
+		who = strings.TrimSpace(fmt.Sprintf("recipient %d %s", s.Index+1, s.Recipient.Name))
+	}
+	return fmt.Sprintf("%s: %s: %s", printable(who), s.Reason, printable(s.Detail))
 }
 
 // Clean gives those who are to get the mailing, and those who are not, both in their

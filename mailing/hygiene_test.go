@@ -128,7 +128,6 @@ func TestReadRecipientsThatAreNone(t *testing.T) {
 		{mailing.CSV, "name,seat\nanne,1\n", "no column is called address or email"},
 		{mailing.CSV, "\xff\xfee\x00m\x00\n", `e\x00m\x00`}, // UTF-16, as spreadsheets write it: nothing for a terminal
 		{mailing.CSV, "email,x,X\na@x.com,1,2\n", `two columns are called "x"`},
-		{mailing.CSV, "email\na@x.com\n\"\"\n", "line 3"},
 		{mailing.CSV, "email,name\na@x.com\n", "line 2"},
 		{mailing.CSV, "email\n\"" + strings.Repeat("open\n", 1<<20), "is a quote open"},
 		{mailing.JSONLines, "{\"address\":\"a@x.com\"}\n[]\n", "line 2"},
@@ -148,6 +147,23 @@ func TestFormatOf(t *testing.T) {
 	for name, want := range map[string]mailing.Format{"a.csv": mailing.CSV, "A.CSV": mailing.CSV, "b.jsonl": mailing.JSONLines, "b.ndjson": mailing.JSONLines, "c.txt": mailing.Plain, "c": mailing.Plain} {
 		if got := mailing.FormatOf(name); got != want {
 			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
+// A row whose address was left empty is skipped like any other wrong one, and told.
+func TestARowWithoutAddressIsSkipped(t *testing.T) {
+	for f, text := range map[mailing.Format]string{
+		mailing.CSV:       "name,email\nAnne,\nBart,bart@example.com\n",
+		mailing.JSONLines: "{\"name\":\"Anne\",\"email\":\" \"}\n{\"email\":\"bart@example.com\"}\n",
+	} {
+		all, err := mailing.ReadRecipients(strings.NewReader(text), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, skipped := mailing.Hygiene{}.Clean(all)
+		if len(kept) != 1 || kept[0].Address != "bart@example.com" || len(skipped) != 1 || skipped[0].Index != 0 || skipped[0].Reason != mailing.Syntax || skipped[0].String() != "recipient 1 Anne: syntax: it is empty" {
+			t.Errorf("%s: kept %v, skipped %+v", f, kept, skipped)
 		}
 	}
 }

@@ -184,16 +184,19 @@ func withoutNull(value any) {
 	}
 }
 
-// fromData finds address and name among the data.
+// fromData finds address and name among the data. An address that is left empty is
+// one like any other that is wrong: Hygiene skips it, and says so.
 func fromData(data map[string]any) (*Recipient, error) {
 	r := &Recipient{Data: data}
+	found := false
 	for _, key := range []string{"address", "email"} {
-		if a, ok := data[key].(string); ok && r.Address == "" {
+		a, ok := data[key].(string)
+		if found = found || ok; r.Address == "" {
 			r.Address = strings.TrimSpace(a)
 		}
 	}
 	r.Name, _ = data["name"].(string)
-	if r.Address == "" {
+	if !found {
 		return nil, errors.New("there is no address: it is called address or email")
 	}
 	return r, nil
