@@ -59,9 +59,9 @@ type Pool struct {
 	messages   *pace.Rate
 	recipients *pace.Rate
 	lookup     chan struct{} // held by who looks up SRV records; capacity 1
+	life       context.Context
+	endLife    context.CancelFunc // ends what waits for anything but a seat: a rate, a look-up
 	work       sync.WaitGroup
-
-	telling sync.Mutex // held while hooks are called
 
 	mu        sync.Mutex
 	endpoints []*endpoint // by priority
@@ -70,7 +70,9 @@ type Pool struct {
 	sends     int // underway
 	closing   bool
 	drained   chan struct{} // closed when closing and the last Send has returned
+	broken    bool          // Close has broken off what was left
 	told      []func()      // for unlock
+	telling   bool          // somebody calls hooks, and takes what comes meanwhile as well
 	past      Stats         // of connections that were given up
 	stats     PoolStats     // what is counted here
 }
@@ -98,6 +100,7 @@ func NewPool(cfg PoolConfig, servers ...Config) (*Pool, error) {
 	if p.max <= 0 {
 		p.max = 4
 	}
+	p.life, p.endLife = context.WithCancel(context.Background())
 	if err := p.addSources(servers); err != nil {
 		return nil, &Error{Stage: StageLocal, Command: "configuration", Err: err}
 	}
@@ -171,6 +174,11 @@ func (p *Pool) carry(ctx context.Context, d *delivery) {
 
 // wait waits for the delivery's turn by the rates.
 func (p *Pool) wait(ctx context.Context, d *delivery) *Error {
+	if !p.messages.Limits() && !p.recipients.Limits() {
+		return nil
+	}
+	ctx, done := p.whileOpen(ctx)
+	defer done()
 	err := p.messages.Wait(ctx, 1)
 	if err == nil {
 		err = p.recipients.Wait(ctx, len(d.pending))
@@ -179,6 +187,16 @@ func (p *Pool) wait(ctx context.Context, d *delivery) *Error {
 		return &Error{Stage: StageLocal, Command: "send", Err: fmt.Errorf("waiting for its turn by the rate limit: %w", err)}
 	}
 	return nil
+}
+
+// whileOpen bounds a context by the life of the pool.
+func (p *Pool) whileOpen(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(p.life, func() { cancel(ErrClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 // begin counts a Send that has begun; it reports whether the pool still takes it.
@@ -220,18 +238,21 @@ func (p *Pool) Close(ctx context.Context) error {
 		select {
 		case <-drained:
 		case <-ctx.Done():
+			p.endLife()
 			err = p.breakOff(context.Cause(ctx))
 			<-drained // at once: nobody waits for a server any more
 		}
 	}
 	p.leaveAll(ctx)
 	p.work.Wait()
+	p.endLife()
 	return err
 }
 
 // breakOff ends the Sends that wait or are underway.
 func (p *Pool) breakOff(cause error) error {
 	p.mu.Lock()
+	p.broken = true
 	left := p.sends
 	for p.waiters.len() > 0 {
 		p.waiters.pop().answer(nil, closedError(p.String()))
@@ -274,18 +295,24 @@ func (p *Pool) String() string {
 	return strings.Join(names, ", ")
 }
 
-// unlock ends a critical section and tells the hooks what happened in it.
+// unlock ends a critical section and tells the hooks what happened in it. One at a
+// time does that, so that they are told in their order, and holds no lock meanwhile,
+// so that a hook may ask the pool for its Stats.
 func (p *Pool) unlock() {
-	told := p.told
-	p.told = nil
-	if len(told) > 0 {
-		p.telling.Lock() // before mu is free, so that they are told in their order
-		defer p.telling.Unlock()
+	if !p.telling {
+		p.telling = true
+		for len(p.told) > 0 {
+			told := p.told
+			p.told = nil
+			p.mu.Unlock()
+			for _, tell := range told {
+				tell()
+			}
+			p.mu.Lock()
+		}
+		p.telling = false
 	}
 	p.mu.Unlock()
-	for _, tell := range told {
-		tell()
-	}
 }
 
 // allDownLocked says why there is no server for a Send: what it met at each, or

@@ -78,6 +78,10 @@ func (p *Pool) seat(ctx context.Context, w *waiter) (*member, *Error) {
 		return nil, err
 	}
 	p.mu.Lock()
+	if p.broken {
+		p.mu.Unlock()
+		return nil, closedError(p.String())
+	}
 	w.answered = false
 	if len(w.met) > 0 {
 		p.waiters.unpop(w)

@@ -127,6 +127,8 @@ func (p *Pool) refresh(ctx context.Context) *Error {
 	if len(p.dueForLookup()) == 0 {
 		return nil
 	}
+	ctx, done := p.whileOpen(ctx)
+	defer done()
 	select {
 	case p.lookup <- struct{}{}:
 		defer func() { <-p.lookup }()

@@ -41,6 +41,9 @@ func NewRate(perSecond float64, burst int) *Rate {
 	return &Rate{allowed: allowed, current: allowed, limiter: rate.NewLimiter(allowed, max(1, burst))}
 }
 
+// Limits reports whether Wait may wait at all.
+func (r *Rate) Limits() bool { return r.allowed != rate.Inf || r.slow.Load() }
+
 // Wait waits until n events may happen, or until ctx is done; n may be more than the burst.
 func (r *Rate) Wait(ctx context.Context, n int) error {
 	if r.slow.Load() {

@@ -1,0 +1,110 @@
+package postrider_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/postrider/postrider"
+)
+
+// What a Pool must not do in the corners where two things happen at once.
+
+// A hook may look at the pool, also while the next event is there already.
+func TestPoolHooksMayAskForStats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f *fleet
+		var told []string
+		f = startFleet(t, fleetOptions{servers: 3, client: func(i int, cfg *postrider.Config) {
+			if i < 2 {
+				cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+					time.Sleep(time.Duration(i) * time.Second) // the second fails while the first's hook is called
+					return refuseDial(ctx, network, address)
+				}
+			}
+			cfg.Trace = &postrider.Trace{ServerDown: func(a string, _ time.Time, _ error) {
+				time.Sleep(2 * time.Second)
+				told = append(told, a)
+				f.pool.Stats()
+			}}
+		}, pool: postrider.PoolConfig{Weights: []int{1, 1, 1}}})
+		f.allAccepted(f.sendFrom(0, 8, 8))
+		f.close(time.Minute) // ends whoever calls hooks
+		if len(told) < 2 {
+			t.Errorf("told %q", told)
+		}
+	})
+}
+
+// closeWhile closes a pool at once, while something keeps a Send, and expects both back at once.
+func closeWhile(t *testing.T, pool *postrider.Pool, sends int) {
+	t.Helper()
+	var senders sync.WaitGroup
+	for i := range sends {
+		senders.Go(func() {
+			m := numberedMail(i)
+			r, err := pool.Send(context.Background(), m)
+			if err != nil && !errors.Is(err, postrider.ErrClosed) {
+				t.Errorf("Send %d: %v", i, err)
+			}
+			checkAnswer(t, m, r, err)
+		})
+	}
+	synctest.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if took := within(func() {
+		if err := pool.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Close: %v", err)
+		}
+		senders.Wait()
+	}); took > 5*time.Second {
+		t.Errorf("Close took %v", took)
+	}
+}
+
+func TestPoolCloseEndsTheWaitForTheRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startFleet(t, fleetOptions{pool: postrider.PoolConfig{MessageRate: 0.001}})
+		closeWhile(t, f.pool, 5)
+	})
+}
+
+func TestPoolCloseEndsALookUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool, err := postrider.NewPool(postrider.PoolConfig{
+			LookupSRV: func(ctx context.Context, _, _, _ string) (string, []*net.SRV, error) {
+				<-ctx.Done()
+				return "", nil, ctx.Err()
+			},
+		}, postrider.Config{Address: "srv:localhost"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeWhile(t, pool, 5)
+	})
+}
+
+// A look-up that ends after Close has broken everything off must not begin anew.
+func TestPoolOpensNothingBehindClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool, err := postrider.NewPool(postrider.PoolConfig{
+			LookupSRV: func(context.Context, string, string, string) (string, []*net.SRV, error) {
+				time.Sleep(2 * time.Second) // it does not listen to its context
+				return "", []*net.SRV{{Target: "mx1.example.com.", Port: 465}}, nil
+			},
+		}, postrider.Config{Address: "srv:localhost", Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			t.Error("dialled behind Close")
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeWhile(t, pool, 1)
+	})
+}
