@@ -37,7 +37,7 @@ func (p *Pool) upLocked(e *endpoint) {
 // hostFailedLocked: no wire could be opened. If others are open, the server has
 // enough of them; if it has served since this one was begun, it says nothing; else
 // the server is down.
-func (p *Pool) hostFailedLocked(failed *member, err *Error, since time.Time) {
+func (p *Pool) hostFailedLocked(failed *member, err *Error, since int) {
 	e, now := failed.at, time.Now()
 	others := 0
 	for _, m := range p.members {
@@ -59,7 +59,7 @@ func (p *Pool) hostFailedLocked(failed *member, err *Error, since time.Time) {
 	case e.loginRefused() != nil:
 		p.lockedOutLocked(e, err)
 		return
-	case e.served.After(since):
+	case e.served != since:
 		e.health.GaveUp()
 		return
 	default:
@@ -148,7 +148,7 @@ func asksForSlower(r Reply) bool {
 }
 
 func (p *Pool) servedLocked(e *endpoint, d *delivery, now time.Time) {
-	e.served = now
+	e.served++
 	p.messages.Passed(1)
 	for _, o := range d.outcomes {
 		if o.Stage == StageRcpt || o.State == Accepted {

@@ -16,8 +16,8 @@ import (
 type member struct {
 	conn    *Connection
 	at      *endpoint
-	taken   int       // seats
-	since   time.Time // when it was asked to open a wire, if it is opening
+	taken   int // seats
+	since   int // how many messages its server had answered when it was asked to open a wire
 	opening bool
 	leaving bool // it is being ended, to make room for a connection elsewhere
 }
@@ -276,7 +276,7 @@ func (p *Pool) connectLocked(e *endpoint, limit int, now time.Time) bool {
 	case unused == nil:
 		unused = p.newMemberLocked(e)
 	}
-	unused.opening, unused.since = true, now
+	unused.opening, unused.since = true, e.served
 	unused.conn.connect()
 	return true
 }

@@ -23,8 +23,8 @@ type endpoint struct {
 	health pace.Health
 	limit  pace.Limit
 	greys  greys
-	served time.Time // when it last answered a message
-	err    *Error    // why it is down
+	served int    // messages that it answered
+	err    *Error // why it is down
 
 	welcomed bool // it has let us in, and not refused the credentials since
 }
