@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/smtptest"
 )
 
 // What a Pool must not do in the corners where two things happen at once.
@@ -106,5 +107,23 @@ func TestPoolOpensNothingBehindClose(t *testing.T) {
 			t.Fatal(err)
 		}
 		closeWhile(t, pool, 1)
+	})
+}
+
+// A Send that comes back from a server when Close has broken everything off already
+// does not go to the next one.
+func TestPoolMovesNothingBehindClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startFleet(t, fleetOptions{servers: 2,
+			server: func(i int, s *smtptest.Server) {
+				if i == 0 {
+					s.Faults = []smtptest.Fault{{Command: "MAIL", Connection: smtptest.EachConnection, Answer: smtptest.None, Then: smtptest.Close}}
+				}
+			},
+			client: func(i int, cfg *postrider.Config) {
+				cfg.Trace = &postrider.Trace{TransactionDone: func(postrider.Transaction, []postrider.Outcome) { time.Sleep(2 * time.Second) }}
+			}})
+		closeWhile(t, f.pool, 1)
+		f.wantShares(0, 0)
 	})
 }
