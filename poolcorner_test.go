@@ -32,7 +32,7 @@ func TestPoolHooksMayAskForStats(t *testing.T) {
 				told = append(told, a)
 				f.pool.Stats()
 			}}
-		}, pool: postrider.PoolConfig{Weights: []int{1, 1, 1}}})
+		}})
 		f.allAccepted(f.sendFrom(0, 8, 8))
 		f.close(time.Minute) // ends whoever calls hooks
 		if len(told) < 2 {
