@@ -110,6 +110,31 @@ func TestPoolOpensNothingBehindClose(t *testing.T) {
 	})
 }
 
+// A Send whose context is done is at its end, also if it has met a server's failure
+// before: what it has on a wire must not be on another one at the same time.
+func TestPoolMovesNothingThatWasCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startFleet(t, fleetOptions{
+			server: func(_ int, s *smtptest.Server) {
+				s.Faults = []smtptest.Fault{
+					{Command: "BDAT", Connection: 1, Nth: 1, Answer: smtptest.None, Then: smtptest.Close},
+					{Command: "MAIL", Connection: 2, Delay: time.Minute},
+				}
+			},
+			client: func(_ int, cfg *postrider.Config) { cfg.MaxRecipients, cfg.Window = 1, 2 },
+		})
+		f.allAccepted(f.sendFrom(0, 8, 1))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		m := numberedMail(8, "a@example.com", "b@example.com", "c@example.com", "d@example.com", "e@example.com")
+		r, err := f.pool.Send(ctx, m)
+		checkAnswer(t, m, r, err)
+		if st := f.pool.Stats(); r.Count(postrider.Unknown) == 0 || r.Count(postrider.Untried) == 0 || st.Moves > 0 {
+			t.Errorf("moved %d times: %v", st.Moves, r.Outcomes)
+		}
+	})
+}
+
 // A Send that comes back from a server when Close has broken everything off already
 // does not go to the next one.
 func TestPoolMovesNothingBehindClose(t *testing.T) {

@@ -176,7 +176,7 @@ func (p *Pool) busyLocked(e *endpoint, reply Reply, now time.Time) {
 // movable reports whether recipients of a delivery are Untried for a reason that may
 // be another one elsewhere: not its own content, context or address.
 func (d *delivery) movable() bool {
-	return d.err != nil && d.err.Stage != StageLocal && !d.ownFault && !errors.Is(d.err, ErrClosed) &&
+	return d.err != nil && d.err.Stage != StageLocal && !d.ownFault && !d.abandoned && !errors.Is(d.err, ErrClosed) &&
 		slices.ContainsFunc(d.outcomes, func(o Outcome) bool { return o.State == Untried })
 }
 
