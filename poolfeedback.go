@@ -72,7 +72,11 @@ func (p *Pool) hostFailedLocked(failed *member, err *Error, since int) {
 // lockedOutLocked: the server refuses our credentials. No attempt is burnt before the
 // time that is set for that.
 func (p *Pool) lockedOutLocked(e *endpoint, err *Error) {
-	e.health.FailedUntil(e.refusedLogin.Load().until)
+	until := time.Now()
+	if r := e.refusedLogin.Load(); r != nil { // nil: its time is over since it was looked at
+		until = r.until
+	}
+	e.health.FailedUntil(until)
 	e.err = err
 	p.tellDownLocked(e)
 }
