@@ -68,7 +68,11 @@ func (row poolFault) try(t *testing.T, mode postrider.SecureMode) {
 			t.Errorf("%d are %v: %v %v", n, state, o.Reply, o.Err)
 		}
 	}
-	if states[postrider.Accepted] < 30*hundreds {
+	least := 60 // of each hundred
+	if row.authOnly {
+		least = 30 // of the shorter run under the race detector two hundreds fall into the lock-out
+	}
+	if states[postrider.Accepted] < least*hundreds {
 		t.Errorf("untried, accepted, deferred, refused, unknown: %v", states)
 	}
 	st := f.pool.Stats()

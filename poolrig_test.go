@@ -3,7 +3,6 @@ package postrider_test
 import (
 	"context"
 	"fmt"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,22 +95,7 @@ func (f *fleet) send(m *postrider.Message) (*postrider.Result, error) {
 // sendAll sends n messages from so many goroutines, and gives the results by number.
 func (f *fleet) sendAll(n, goroutines int) []*postrider.Result {
 	f.t.Helper()
-	results := make([]*postrider.Result, n)
-	next := make(chan int, n)
-	for i := range n {
-		next <- i
-	}
-	close(next)
-	var senders sync.WaitGroup
-	for range goroutines {
-		senders.Go(func() {
-			for i := range next {
-				results[i], _ = f.send(numberedMail(i))
-			}
-		})
-	}
-	senders.Wait()
-	return results
+	return f.sendFrom(0, n, goroutines)
 }
 
 // taken counts how often the servers took each message, by its sender and recipient.

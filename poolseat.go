@@ -208,10 +208,10 @@ func (p *Pool) placeLocked(e *endpoint, w *waiter, now time.Time) (m *member, po
 	}
 	switch state {
 	case pace.Up:
-		for p.openingLocked() < p.waiters.len() && p.connectLocked(e, e.limit.Now(), now) {
+		for p.openingLocked() < p.waiters.len() && p.connectLocked(e, e.limit.Now()) {
 		}
 	case pace.Probe:
-		if p.connectLocked(e, 1, now) {
+		if p.connectLocked(e, 1) {
 			e.health.Try()
 		}
 	}
@@ -245,7 +245,7 @@ func (p *Pool) openingLocked() (n int) {
 
 // connectLocked lets a connection open a wire, if there may be one more; it reports
 // whether. One that is idle at another server, which is not needed, is ended for that.
-func (p *Pool) connectLocked(e *endpoint, limit int, now time.Time) bool {
+func (p *Pool) connectLocked(e *endpoint, limit int) bool {
 	all, here := 0, 0
 	var unused, idle *member
 	for _, m := range p.members {

@@ -70,6 +70,7 @@ func PinsOf(cert *x509.Certificate) (certificate, key Pin) {
 // PinError says that the server has none of the pinned certificates and keys.
 type PinError struct{ Pins int }
 
+// Error says how many pins there were to match.
 func (e PinError) Error() string {
 	return fmt.Sprintf("the server's certificate and key match none of the pins (%d are set)", e.Pins)
 }
