@@ -139,6 +139,11 @@ type Config struct {
 	// when another transaction begins. Default 1 MiB.
 	WindowOctets int
 
+	// Chunking is the use of BDAT (CHUNKING, RFC 3030), where the server offers it. By
+	// default ([UseAuto]) small messages in company go out by BDAT once the server has
+	// shown that it discards the octets of one that it refuses: see docs/pipelining.md.
+	Chunking ExtensionUse
+
 	// Trace hooks see what happens on the wires. nil: none.
 	Trace *Trace
 
@@ -189,6 +194,16 @@ func (t Timeouts) withDefaults() Timeouts {
 	}
 	return t
 }
+
+// ExtensionUse is what is made of an extension that the server offers.
+type ExtensionUse int
+
+// The uses of an extension.
+const (
+	UseAuto    ExtensionUse = iota // with the care that servers in the field call for
+	UseOff                         // never
+	UseTrusted                     // from the first message on: the server is known to do it right
+)
 
 // SecureMode is the use of TLS on a wire.
 type SecureMode int

@@ -340,13 +340,13 @@ func (c *Connection) settleUndecidedLocked(tx *transaction) {
 	}
 }
 
-// resendLocked decides whether the undecided recipients of a transaction are sent
-// to again on another wire. That must be safe (mayResend), the wire must have
-// failed by the server's doing, and it must have served before: so a server that
-// fails every first transaction is not asked for ever.
+// resendLocked decides whether the Untried recipients of a transaction, to whom sending
+// again cannot duplicate, are sent to again on another wire. It must have failed by the
+// server's doing, and it must have served before: so a server that fails every first
+// transaction is not asked for ever.
 func (c *Connection) resendLocked(tx *transaction) bool {
 	w := tx.wire
-	if c.closed || tx.broken != nil && tx.broken != w.err || !tx.mayResend() {
+	if c.closed || tx.broken != nil && tx.broken != w.err {
 		return false
 	}
 	if !tx.wireUsedUp && !tx.chunkRefused {
@@ -429,20 +429,23 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 	c.stats.countEnding(w.endingLocked())
 	left := w.inFlight
 	w.inFlight = nil
-	isBehind := func(tx *transaction) bool { return tx.behind }
+	isBehind := func(tx *transaction) bool { return tx.behind && tx.final.Code == 0 }
 	if w.err != nil && !w.ours && w.farewell == nil && !w.windowed && slices.ContainsFunc(left, isBehind) {
 		// It has never taken a transaction behind an unread one, and hung up, fell
 		// silent or stopped reading at the first that it got.
 		c.fallBackLocked(w, &c.quirks.noWindow, "the server failed at transactions that follow each other unread: one at a time from now on")
 	}
+	if w.showing == showingAsked && !w.ours {
+		w.showLocked(showsExecuting) // closed or silent at the probe
+	}
 	for i, tx := range left {
 		if tx.broken == nil {
 			tx.broken = w.err
 		}
-		if tx.turnedAway = w.farewell != nil && w.hungUp; tx.turnedAway && w.farewell.tx == tx {
-			tx.standing = w.farewell.standing()
+		tx.culprit = tx.culprit || i == 0 && w.farewell == nil
+		if tx.final.Code != 0 && tx.begun() && !tx.shifted {
+			w.completed++
 		}
-		tx.culprit = tx.culprit || i == 0 && (w.farewell == nil || w.farewell.tx == nil || w.farewell.tx == tx)
 	}
 	for i := len(left) - 1; i >= 0; i-- { // each goes to the head of the queue
 		c.settleLocked(left[i])

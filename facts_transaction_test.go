@@ -64,9 +64,9 @@ func TestFact65MAILRefusedKeepsTheWire(t *testing.T) {
 func TestFact65And73TheFirstDigitDecides(t *testing.T) {
 	const wires = "MAIL RCPT RCPT DATA . MAIL RCPT DATA . QUIT"
 	inEveryRow(t, []row{
-		{name: "MAIL 251", faults: at("MAIL", 1, "251 ok"), fates: "accepted content 250, accepted content 250", trouble: "<nil>", wires: wires},
+		{name: "MAIL 259", faults: at("MAIL", 1, "259 ok"), fates: "accepted content 250, accepted content 250", trouble: "<nil>", wires: wires},
 		{name: "MAIL 299", faults: at("MAIL", 1, "299 ok"), fates: "accepted content 250, accepted content 250", trouble: "<nil>", wires: wires},
-		{name: "final 252", faults: at(".", 1, "252 ok"), fates: "accepted content 252, accepted content 252", trouble: "<nil>", wires: wires},
+		{name: "final 259", faults: at(".", 1, "259 ok"), fates: "accepted content 259, accepted content 259", trouble: "<nil>", wires: wires},
 		{name: "final 499", faults: at(".", 1, "499 no"), fates: "deferred content 499, deferred content 499", trouble: "content content 499 passes", wires: wires},
 		{name: "final 599", faults: at(".", 1, "599 no"), fates: "refused content 599, refused content 599", trouble: "content content 599 lasts", wires: wires},
 	})

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"time"
+
+	smtp "github.com/postrider/postrider/internal/wire"
 )
 
 // verb is a command, as far as its reply and its timeout are concerned.
@@ -17,9 +19,18 @@ const (
 	verbChunk      // BDAT … LAST and its octets
 	verbReset
 	verbQuit
+	verbProbe // a BDAT outside of any transaction, to see what becomes of its octets
 )
 
-var verbNames = [...]string{"MAIL", "RCPT", "DATA", "content", "BDAT", "RSET", "QUIT"}
+var verbNames = [...]string{"MAIL", "RCPT", "DATA", "content", "BDAT", "RSET", "QUIT", "BDAT"}
+
+// command is the verb as what can answer it.
+func (v verb) command() smtp.Command {
+	return [...]smtp.Command{
+		verbMail: smtp.Mail, verbRcpt: smtp.Rcpt, verbData: smtp.Data, verbTerminator: smtp.Content, verbChunk: smtp.Content,
+		verbReset: smtp.Reset, verbQuit: smtp.Quit, verbProbe: smtp.Content,
+	}[v]
+}
 
 func (v verb) stage() Stage {
 	switch v {
@@ -42,6 +53,8 @@ func (t *Timeouts) of(v verb) time.Duration {
 		return t.Final
 	case verbQuit:
 		return t.Quit
+	case verbProbe:
+		return min(t.Mail, probePatience)
 	}
 	return t.Mail
 }
@@ -50,20 +63,9 @@ func (t *Timeouts) of(v verb) time.Duration {
 // stands in the flight that is being put together.
 type expectation struct {
 	verb verb
-	tx   *transaction // nil for RSET and QUIT
+	tx   *transaction // nil for QUIT; of RSET and the probe, the one that follows
 	rcpt int          // which of tx.rcpts
 	at   int64        // where the command begins: in the flight, and then on the wire
-}
-
-// standing is how many RCPTs of its transaction were answered before this command.
-func (e *expectation) standing() int {
-	switch e.verb {
-	case verbRcpt:
-		return e.rcpt
-	case verbMail:
-		return 0
-	}
-	return len(e.tx.rcpts)
 }
 
 // flight is what leaves together, before any reply to it is read: octets, the
@@ -72,7 +74,14 @@ func (e *expectation) standing() int {
 type flight struct {
 	out      []byte
 	expected []expectation
-	complete []*transaction
+	complete []completion
+}
+
+// completion is a transaction for which nothing more will be written, and where in
+// the flight its terminator lies, if it has one.
+type completion struct {
+	tx         *transaction
+	begin, end int
 }
 
 // expect notes that the command in out[begin:end] wants a reply.
@@ -89,10 +98,10 @@ func (w *wire) say(e expectation, line string) {
 	w.expect(e, begin, len(w.flight.out))
 }
 
-// complete notes that nothing more will be written for tx, whose terminator, if
-// there is one, is in the flight.
-func (w *wire) complete(tx *transaction) {
-	w.flight.complete = append(w.flight.complete, tx)
+// complete notes that nothing more will be written for tx, whose terminator, if there
+// is one, is all that stands in the flight from begin on.
+func (w *wire) complete(tx *transaction, begin int) {
+	w.flight.complete = append(w.flight.complete, completion{tx, begin, len(w.flight.out)})
 }
 
 // flush registers what the flight is to be answered with, and hands it to the
@@ -100,25 +109,7 @@ func (w *wire) complete(tx *transaction) {
 func (w *wire) flush() {
 	f := &w.flight
 	if len(f.expected) > 0 || len(f.complete) > 0 {
-		w.c.mu.Lock()
-		for _, e := range f.expected {
-			e.at += w.handed
-			w.expected.push(e)
-			if e.tx != nil {
-				e.tx.unanswered++
-			}
-		}
-		for _, tx := range f.complete {
-			if tx.committed {
-				tx.terminator = w.handed + int64(tx.terminatorAt)
-			}
-			tx.written = true
-			w.endIfAnsweredLocked(tx)
-			if tx.ended {
-				w.nudge() // there may be room for the next one, and no reply will come to say so
-			}
-		}
-		w.c.unlock()
+		w.register(f)
 		clear(f.expected)
 		clear(f.complete)
 		f.expected, f.complete = f.expected[:0], f.complete[:0]
@@ -126,6 +117,33 @@ func (w *wire) flush() {
 	if len(f.out) > 0 {
 		w.write(f.out)
 		f.out = f.out[:0]
+	}
+}
+
+// register notes what the flight is to be answered with, and where its terminators
+// will lie on the wire.
+func (w *wire) register(f *flight) {
+	w.c.mu.Lock()
+	defer w.c.unlock()
+	for _, e := range f.expected {
+		e.at += w.handed
+		if w.err == nil { // else it will never leave
+			w.expected.push(e)
+		}
+		if e.tx != nil {
+			e.tx.unanswered++
+		}
+	}
+	for _, done := range f.complete {
+		tx := done.tx
+		if tx.committed {
+			tx.terminator = span{w.handed + int64(done.begin), w.handed + int64(done.end)}
+		}
+		tx.written = true
+		w.endIfAnsweredLocked(tx)
+		if tx.ended {
+			w.nudge() // there may be room for the next one, and no reply will come to say so
+		}
 	}
 }
 
@@ -145,8 +163,8 @@ func (w *wire) write(b []byte) {
 			return
 		}
 		// From here on the block may be in the server's hands.
-		before := w.handed
-		w.handed += int64(len(block))
+		w.leaving = int64(len(block))
+		w.handed += w.leaving
 		w.c.mu.Unlock()
 
 		start := time.Now()
@@ -156,16 +174,18 @@ func (w *wire) write(b []byte) {
 			err = nil // slow, but not too slow: the rest has a deadline of its own
 		}
 		w.c.mu.Lock()
-		w.handed = before + int64(n)
+		w.handed -= w.leaving - int64(n)
+		w.leaving = 0
 		if err != nil {
 			w.poisonLocked(w.failure("write", err))
 			w.c.unlock()
 			return
 		}
+		w.endPostponedLocked()
 		if w.deadline.IsZero() || time.Since(start) > 100*time.Millisecond {
 			w.armLocked() // the time for a reply begins when its command has left
 		}
-		w.c.mu.Unlock()
+		w.c.unlock()
 		b = b[n:]
 	}
 }

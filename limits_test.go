@@ -156,12 +156,16 @@ func TestTooManyRecipientsMoveToTheNextTransaction(t *testing.T) {
 				if err != nil || result.Count(postrider.Accepted) != 5 {
 					t.Errorf("%v, %v", result.Outcomes, err)
 				}
-				if got := sizes(result); !slices.Equal(got, []int{5, 2, 1}) {
-					t.Errorf("transactions of %v", got)
+				first, second := []int{5, 2, 1}, []int{2, 2, 2}
+				if !strings.Contains(reply, ".5.3") { // what is not said is believed the second time
+					first, second = []int{5, 3, 1}, []int{6, 2, 2}
 				}
-				result, err = r.send(people(3)...)
-				if err != nil || !slices.Equal(sizes(result), []int{2, 1}) {
-					t.Errorf("the next message: transactions of %v, %v", sizes(result), err)
+				if got := sizes(result); !slices.Equal(got, first) {
+					t.Errorf("transactions of %v, want %v", got, first)
+				}
+				result, err = r.send(people(6)...)
+				if err != nil || !slices.Equal(sizes(result), second) {
+					t.Errorf("the next message: transactions of %v, want %v, %v", sizes(result), second, err)
 				}
 			})
 		})

@@ -151,12 +151,15 @@ func (w *wire) peer() sasl.Peer {
 // others could do better.
 func (w *wire) tryLogin(mechanism string, who login) (failed *Error, renew bool) {
 	r, err := w.exchange(mechanism, who)
-	if err == nil && r.Code != 235 && r.Code != 503 { // 503: authenticated already
-		err = errors.New("AUTH " + mechanism + " was refused")
+	if err == nil && r.Code != 235 { // 503 too: we have sent no AUTH before, so nobody is logged in
+		if err = misfit(smtp.Auth, r); err == nil {
+			err = errors.New("AUTH " + mechanism + " was refused")
+		}
 	}
 	if err != nil {
 		failed = w.openError(hint.Auth, r, err)
 	}
+	w.loggedIn = failed == nil
 	w.c.observeAuth(w.id, mechanism, failed)
 	return failed, failed != nil && (r.Code == 535 || errors.Is(err, sasl.ErrToken) && r.Code/100 == 5)
 }

@@ -32,6 +32,7 @@ func (c *Connection) open(ctx context.Context, id int) (*wire, *Error) {
 	}
 	w.conn.SetDeadline(time.Time{})
 	w.opened, w.heard, w.window = time.Now(), time.Now(), 1
+	w.recallShowing()
 	w.maxTransactions, w.maxAge, w.maxIdle = jitter(c.server, c.cfg.MaxTransactions), jitter(c.server, c.cfg.MaxAge), jitter(c.server, c.idleTimeout())
 	return w, nil
 }
@@ -145,9 +146,17 @@ func (w *wire) greeting() *Error {
 		return w.openError(hint.Greeting, smtp.Reply{}, err)
 	}
 	if r.Code != 220 { // RFC 5321 §3.1
-		return w.openError(hint.Greeting, r, nil)
+		return w.openError(hint.Greeting, r, misfit(smtp.Greeting, r))
 	}
 	return nil
+}
+
+// misfit is what to say of a reply that cannot be an answer; nil if it is a refusal.
+func misfit(c smtp.Command, r smtp.Reply) error {
+	if c.CanAnswer(r.Code) {
+		return nil
+	}
+	return errOutOfStep
 }
 
 // sayHello says EHLO, and HELO to a server that does not know EHLO (RFC 5321
@@ -158,17 +167,17 @@ func (w *wire) sayHello(ctx context.Context) *Error {
 	if err != nil {
 		return err
 	}
-	w.caps, w.hello = smtp.Capabilities{}, r.Code/100 == 2
+	w.caps, w.helloText, w.hello = smtp.Capabilities{}, "", r.Code == 250
 	if r.Code == 500 || r.Code == 501 || r.Code == 502 || r.Code == 504 {
 		if r, err = w.ask(hint.Hello, w.c.timeouts.Hello, "HELO "+name); err != nil {
 			return err
 		}
 	}
 	switch {
-	case r.Code/100 != 2:
-		return w.openError(hint.Hello, r, nil)
+	case r.Code != 250:
+		return w.openError(hint.Hello, r, misfit(smtp.Hello, r))
 	case w.hello:
-		w.caps = smtp.ParseCapabilities(r.Text)
+		w.caps, w.helloText = smtp.ParseCapabilities(r.Text), r.Text
 		w.caps.Pipelining = w.caps.Pipelining && !w.c.quirks.noPipelining.on()
 		w.c.observeHello(w.id, r.Text)
 	}
@@ -185,7 +194,7 @@ func (w *wire) startTLS(ctx context.Context) *Error {
 	case err != nil:
 		return err
 	case r.Code != 220:
-		return w.openError(hint.StartTLS, r, nil)
+		return w.openError(hint.StartTLS, r, misfit(smtp.StartTLS, r))
 	case w.in.Buffered() > 0:
 		// Somebody put words into the server's mouth before the encryption began.
 		return w.openError(hint.StartTLS, smtp.Reply{}, permanentError{errors.New("the server sent octets in the clear behind its reply to STARTTLS; they may be injected")})

@@ -25,7 +25,9 @@ func (w *wire) perform(tx *transaction) {
 			w.content(tx)
 		}
 	}
-	w.complete(tx)
+	if !tx.committed {
+		w.complete(tx, len(w.flight.out)) // it has no terminator
+	}
 	if len(w.flight.out) >= inMemory {
 		w.flush()
 	}
@@ -33,8 +35,11 @@ func (w *wire) perform(tx *transaction) {
 
 // envelope reports whether a content makes sense.
 func (w *wire) envelope(tx *transaction) bool {
+	if tx.shows {
+		w.say(expectation{verb: verbProbe, tx: tx}, discardProbe)
+	}
 	if tx.reset {
-		w.say(expectation{verb: verbReset}, "RSET\r\n")
+		w.say(expectation{verb: verbReset, tx: tx}, "RSET\r\n")
 		if !w.inStep() {
 			return false
 		}
@@ -102,8 +107,8 @@ func (w *wire) chunk(tx *transaction) {
 		w.flight.out = w.flight.out[:begin]
 		return
 	}
-	tx.terminatorAt = len(w.flight.out) - 1
 	w.expect(expectation{verb: verbChunk, tx: tx}, begin, text)
+	w.complete(tx, len(w.flight.out)-1)
 	w.c.observeContent(w.id, w.flight.out[text:])
 }
 
@@ -235,8 +240,9 @@ func (w *wire) dead() bool {
 
 // terminate puts the terminator of DATA into the flight.
 func (w *wire) terminate(tx *transaction) {
-	tx.terminatorAt = len(w.flight.out)
+	begin := len(w.flight.out)
 	w.say(expectation{verb: verbTerminator, tx: tx}, smtp.Terminator)
+	w.complete(tx, begin)
 }
 
 // breakOff cuts the wire in the middle of a content. The replies of the
@@ -273,7 +279,10 @@ func (w *wire) beginLocked(tx *transaction) {
 		// refused, and would take our RCPTs under the old sender. RSET ends it for
 		// sure (RFC 5321 §4.1.1.5, RFC 3030 §2). Behind DATA's own terminator there
 		// is nothing to end.
-		tx.reset = !before.committed || before.chunked && before.final.Code/100 != 2
+		tx.reset = !before.committed || before.chunked && !positive(before.final)
+	}
+	if w.probesLocked(tx) {
+		tx.shows, tx.reset, w.showing = true, true, showingAsked
 	}
 	tx.chunked = w.chunksLocked(tx)
 	tx.probe = tx.chunked && len(w.inFlight) == 0 && time.Since(w.heard) > w.c.probeAfter()
@@ -289,8 +298,12 @@ func (w *wire) beginLocked(tx *transaction) {
 // to be dead costs a second try and not an Unknown outcome.
 func (w *wire) chunksLocked(tx *transaction) bool {
 	company := len(w.inFlight) > 0 || w.c.queue.len() > 0
-	return w.caps.Chunking && w.caps.Pipelining && company && tx.d.body.small && w.c.window() > 1 &&
-		!w.c.quirks.noChunking.on()
+	return w.chunks() && company && tx.d.body.small && w.showing == showsDiscarding
+}
+
+// chunks reports whether BDAT is of use on this wire, if the server can be trusted with it.
+func (w *wire) chunks() bool {
+	return w.caps.Chunking && w.caps.Pipelining && w.c.window() > 1 && !w.c.quirks.noChunking.on()
 }
 
 // roomLocked reports whether another transaction may be begun now.

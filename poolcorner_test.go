@@ -121,7 +121,9 @@ func TestPoolMovesNothingThatWasCancelled(t *testing.T) {
 					{Command: "MAIL", Connection: 2, Delay: time.Minute},
 				}
 			},
-			client: func(_ int, cfg *postrider.Config) { cfg.MaxRecipients, cfg.Window = 1, 2 },
+			client: func(_ int, cfg *postrider.Config) {
+				cfg.MaxRecipients, cfg.Window, cfg.Chunking = 1, 2, postrider.UseTrusted
+			},
 		})
 		f.allAccepted(f.sendFrom(0, 8, 1))
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

@@ -22,6 +22,8 @@ type quirks struct {
 	capAt    atomic.Int64
 	capGuess atomic.Int64 // what one wire said; a second has to agree
 
+	shown shown // which servers discard the octets of a refused BDAT
+
 	refusals   expiring // the server ends wires on which it has refused too much
 	refusalsAt atomic.Int64
 }

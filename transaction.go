@@ -2,6 +2,7 @@ package postrider
 
 import (
 	"math"
+	"slices"
 
 	smtp "github.com/postrider/postrider/internal/wire"
 )
@@ -14,7 +15,9 @@ type transaction struct {
 	utf8  bool  // carries SMTPUTF8
 	rcpts []int // indexes into d.rcpts, one RCPT each
 
-	mail  smtp.Reply // zero: not read
+	reset bool       // RSET stands before its MAIL
+	clear smtp.Reply // to that RSET; zero: not read, as with those below
+	mail  smtp.Reply
 	rcpt  []smtp.Reply
 	data  smtp.Reply // 354, or the refusal of DATA
 	final smtp.Reply // to the terminator
@@ -22,23 +25,17 @@ type transaction struct {
 
 	chunked bool // the content goes out by BDAT
 	behind  bool // begun while the one before it was unread
-	reset   bool // RSET stands before its MAIL
 	probe   bool // the wire was silent for long: one reply is waited for before the end
+	shows   bool // the probe for discarding stands before its RSET
+	probed  smtp.Reply
 
-	unanswered   int   // commands whose replies are to come
-	written      bool  // no more commands will follow
-	ended        bool  // settled
-	committed    bool  // the terminator is in the flight, or sure to get there
-	terminatorAt int   // where in the flight it begins
-	terminator   int64 // where on the wire it begins; farAway before it leaves
-	streaming    bool  // the writer is reading the caller's content
+	unanswered int  // commands whose replies are to come
+	written    bool // no more commands will follow
+	ended      bool // settled
+	committed  bool // the terminator is in the flight, or sure to get there
+	terminator span // where on the wire it lies; farAway before it leaves
+	streaming  bool // the writer is reading the caller's content
 
-	// turnedAway: the server said 421 (or 451 4.4.2) to MAIL or RCPT of this
-	// transaction or to something before it, and then ended the wire. It took no
-	// responsibility, whatever was written since; of the replies to RCPTs those that
-	// stand before it hold.
-	turnedAway   bool
-	standing     int
 	shifted      bool   // replies and commands were out of step: what was read may be another's
 	wireUsedUp   bool   // MAIL was refused because the wire has carried enough
 	chunkRefused bool   // BDAT itself was refused, not the message
@@ -48,11 +45,19 @@ type transaction struct {
 	broken       *Error // why what is unread will not be read, or why the content broke off
 }
 
-const farAway = math.MaxInt64
+// span is a piece of what is written on a wire, from its first octet to before end.
+type span struct{ begin, end int64 }
+
+// farAway is where a terminator lies that has not left.
+var farAway = span{math.MaxInt64, math.MaxInt64}
 
 // begun reports that the terminator is, as far as we can know, in the server's
-// hands: from here on only its reply tells what became of the message.
-func (tx *transaction) begun() bool { return tx.wire.handed > tx.terminator }
+// hands: from here on only a reply tells what became of the message.
+func (tx *transaction) begun() bool { return tx.wire.handed > tx.terminator.begin }
+
+// handedOver reports that the last octet of the terminator has left for sure. A 2yz
+// that was read before that cannot be about this content.
+func (tx *transaction) handedOver() bool { return tx.wire.handed-tx.wire.leaving >= tx.terminator.end }
 
 // accepted counts the recipients that the server took so far.
 // Behind a refused MAIL there are none, whatever is said to RCPT.
@@ -75,22 +80,37 @@ func (tx *transaction) weight() int { return len(tx.d.body.text) }
 // cancelled reports that nobody waits for the outcome any more.
 func (tx *transaction) cancelled() bool { return tx.d.abandoned }
 
-// mayResend answers the dangerous question: can the recipients of a transaction
-// that a wire left unfinished be sent to again without any risk of a duplicate?
-// Yes if the message's last octets never left, so that no server can have
-// accepted it (RFC 5321 §4.1.1.4, RFC 3030 §2); yes if the server had turned the
-// transaction away before them, and then ended the wire without another word.
-// And yes if the reply to the terminator was read and is a refusal.
-func (tx *transaction) mayResend() bool {
-	return !tx.begun() || tx.turnedAway || tx.final.Code >= 400
+// untaken answers the dangerous question: is it certain that no server took anything
+// of a transaction, so that sending again cannot duplicate? It is judged by its own
+// replies; what was said to others proves nothing, be it 421, and neither does the end
+// of the wire. begun tells whether the terminator may be in the server's hands.
+func (tx *transaction) untaken(begun bool) bool {
+	switch {
+	case !begun:
+		return true // without its last octets no server accepts it (RFC 5321 §4.1.1.4, RFC 3030 §2)
+	case tx.shifted:
+		return false // its replies may be another's
+	case tx.final.Code >= 400, tx.data.Code >= 400:
+		return true
+	case tx.mail.Code >= 400 && (!tx.reset || tx.clear.Code == 250) && !tx.anyRcpt(positive):
+		return true // there is no transaction, of this message or of one before it, that could have gone on
+	}
+	return !tx.anyRcpt(func(r smtp.Reply) bool { return r.Code == 0 || positive(r) }) // nobody to take it for
 }
 
-// decidesNobody reports the replies that say something about the wire, the server
+func (tx *transaction) anyRcpt(is func(smtp.Reply) bool) bool {
+	return slices.ContainsFunc(tx.rcpt, is)
+}
+
+func positive(r smtp.Reply) bool { return r.Code/100 == 2 }
+
+// decidesNobody reports the replies that say something about the session, the server
 // or the credentials, and nothing about the recipient or message at hand: closing
-// down, idle for too long, authentication or encryption wanted.
+// down, commands in the wrong order, idle for too long, authentication or encryption
+// wanted.
 func decidesNobody(r smtp.Reply) bool {
 	switch r.Code {
-	case 421, 530, 535, 538:
+	case 421, 503, 530, 535, 538:
 		return true
 	case 451:
 		return r.Enhanced() == [3]int{4, 4, 2}
@@ -118,6 +138,27 @@ func tooManyRecipients(r smtp.Reply) bool {
 	return (r.Code == 452 || r.Code == 552) && unsaid
 }
 
+// learnRcptMax looks at the answers to all RCPTs of a transaction for the number that
+// the server takes. x.5.3 says that it is the number. Without that, one or two full
+// mailboxes among many must not be taken for it: all RCPTs behind the first refusal got
+// the same code, there was one at least, and the next transaction gives the same number.
+func (w *wire) learnRcptMax(tx *transaction) {
+	first := slices.IndexFunc(tx.rcpt, tooManyRecipients)
+	n := tx.accepted()
+	if first < 0 || n == 0 || w.rcptMax > 0 {
+		return
+	}
+	behind := tx.rcpt[first+1:]
+	another := func(r smtp.Reply) bool { return r.Code != tx.rcpt[first].Code }
+	switch {
+	case slices.ContainsFunc(behind, another):
+	case tx.rcpt[first].Enhanced() != [3]int{}, w.rcptGuess == n && len(behind) > 0:
+		w.rcptMax = n
+	case len(behind) > 0:
+		w.rcptGuess = n
+	}
+}
+
 // usedUp reports the refusal of MAIL by which a server says that this wire has
 // carried enough (OpenSMTPD after 100 transactions).
 func usedUp(r smtp.Reply) bool { return r.Code == 452 && r.Enhanced() == [3]int{4, 5, 3} }
@@ -128,18 +169,20 @@ func notUnderstood(r smtp.Reply) bool { return 500 <= r.Code && r.Code <= 504 }
 
 // fits reports whether a reply can be an answer to a command at all. One that
 // cannot shows that replies and commands are out of step. So does a recipient
-// accepted without a sender: he would be one of another transaction.
+// accepted without a sender: he would be one of another transaction. So does the
+// refusal of a RSET, which no server in step has a reason for, unless it hangs up.
 func (e expectation) fits(r smtp.Reply) bool {
-	switch class := r.Code / 100; e.verb {
-	case verbRcpt:
-		return class != 3 && (class != 2 || e.tx.mail.Code < 400)
-	case verbData:
-		return r.Code == 354 || class == 4 || class == 5
-	case verbReset:
+	switch {
+	case !e.verb.command().CanAnswer(r.Code):
+		return false
+	case e.verb == verbRcpt:
+		return r.Code/100 != 2 || e.tx.mail.Code < 400
+	case e.verb == verbReset:
 		return r.Code == 250 || e.endedBy(r)
-	default:
-		return class != 3
+	case e.verb.stage() == StageContent && r.Code/100 == 2:
+		return e.tx.wire.handed >= e.tx.terminator.end
 	}
+	return true
 }
 
 // outcome is the one place where replies become outcomes. begun tells whether the
@@ -148,25 +191,29 @@ func (e expectation) fits(r smtp.Reply) bool {
 func (tx *transaction) outcome(k int, begun bool) (o Outcome, again bool) {
 	o = Outcome{Recipient: tx.d.rcpts[tx.rcpts[k]].caller}
 	rcpt := tx.rcpt[k]
+	refused := rcpt.Code >= 400
 	switch {
-	case tx.shifted, tx.turnedAway && k >= tx.standing:
-	case rcpt.Code >= 400 && tx.mail.Code/100 == 2 && !decidesNobody(rcpt):
+	case tx.shifted:
+	case refused && positive(tx.mail):
 		// Whatever happened afterwards, this reply stands.
+		if decidesNobody(rcpt) {
+			return tx.undecided(o, StageRcpt, false), false
+		}
 		o = o.decide(StageRcpt, rcpt)
 		if tooManyRecipients(rcpt) {
 			o.State = Deferred // 552 as well
 			return o, tx.accepted() > 0
 		}
 		return o, false
-	case tx.mail.Code >= 400 && !decidesNobody(tx.mail) && !tx.wireUsedUp:
+	case tx.mail.Code >= 400 && !tx.wireUsedUp && !decidesNobody(tx.mail) && (refused || tx.untaken(begun)):
 		return o.decide(StageMail, tx.mail), false
-	case tx.chunkRefused:
-	case tx.final.Code != 0 && rcpt.Code/100 == 2:
+	case tx.chunkRefused || !positive(rcpt):
+	case tx.final.Code >= 400 || positive(tx.final) && tx.handedOver():
 		return o.decideFinal(tx), false
-	case tx.data.Code >= 400 && rcpt.Code/100 == 2 && !decidesNobody(tx.data):
+	case tx.data.Code >= 400 && !decidesNobody(tx.data):
 		return o.decide(StageContent, tx.data), false
 	}
-	return tx.undecided(o, begun), false
+	return tx.undecided(o, tx.stage(), !refused && !tx.untaken(begun)), false
 }
 
 // outcomes gives those of all recipients.
@@ -198,24 +245,26 @@ func stateOf(r smtp.Reply) State {
 
 // decideFinal: the reply to the terminator decides for everybody who was accepted
 // before. A 421 to it is a deferral like any 4yz: the server has read the message
-// and did not take it.
+// and did not take it. One that came before the terminator was begun is no such
+// verdict.
 func (o Outcome) decideFinal(tx *transaction) Outcome {
 	if tx.end.Code == 0 {
 		tx.end = replyFrom(tx.final) // once for all of them
 	}
 	o.Stage, o.Reply = StageContent, tx.end
 	o.State = stateOf(tx.final)
-	if decidesNobody(tx.final) && tx.final.Code/100 == 5 {
+	if decidesNobody(tx.final) && (tx.final.Code/100 == 5 || !tx.begun()) {
 		o.State, o.Err = Untried, tx.reason()
 	}
 	return o
 }
 
-// undecided: no reply says what became of the recipient.
-func (tx *transaction) undecided(o Outcome, begun bool) Outcome {
+// undecided: no reply says what became of the recipient. taken: the server may have
+// taken the message for him all the same.
+func (tx *transaction) undecided(o Outcome, s Stage, taken bool) Outcome {
 	reason := tx.reason()
-	o.State, o.Stage, o.Err, o.Reply = Untried, tx.stage(), reason, reason.Reply
-	if begun && !tx.turnedAway && tx.final.Code == 0 {
+	o.State, o.Stage, o.Err, o.Reply = Untried, s, reason, reason.Reply
+	if taken {
 		o.State, o.Stage = Unknown, StageContent
 	}
 	return o

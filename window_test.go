@@ -203,8 +203,8 @@ func TestARefusedNeighbourDisturbsNobody(t *testing.T) {
 	}
 }
 
-// 421 in the middle, with and without further words, and a wire that is lost: what
-// the server declined before is sent again, the rest is told as it is.
+// 421 in the middle, and a wire that is lost: what its own replies show not to have
+// been taken is sent again, the rest is told as it is.
 func TestAWireThatEndsInTheMiddleOfAWindow(t *testing.T) {
 	for name, fault := range map[string]smtptest.Fault{
 		"421 to MAIL":       {Command: "MAIL", Nth: 9, Connection: 1, Reply: "421 4.3.2 enough"},
@@ -219,8 +219,11 @@ func TestAWireThatEndsInTheMiddleOfAWindow(t *testing.T) {
 				r := windowSetting.start(t, options{server: func(s *smtptest.Server) { s.Extensions.Chunking = chunks }, faults: []smtptest.Fault{fault, slow}})
 				answers := r.together(t.Context(), numberedMails(24)...)
 				unknown := r.checkTaken(answers)
-				if strings.HasPrefix(name, "421") && unknown > 0 {
-					t.Errorf("%d Unknown, although the server declined in order", unknown)
+				if strings.HasPrefix(name, "421") && !chunks && unknown > 0 {
+					t.Errorf("%d Unknown, although nothing was behind the 421 but an envelope", unknown)
+				}
+				if o := answers[8].result.Outcomes[0]; o.State == postrider.Unknown && strings.HasPrefix(name, "421") {
+					t.Errorf("the one that was told 421: %v", o)
 				}
 				var deferred, left int
 				for _, a := range answers {
@@ -434,8 +437,9 @@ func TestQuitLetsAWindowFinish(t *testing.T) {
 	})
 }
 
-// Exim hangs up on the RSET that is one too many, with everything behind it unread:
-// that is sent again, and the next wires change before they get there.
+// A server hangs up on the RSET that is one too many, with everything behind it unread,
+// as Exim does. Whether it went on nobody knows; the next wires change before they get
+// there.
 func TestARSETThatIsOneTooMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var faults []smtptest.Fault
@@ -456,12 +460,14 @@ func TestARSETThatIsOneTooMany(t *testing.T) {
 			if i%5 == 2 {
 				want = postrider.Refused
 			}
-			if o := a.result.Outcomes[0]; o.State != want {
+			if o := a.result.Outcomes[0]; o.State != want && o.State != postrider.Unknown {
 				t.Errorf("letter %d: %v", i, o)
 			}
 		}
-		s := r.conn.Stats()
-		if s.Resends == 0 || s.Fallbacks != 0 {
+		if unknown := r.checkTaken(answers); unknown == 0 || unknown > 16 {
+			t.Errorf("%d Unknown; the wire had one window of 16 behind the RSET", unknown)
+		}
+		if s := r.conn.Stats(); s.Fallbacks != 0 {
 			t.Errorf("%+v", s)
 		}
 		if n := strings.Count(r.server.Transcript(2), "RSET"); n >= 20 {

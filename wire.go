@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	smtp "github.com/postrider/postrider/internal/wire"
@@ -27,7 +28,9 @@ type wire struct {
 	maxAge, maxIdle time.Duration
 
 	caps      smtp.Capabilities
-	hello     bool // EHLO was taken, not only HELO
+	hello     bool   // EHLO was taken, not only HELO
+	helloText string // its newest reply
+	loggedIn  bool
 	encrypted bool
 	local     bool
 
@@ -42,19 +45,24 @@ type wire struct {
 	drained   int            // how many ended in step since the window grew
 	windowed  bool           // one that was begun behind an unread one has ended in step
 	handed    int64          // octets handed to the kernel, those of a write underway included
+	leaving   int64          // those of a write underway
+	postponed bool           // a reply came before it was certain that its terminator had left
 	mails     int            // MAIL commands
 	answered  int            // MAIL commands that were answered
 	completed int            // transactions whose last reply was read
 	heard     time.Time      // when the server last said something
 	deadline  time.Time      // of the read underway; zero: none
 	err       *Error         // why nothing more may be written; nil: all is well
-	farewell  *expectation   // what the server said 421 to, if it has not gone on since
+	lastCall  time.Time      // until when replies are waited for at the latest, once there is an err
+	farewell  *expectation   // what the server said 421 to
 	hungUp    bool           // the server ended the wire, not we
 	ours      bool           // we ended it in the middle, for a reason of our own
 	quitting  bool           // QUIT was said
 	spent     bool           // no more transactions: end politely
 	refused   int            // transactions without an accepted content
 	rcptMax   int            // learnt from 452 to RCPT; 0: nothing
+	rcptGuess int            // what one transaction let suppose of it
+	showing   showing        // whether the octets of a refused BDAT are discarded
 	domains   map[string]struct{}
 	ending    ending // why we end it
 	listening bool   // the reader runs
@@ -64,9 +72,13 @@ type wire struct {
 	ended    chan struct{} // the reader has stopped
 }
 
-// linger is how long replies are waited for on a wire that nothing more is
-// written to.
-const linger = 2 * time.Second
+// On a wire that nothing more is written to, replies are waited for until none came
+// for linger, and lingerAtMost in all: a server at its limit may refuse a whole window
+// at its leisure.
+const (
+	linger       = 2 * time.Second
+	lingerAtMost = 30 * time.Second
+)
 
 // await flushes and waits until done, which is called with c.mu held. It reports
 // false when the wire ended before that.
@@ -181,65 +193,88 @@ func (w *wire) stopReading() {
 
 // takeLocked matches a reply to the oldest unanswered command. It reports whether
 // reading makes sense any longer.
-func (w *wire) takeLocked(r smtp.Reply) bool {
-	if w.expected.len() == 0 || w.expected.front().at >= w.handed {
-		// Said without having been asked: the server's farewell, or the proof that
-		// we are out of step. Either way nothing can be built on this wire.
-		e := w.failure("idle wire", nil)
-		e.Reply = replyFrom(r)
-		if endsWire(r) {
-			w.c.stats.TurnedAway++
-			w.poisonLocked(e)
-			return true
-		}
-		e.Err = errors.New("the server said something that answers no command")
-		w.outOfStepLocked(e)
-		return false
+func (w *wire) takeLocked(r smtp.Reply) (goOn bool) {
+	if !w.owedLocked() {
+		return w.unaskedLocked(r)
 	}
 	e := w.expected.pop()
+	if e.verb == verbReset && e.tx.shows && w.showing == showingAsked && w.learnDiscardingLocked(e, r) {
+		return true
+	}
 	if !e.fits(r) {
-		if w.farewell != nil {
-			// Behind a 421 that is no surprise: Exim then refuses BDAT without eating the
-			// octets, and answers the lines of the content. It has ended the wire, and
-			// taken nothing up since.
-			w.hungUp = true
-			return false
+		if e.verb == verbReset && w.showing == showsDiscarding {
+			w.showLocked(showsExecuting) // something else was executed before it
 		}
-		bad := w.failure(verbNames[e.verb], errors.New("this reply cannot answer the command: replies and commands are out of step"))
+		bad := w.failure(verbNames[e.verb], errOutOfStep)
 		bad.Stage, bad.Reply = e.verb.stage(), replyFrom(r)
 		w.outOfStepLocked(bad)
 		w.expected.unpop(e) // still unanswered
 		return false
 	}
-	if w.farewell != nil && w.goesOn(e, r) {
-		w.farewell = nil
-	}
-	if e.endedBy(r) && w.farewell == nil {
-		w.c.learnCapLocked(w, e.verb)
-		w.c.stats.TurnedAway++
-		last := e // only this one is to live longer than the call
-		w.farewell = &last
-		if e.tx != nil && e.verb.stage() != StageContent {
-			e.tx.culprit = true
-		}
-		bye := w.failure(verbNames[e.verb], nil)
-		bye.Stage, bye.Reply = e.verb.stage(), replyFrom(r)
-		bye.Hint = hintFor(bye, w)
-		w.poisonLocked(bye)
-		if half, ok := w.raw.(interface{ CloseWrite() error }); ok {
-			half.CloseWrite() // it can stop waiting for more, and its own close tells that this was all
-		}
+	if e.endedBy(r) {
+		w.turnedAwayLocked(e, r)
 	}
 	if e.tx != nil {
 		w.answerLocked(e, r)
 	}
-	return true
+	return w.err == nil || w.owedLocked() // else there is nothing to wait for
 }
 
-// goesOn reports that a server which said 421 serves on as if it had not: it
-// has answered a whole MAIL and RCPT since.
-func (w *wire) goesOn(e expectation, r smtp.Reply) bool {
-	return e.verb == verbRcpt && e.tx.mail.Code/100 == 2 && !endsWire(r)
+// owedLocked reports that a command which has left is not answered yet.
+func (w *wire) owedLocked() bool { return w.expected.len() > 0 && w.expected.front().at < w.handed }
+
+var errOutOfStep = errors.New("this reply cannot answer the command: replies and commands are out of step")
+
+// unaskedLocked: a reply to no command. It is the server's verdict on a content that
+// is still leaving, or its farewell, or the proof that we are out of step. In any case
+// nothing can be built on this wire.
+func (w *wire) unaskedLocked(r smtp.Reply) (goOn bool) {
+	tx := w.last
+	underway := tx != nil && tx.data.Code == 354 && !tx.begun() && !tx.ended
+	e := w.failure("idle wire", nil)
+	if underway {
+		e.Stage, e.Command = StageContent, "content"
+	}
+	e.Reply = replyFrom(r)
+	switch {
+	case underway && r.Code >= 400 && !tx.shifted:
+		// No dot and no QUIT may follow, which could be taken for the end of the
+		// message: all that was said before was answered, so there is nothing to read.
+		tx.final, tx.culprit = r, true
+		e.Hint = hintFor(e, w)
+		w.hungUp = true
+		w.poisonLocked(e)
+		return false
+	case endsWire(r):
+		w.c.stats.TurnedAway++
+		w.poisonLocked(e)
+		return true
+	}
+	e.Err = errors.New("the server said something that answers no command")
+	w.outOfStepLocked(e)
+	return false
+}
+
+// turnedAwayLocked: the server says that it closes the wire. What else it says to what
+// is underway is still read.
+func (w *wire) turnedAwayLocked(e expectation, r smtp.Reply) {
+	if w.farewell != nil {
+		return // it says so to everything behind the first as well
+	}
+	if e.tx != nil && e.verb.stage() != StageContent {
+		e.tx.culprit = true
+	}
+	w.c.learnCapLocked(w, e.verb)
+	w.c.stats.TurnedAway++
+	first := e // only this one is to live longer than the call
+	w.farewell = &first
+	bye := w.failure(verbNames[e.verb], nil)
+	bye.Stage, bye.Reply = e.verb.stage(), replyFrom(r)
+	bye.Hint = hintFor(bye, w)
+	w.poisonLocked(bye)
+	if half, ok := w.raw.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite() // it can stop waiting for more, and its own close tells that this was all
+	}
 }
 
 // answerLocked enters a reply into its transaction, and ends that when it was the
@@ -248,6 +283,10 @@ func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 	tx := e.tx
 	tx.unanswered--
 	switch e.verb {
+	case verbProbe:
+		tx.probed = r
+	case verbReset:
+		tx.clear = r
 	case verbMail:
 		tx.mail = r
 		if usedUp(r) && w.mails > 1 {
@@ -255,10 +294,13 @@ func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 			w.c.learnCapLocked(w, verbMail)
 		}
 		w.answered++
+		if r.Code == 503 { // the session is not what we take it for: the next one may be
+			tx.wireUsedUp, w.spent = w.completed > 0, true
+		}
 	case verbRcpt:
 		tx.rcpt[e.rcpt] = r
-		if tooManyRecipients(r) && w.rcptMax == 0 {
-			w.rcptMax = tx.accepted()
+		if e.rcpt == len(tx.rcpt)-1 {
+			w.learnRcptMax(tx)
 		}
 	case verbData:
 		tx.data = r
@@ -280,8 +322,12 @@ func (w *wire) endIfAnsweredLocked(tx *transaction) {
 	if !tx.written || tx.unanswered > 0 || tx.ended {
 		return
 	}
-	if w.err != nil && (tx.final.Code == 0 || w.farewell != nil && w.farewell.tx != tx || tx.culprit) {
+	if w.err != nil {
 		return // what it means is known when the wire has ended
+	}
+	if positive(tx.final) && !tx.handedOver() {
+		w.postponed = true
+		return
 	}
 	for i := range w.inFlight {
 		if w.inFlight[i] == tx {
@@ -296,6 +342,19 @@ func (w *wire) endIfAnsweredLocked(tx *transaction) {
 	}
 	w.growLocked(tx)
 	w.c.settleLocked(tx)
+}
+
+// endPostponedLocked settles those whose last reply came while their own last octets
+// were being written: now it is known that these have left.
+func (w *wire) endPostponedLocked() {
+	if !w.postponed {
+		return
+	}
+	w.postponed = false
+	for _, tx := range slices.Clone(w.inFlight) {
+		w.endIfAnsweredLocked(tx)
+	}
+	w.nudge()
 }
 
 // growLocked doubles the window when as many transactions as it holds have ended
@@ -346,11 +405,10 @@ func (w *wire) armLocked() {
 	var t time.Time
 	switch {
 	case w.err != nil:
-		if !w.deadline.IsZero() && time.Until(w.deadline) <= linger {
-			return
+		if t = time.Now().Add(linger); t.After(w.lastCall) {
+			t = w.lastCall
 		}
-		t = time.Now().Add(linger)
-	case w.expected.len() > 0 && w.expected.front().at < w.handed:
+	case w.owedLocked():
 		t = time.Now().Add(w.c.timeouts.of(w.expected.front().verb))
 	case w.deadline.IsZero():
 		return
@@ -363,8 +421,7 @@ func (w *wire) armLocked() {
 // the replies that are still underway.
 func (w *wire) poisonLocked(e *Error) {
 	if w.err == nil {
-		w.err = e
-		w.deadline = time.Time{}
+		w.err, w.lastCall = e, time.Now().Add(lingerAtMost)
 		w.armLocked()
 	}
 }

@@ -11,9 +11,10 @@ import (
 type Capabilities struct {
 	Pipelining, Chunking, EightBitMIME, SMTPUTF8, DSN, StartTLS, RequireTLS bool
 
-	Size    int64    // the largest message in octets; 0: none stated (RFC 1870 §3)
-	HasSize bool     // SIZE was offered, with a limit or without
-	Auth    []string // mechanisms in upper case, in the server's order
+	Size     int64    // the largest message in octets; 0: none stated (RFC 1870 §3)
+	HasSize  bool     // SIZE was offered, with a limit or without
+	Exchange bool     // X-EXPS or X-ANONYMOUSTLS: Microsoft Exchange
+	Auth     []string // mechanisms in upper case, in the server's order
 
 	// RFC 9422; 0: no limit stated.
 	MailMax, RcptMax, RcptDomainMax int
@@ -56,6 +57,8 @@ func (c *Capabilities) add(keyword string, params []string) {
 				c.Size = int64(n)
 			}
 		}
+	case "X-EXPS", "X-ANONYMOUSTLS":
+		c.Exchange = true
 	case "AUTH":
 		c.addAuth(params)
 	case "LIMITS":

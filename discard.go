@@ -1,0 +1,130 @@
+package postrider
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	smtp "github.com/postrider/postrider/internal/wire"
+)
+
+// A BDAT that leaves before the replies to its RCPTs were read may be refused, and what
+// then becomes of its octets is the server's affair: RFC 3030 §2 has them thrown away,
+// but go-smtp before 0.25 takes them for commands. A message that is one line "MAIL
+// FROM:<…>" is then forged mail, and every reply behind it is another's. So BDAT waits
+// for the RCPTs, which means DATA, until a server has shown that it discards: it gets a
+// BDAT outside of any transaction, whose octets are a harmless command.
+
+// discardProbe is refused by every server. One that discards its octets answers once
+// and next to the RSET behind it; one that does not answers HELP first.
+const discardProbe = "BDAT 6 LAST\r\nHELP\r\n"
+
+const (
+	// probeCrowd is how many messages have to wait before the probe is worth a refused
+	// command.
+	probeCrowd = 8
+
+	// probePatience bounds the wait for its reply: no message hangs because a firewall
+	// swallows a command that it does not know.
+	probePatience = 30 * time.Second
+
+	// mostShown bounds the memory for servers behind changing addresses.
+	mostShown = 256
+)
+
+// showing is what a wire knows of its server's way with the octets of a refused BDAT.
+type showing int
+
+const (
+	showingUnknown  showing = iota
+	showingAsked            // the probe is on its way, or was never answered
+	showsExecuting          // it does not discard, or may not
+	showsDiscarding         // BDAT may follow unread RCPTs
+)
+
+// shown remembers that of servers, each for a while. Behind one name there may be
+// several: it goes by address, name and keywords.
+type shown struct {
+	mu    sync.Mutex // a leaf: nothing is locked under it
+	known map[string]shownFact
+}
+
+type shownFact struct {
+	showing showing
+	until   time.Time
+}
+
+func (s *shown) recall(identity string) showing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.known[identity]; time.Now().Before(f.until) {
+		return f.showing
+	}
+	return showingUnknown
+}
+
+func (s *shown) remember(identity string, is showing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil || len(s.known) >= mostShown {
+		s.known = map[string]shownFact{}
+	}
+	s.known[identity] = shownFact{is, time.Now().Add(quirkLife)}
+}
+
+// identity is by what a server is known again: its address, its name and its
+// keywords, from the newest EHLO reply. The rest of the first line often names us.
+func (w *wire) identity() string {
+	first, rest, _ := strings.Cut(w.helloText, "\n")
+	name, _, _ := strings.Cut(first, " ")
+	keywords := strings.Split(strings.ToUpper(rest), "\n")
+	slices.Sort(keywords)
+	return strings.Join(append(keywords, strings.ToLower(name), w.raw.RemoteAddr().String()), "\n")
+}
+
+// recallShowing takes what is known of the server already.
+func (w *wire) recallShowing() {
+	switch {
+	case !w.caps.Chunking:
+	case w.c.cfg.Chunking == UseTrusted:
+		w.showing = showsDiscarding
+	default:
+		w.showing = w.c.quirks.shown.recall(w.identity())
+	}
+}
+
+// probesLocked decides whether the probe stands before a transaction. That goes by DATA,
+// whose content waits for 354, so that a server that executes what it should discard
+// costs nothing. Never within a transaction that could still be open: there the probe
+// would be a message. Not where the server is an Exchange that has not let us in:
+// anonymous clients that make mistakes are held up there.
+func (w *wire) probesLocked(tx *transaction) bool {
+	return w.showing == showingUnknown && w.chunks() && w.completed > 0 && !tx.reset &&
+		w.c.queue.len()+1 >= probeCrowd && (!w.caps.Exchange || w.loggedIn)
+}
+
+// learnDiscardingLocked looks at the first reply in the place of the RSET behind the
+// probe. It reports that this was HELP's, so that the one to RSET is still to come.
+func (w *wire) learnDiscardingLocked(e expectation, r smtp.Reply) (executed bool) {
+	switch {
+	case r.Code == 250 && e.tx.probed.Code >= 400:
+		w.showLocked(showsDiscarding)
+		return false
+	case r.Code == 250: // it took a message that was none
+		w.showLocked(showsExecuting)
+		return false
+	case endsWire(r):
+		return false // what is not shown is remembered when the wire has ended
+	}
+	w.showLocked(showsExecuting)
+	w.expected.unpop(e)
+	return true
+}
+
+func (w *wire) showLocked(is showing) {
+	if w.showing != is {
+		w.showing = is
+		w.c.quirks.shown.remember(w.identity(), is)
+	}
+}
