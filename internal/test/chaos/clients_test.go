@@ -48,6 +48,7 @@ func (r *run) server(n int) *mta {
 	m := &mta{w: r.w, name: fmt.Sprintf("mx%d.example", n+1), rnd: rand.New(rand.NewPCG(r.w.seed, uint64(n)+100)), sessions: map[string]*session{}}
 	m.discards = r.rnd.IntN(3) > 0
 	m.tls = []int{noTLS, noTLS, noTLS, implicitTLS, startTLS}[r.rnd.IntN(5)]
+	r.w.secret = r.w.secret || m.tls != noTLS
 	usual, changing := drawPlan(m.rnd), r.rnd.IntN(2) == 0
 	m.plans = func(int) plan {
 		if changing {

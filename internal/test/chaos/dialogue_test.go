@@ -199,7 +199,9 @@ func (rd *reader) command() {
 		rd.chunk(o)
 	case "DATA":
 		rd.answer(o)
-		if o.reply != nil && o.reply.code == 354 && rd.at < len(rd.w) {
+		// A client that took nonsense for an answer goes on where this reader stops.
+		gone := rd.dead && bytes.HasPrefix(rd.w[rd.at:], []byte(firstWords))
+		if gone || o.reply != nil && o.reply.code == 354 && rd.at < len(rd.w) {
 			rd.content()
 		}
 		return

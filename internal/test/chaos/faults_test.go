@@ -15,6 +15,7 @@ const (
 	nonsense // a code that cannot be the answer
 	lie      // a code that says the opposite of what was done
 	swallow  // done, and not answered
+	ignore   // neither done nor answered
 	double   // answered, and once more
 	partial  // the answer breaks off, and the wire with it
 	dieFirst // the wire ends before anything is done
@@ -28,7 +29,7 @@ const (
 )
 
 func (k kind) String() string {
-	return [...]string{"none", "refuse", "nonsense", "lie", "swallow", "double", "partial", "die before", "die behind", "hush", "late",
+	return [...]string{"none", "refuse", "nonsense", "lie", "swallow", "ignore", "double", "partial", "die before", "die behind", "hush", "late",
 		"junk", "amid", "421"}[k]
 }
 
@@ -69,9 +70,9 @@ type fault struct {
 
 // moods are the faults that a connection tends to. A single one shows what a mix hides.
 var moods = [][]kind{
-	nil, nil, {refuse}, {nonsense}, {lie}, {swallow}, {double}, {partial}, {dieFirst, dieDone}, {hush}, {late}, {junk}, {amid},
+	nil, nil, {refuse}, {nonsense}, {lie}, {swallow, ignore}, {double}, {partial}, {dieFirst, dieDone}, {hush}, {late}, {junk}, {amid},
 	{bye}, {bye}, {bye, refuse}, {refuse, late},
-	{refuse, nonsense, swallow, double, partial, dieFirst, dieDone, hush, late, junk, amid, bye},
+	{refuse, nonsense, swallow, ignore, double, partial, dieFirst, dieDone, hush, late, junk, amid, bye},
 }
 
 func drawFault(rnd *rand.Rand, verb string, among []kind) fault {
@@ -122,13 +123,13 @@ type plan struct {
 	readCut int             // the wire ends behind so many octets; 0: it does not
 	sayCut  int
 
-	pipelining, chunking, enhanced, eightBit bool
-	size, mailMax, rcptMax, domainMax        int
-	announce                                 bool // the limits, by RFC 9422
-	cap                                      int  // MAIL commands; 0: any number
-	capStyle                                 int
-	capPause                                 time.Duration
-	keeps                                    bool // the transaction, when a content was refused
+	pipelining, chunking, enhanced, eightBit, auth bool
+	size, mailMax, rcptMax, domainMax              int
+	announce                                       bool // the limits, by RFC 9422
+	cap                                            int  // MAIL commands; 0: any number
+	capStyle                                       int
+	capPause                                       time.Duration
+	keeps                                          bool // the transaction, when a content was refused
 }
 
 // Styles of a server at its limit.

@@ -151,15 +151,17 @@ func (j *judgement) outcome(l *letter, s *sending, to string, o postrider.Outcom
 		}
 	}
 	allowed, why := untried, "it was never begun"
-	ambiguous := false
+	var wires []*tap
 	for i, t := range rides {
+		if wires = append(wires, t.d.wire); t.rcpt(to) == nil {
+			wires = wires[:len(wires)-1]
+		}
 		v := t.verdict(to)
-		ambiguous = ambiguous || t.d.wire.tls
 		if t.d.wire.tls {
 			v |= unknown | untried
 		}
 		if i < len(rides)-1 && !v.has(untried) && t.rcpt(to) != nil && laterRide(rides[i+1:], to) {
-			j.w.violated("again", "letter %d to %s was sent again, although %s (wire %d)", l.id, to, v, t.d.wire.number)
+			j.w.violatedOn(wires, "again", "letter %d to %s was sent again, although %s (wire %d)", l.id, to, v, t.d.wire.number)
 			return
 		}
 		if !allowed.has(untried) && i > 0 { // it was decided; the others go on
@@ -169,6 +171,9 @@ func (j *judgement) outcome(l *letter, s *sending, to string, o postrider.Outcom
 			v |= allowed // perhaps it was to go in another transaction
 		}
 		allowed, why = v, fmt.Sprintf("wire %d leaves it %s", t.d.wire.number, v)
+	}
+	if j.w.secret {
+		allowed |= unknown // what left the client and did not arrive cannot be seen within TLS
 	}
 	if o.Stage == postrider.StageLocal {
 		allowed |= refused | deferred
@@ -180,7 +185,7 @@ func (j *judgement) outcome(l *letter, s *sending, to string, o postrider.Outcom
 		}
 	}
 	if got := stateBits[o.State]; !allowed.has(got) {
-		j.w.violated("outcome", "letter %d (%s) to %s is %v, but %s\n\toutcome: %v\n\terr: %v", l.id, l.kind, to, o.State, why, o, s.err)
+		j.w.violatedOn(wires, "outcome", "letter %d (%s) to %s is %v, but %s\n\toutcome: %v\n\terr: %v", l.id, l.kind, to, o.State, why, o, s.err)
 	}
 }
 
@@ -210,12 +215,16 @@ func (j *judgement) totals(l *letter) {
 		}
 		n := j.taken[l.message.From+" "+to]
 		if n < least || n > most {
-			j.w.violated("taken", "letter %d (%s) to %s was taken %d times, and told as %s", l.id, l.kind, to, n, strings.Join(told, ", "))
+			var wires []*tap
+			for _, t := range j.rides[l.message.From] {
+				wires = append(wires, t.d.wire)
+			}
+			j.w.violatedOn(slices.Compact(wires), "taken", "letter %d (%s) to %s was taken %d times, and told as %s", l.id, l.kind, to, n, strings.Join(told, ", "))
 		}
 	}
 }
 
-// report is the failures, and what was said on the wires of the letters in question.
+// report is the failures, and for the first of them what was said on its wires.
 func (w *world) report() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "seed %d: %d violations\n", w.seed, len(w.failures))
@@ -225,6 +234,15 @@ func (w *world) report() string {
 			break
 		}
 		fmt.Fprintln(&b, " ", f)
+	}
+	shown := 0
+	for _, f := range w.failures {
+		for _, t := range f.wires {
+			if shown++; shown <= 2 {
+				fmt.Fprintln(&b, " ", f)
+				b.WriteString(t.transcript())
+			}
+		}
 	}
 	return b.String()
 }

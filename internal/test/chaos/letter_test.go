@@ -63,10 +63,13 @@ var temptations = []string{".", "..", ".x", "MAIL FROM:<forged@evil.example>", "
 
 var lineEnds = []string{"\r\n", "\r\n", "\n", "\r", "\r\n\r\n", "\n\r"}
 
+// firstWords begin every content.
+const firstWords = "X-Letter: "
+
 // text makes a content of about that size.
 func text(rnd *rand.Rand, id, size int) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "X-Letter: %d\nSubject: chaos\n\n", id)
+	fmt.Fprintf(&b, "%s%d\nSubject: chaos\n\n", firstWords, id)
 	ends := lineEnds[:1+rnd.IntN(len(lineEnds))]
 	commands := rnd.IntN(3) == 0
 	for b.Len() < size {
@@ -137,6 +140,9 @@ func (l *letter) pack(rnd *rand.Rand, raw []byte, dir string) postrider.Content 
 		l.kind, l.broken = "failing open", true
 		return postrider.Func(func() (io.ReadCloser, error) { return nil, errors.New("no content today") })
 	case 8:
+		if rnd.IntN(6) > 0 {
+			break
+		}
 		l.kind, l.broken, l.block = "blocking reader", true, make(chan struct{})
 		return postrider.Func(func() (io.ReadCloser, error) {
 			return io.NopCloser(io.MultiReader(bytes.NewReader(raw[:at]), blocking{l.block})), nil

@@ -38,6 +38,8 @@ type mta struct {
 	script   func(s *session, verb, line string) (fault, bool)
 	refuses  func(to string) string // recipients that are refused, always
 
+	earlyChunk func(wire, n int) string // what is said to the nth BDAT before its octets are read
+
 	mu       sync.Mutex
 	n        int
 	sessions map[string]*session
@@ -82,6 +84,7 @@ type session struct {
 	chunks  []byte
 	domains map[string]bool
 	mails   int
+	bdats   int
 	read    int
 	said    int
 
@@ -296,6 +299,8 @@ func (s *session) perform(f fault, verb string, do func() string) {
 	case swallow:
 		s.crooked = true
 		do()
+	case ignore:
+		s.crooked = true
 	case double:
 		s.crooked = true
 		answer := do()
@@ -369,27 +374,25 @@ func (s *session) deceive(f fault, do func() string) {
 
 // early answers a content before its end.
 func (s *session) early(f fault) {
-	var seen []byte
-	for len(seen) < f.at {
+	var tail []byte
+	read := func() bool { // an octet; false: that was the last
 		b, err := s.r.ReadByte()
-		if err != nil {
-			s.over = true
-			return
-		}
-		seen = append(seen, b)
-		if terminator(seen) >= 0 {
-			break
-		}
+		s.over = s.over || err != nil
+		tail = append(tail[max(0, len(tail)-4):], b)
+		return err == nil && string(tail) != ".\r\n" && string(tail) != "\r\n.\r\n"
+	}
+	more := true
+	for n := 0; n < f.at && more; n++ {
+		more = read()
+	}
+	if s.over {
+		return
 	}
 	s.say(f.code)
 	s.crooked = s.crooked || strings.HasPrefix(f.code, "2")
-	for terminator(seen) < 0 {
-		b, err := s.r.ReadByte()
-		if err != nil {
-			s.over = true
-			return
-		}
-		seen = append(seen, b)
+	time.Sleep(f.pause)
+	for more {
+		more = read()
 	}
 	s.forget()
 }
@@ -421,6 +424,8 @@ func (s *session) command(line string) {
 	case "QUIT":
 		s.act(verb, line, func() string { return "221 2.0.0 bye" })
 		s.over = true
+	case "AUTH":
+		s.act(verb, line, func() string { return "235 2.7.0 in" })
 	case "NOOP":
 		s.act(verb, line, func() string { return "250 2.0.0 ok" })
 	default:
@@ -462,6 +467,7 @@ func (s *session) ehlo() string {
 	add(s.p.chunking, "CHUNKING")
 	add(s.p.enhanced, "ENHANCEDSTATUSCODES")
 	add(s.p.eightBit, "8BITMIME")
+	add(s.p.auth, "AUTH PLAIN")
 	add(s.p.size > 0, fmt.Sprint("SIZE ", s.p.size))
 	limits := ""
 	for _, l := range []struct {
@@ -606,6 +612,17 @@ func (s *session) bdat(line, rest string) {
 	if len(s.to) == 0 && !s.m.discards {
 		s.act("BDAT", line, func() string { return "503 5.5.1 RCPT first" })
 		return
+	}
+	s.bdats++
+	if s.m.earlyChunk != nil {
+		if text := s.m.earlyChunk(s.n, s.bdats); text != "" {
+			s.crooked = true
+			s.say(text)
+			time.Sleep(time.Second)
+			io.CopyN(io.Discard, s.r, int64(n))
+			s.to = nil
+			return
+		}
 	}
 	chunk := make([]byte, n)
 	if _, err := io.ReadFull(s.r, chunk); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -142,16 +141,8 @@ func (t *tap) wroteWhenRead(n int) int {
 
 // seqOfWrite is when the octet was handed over.
 func (t *tap) seqOfWrite(at int) int64 {
-	i := sort.Search(len(t.events), func(i int) bool {
-		for ; i < len(t.events); i++ {
-			if e := t.events[i]; e.note == "" && e.wrote {
-				return e.n > at
-			}
-		}
-		return true
-	})
-	for ; i < len(t.events); i++ {
-		if e := t.events[i]; e.note == "" && e.wrote && e.n > at {
+	for _, e := range t.events {
+		if e.note == "" && e.wrote && e.n > at {
 			return e.seq
 		}
 	}
@@ -162,29 +153,34 @@ func (t *tap) seqOfWrite(at int) int64 {
 func (t *tap) transcript() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s, wire %d:\n", t.server, t.number)
+	var lines []string
 	w, r := 0, 0
-	for _, e := range t.events {
+	for i, e := range t.events {
 		since := e.at.Sub(t.opened).Round(time.Millisecond)
+		more := i+1 < len(t.events) && t.events[i+1].note == "" && t.events[i+1].wrote == e.wrote
 		switch {
 		case e.note != "":
-			fmt.Fprintf(&b, "%10v %6d -- %s\n", since, e.seq, e.note)
+			lines = append(lines, fmt.Sprintf("%10v %6d -- %s", since, e.seq, e.note))
+		case more: // in one line with what follows
 		case e.wrote:
 			n := min(e.n, len(t.wrote))
-			fmt.Fprintf(&b, "%10v %6d C: %s\n", since, e.seq, excerpt(t.wrote[min(w, n):n]))
+			lines = append(lines, fmt.Sprintf("%10v %6d C: %s", since, e.seq, excerpt(t.wrote[min(w, n):n])))
 			w = n
 		default:
-			fmt.Fprintf(&b, "%10v %6d S: %s\n", since, e.seq, excerpt(t.said[r:e.n]))
+			lines = append(lines, fmt.Sprintf("%10v %6d S: %s", since, e.seq, excerpt(t.said[r:e.n])))
 			r = e.n
 		}
 	}
-	return b.String()
+	const most = 100 // the end tells most
+	if cut := len(lines) - most; cut > 0 {
+		lines = append([]string{fmt.Sprintf("  … %d lines …", cut)}, lines[cut:]...)
+	}
+	return fmt.Sprintf("%s, wire %d:\n%s\n", t.server, t.number, strings.Join(lines, "\n"))
 }
 
 // excerpt shows octets on one line, and of many the first and the last.
 func excerpt(p []byte) string {
-	const most = 1600
+	const most = 600
 	if len(p) > most {
 		return fmt.Sprintf("%q… %d octets …%q", p[:most/2], len(p)-most, p[len(p)-most/2:])
 	}

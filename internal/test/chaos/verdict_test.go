@@ -137,10 +137,7 @@ func (t *transaction) byReplies(to string) states {
 		return t.mailRefused(r)
 	}
 	if r == nil {
-		if t.data != nil || len(t.content) > 0 {
-			return untried // it goes in another transaction
-		}
-		return untried
+		return untried // it goes in another transaction
 	}
 	if r.reply.refused() {
 		return t.rcptRefused(r)
@@ -181,6 +178,9 @@ func (t *transaction) mailRefused(r *op) states {
 	}
 	if r != nil && r.reply.refused() {
 		return own
+	}
+	if r != nil && r.reply.class() == 2 && !t.begun() {
+		return own | untried // the server contradicts itself
 	}
 	if _, end := t.end(); end.refused() || !t.begun() {
 		return own

@@ -18,8 +18,9 @@ import (
 
 // world is one run: what was sent, what was said, what was taken.
 type world struct {
-	seed  uint64
-	clock clock
+	seed   uint64
+	clock  clock
+	secret bool // there is TLS
 
 	mu       sync.Mutex
 	taps     []*tap
@@ -27,8 +28,16 @@ type world struct {
 	faults   map[string]int
 	servers  []*mta
 	letters  map[string]*letter // by sender
-	failures []string
+	failures []failure
 }
+
+// failure is a law that was broken, and the wires on which that can be seen.
+type failure struct {
+	law, text string
+	wires     []*tap
+}
+
+func (f failure) String() string { return f.law + ": " + f.text }
 
 func newWorld(seed uint64) *world {
 	return &world{seed: seed, faults: map[string]int{}, letters: map[string]*letter{}}
@@ -56,9 +65,13 @@ func (w *world) take(t taking) {
 
 // violated notes that a law was broken.
 func (w *world) violated(law, format string, args ...any) {
+	w.violatedOn(nil, law, format, args...)
+}
+
+func (w *world) violatedOn(wires []*tap, law, format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.failures = append(w.failures, law+": "+fmt.Sprintf(format, args...))
+	w.failures = append(w.failures, failure{law: law, text: fmt.Sprintf(format, args...), wires: wires})
 }
 
 // tally is what many runs come to.
@@ -98,8 +111,7 @@ func (t *tally) add(w *world) {
 	}
 	for _, f := range w.failures {
 		t.violations++
-		law, _, _ := strings.Cut(f, ":")
-		t.laws[law]++
+		t.laws[f.law]++
 	}
 }
 
