@@ -61,9 +61,13 @@ var executed = []string{
 // contents have no common divisor.
 var envelopes = []string{"b", "rb", "rr", "r", "b", "rrb"}
 
-// commandMessages gives messages to that kind of server.
+// commandMessages gives messages to that kind of server: as many as there can be of each kind of envelope and
+// content, and more to one that keeps none of them on a disk.
 func commandMessages(verbatim bool) []*postrider.Message {
-	const n = 300
+	n := 120
+	if verbatim {
+		n = 300
+	}
 	all := make([]*postrider.Message, n)
 	for i := range all {
 		content := fmt.Sprintf(executed[i%len(executed)], i)
@@ -155,6 +159,7 @@ func TestContentsAreNotCommands(t *testing.T) {
 			"Connection": byConnection, "stream": byStream, "Pool": byPool,
 		} {
 			t.Run(kind.Name+"/"+name, func(t *testing.T) {
+				t.Parallel() // most of it is waiting for servers that start, and for their disk
 				server := kind.Start(t, kind.options)
 				var chunks atomic.Int64
 				cfg := configFor(t, server)
