@@ -30,9 +30,12 @@ var arrows = map[string][]string{
 	"internal/pace":    {},
 	"internal/sasl":    {},
 	"internal/wire":    {},
-	"interop":          {".", "mailing", "smtptest", "internal/doctor", "internal/mtatest"},
-	"mailing":          {"."},
-	"smtptest":         {".", "internal/wire", "internal/memnet"},
+
+	"internal/test/chaos": {".", "internal/memnet"},
+
+	"interop":  {".", "mailing", "smtptest", "internal/doctor", "internal/mtatest"},
+	"mailing":  {"."},
+	"smtptest": {".", "internal/wire", "internal/memnet"},
 }
 
 // testArrows are allowed to external tests besides.

@@ -36,9 +36,7 @@ func TestVERPThroughPostfix(t *testing.T) {
 		n = 500
 	}
 	server := mtatest.Postfix(t, mtatest.Options{Extra: discarding})
-	var cfg postrider.Config
-	connect(t, server, func(c *postrider.Config) { cfg = *c })
-	pool, err := postrider.NewPool(postrider.PoolConfig{}, cfg)
+	pool, err := postrider.NewPool(postrider.PoolConfig{}, configFor(t, server))
 	if err != nil {
 		t.Fatal(err)
 	}

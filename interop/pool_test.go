@@ -4,7 +4,6 @@ package interop_test
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"sync"
@@ -21,16 +20,10 @@ import (
 // poolOn gives a pool of up to six connections to a Postfix.
 func poolOn(t *testing.T, s *mtatest.Server, password string, trace *postrider.Trace) *postrider.Pool {
 	t.Helper()
-	mode, err := postrider.ParseSecureMode(string(s.Mode))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: 6}, postrider.Config{
-		Address: s.Address, Mode: mode, ServerName: "localhost", TLS: &tls.Config{RootCAs: s.CAs},
-		User: s.User, Password: postrider.NewSecret(password), LocalName: "client.example.com",
-		Trace:  trace,
-		Window: 2, // so that one or two connections are not enough
-	})
+	cfg := configFor(t, s)
+	cfg.Password, cfg.Trace = postrider.NewSecret(password), trace
+	cfg.Window = 2 // so that one or two connections are not enough
+	pool, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: 6}, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

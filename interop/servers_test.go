@@ -17,17 +17,23 @@ import (
 	"github.com/postrider/postrider/internal/mtatest"
 )
 
-// connect gives a connection to a real server, as its mode and account ask.
-func connect(t *testing.T, s *mtatest.Server, change func(*postrider.Config)) *postrider.Connection {
+// configFor gives what leads to a real server, as its mode and account ask.
+func configFor(t *testing.T, s *mtatest.Server) postrider.Config {
 	t.Helper()
 	mode, err := postrider.ParseSecureMode(string(s.Mode))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := postrider.Config{
+	return postrider.Config{
 		Address: s.Address, Mode: mode, ServerName: "localhost", TLS: &tls.Config{RootCAs: s.CAs},
 		User: s.User, Password: postrider.NewSecret(s.Password), LocalName: "client.example.com",
 	}
+}
+
+// connect gives a connection to a real server.
+func connect(t *testing.T, s *mtatest.Server, change func(*postrider.Config)) *postrider.Connection {
+	t.Helper()
+	cfg := configFor(t, s)
 	if change != nil {
 		change(&cfg)
 	}

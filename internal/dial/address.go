@@ -108,8 +108,8 @@ func split(s string) (host, port string, err error) {
 // checkHost refuses what cannot be a name or an IP address, so that the mistake is told as one and not as a failed
 // look-up. Underscores are allowed: container names have them.
 func checkHost(host string) error {
-	if _, err := netip.ParseAddr(host); err == nil {
-		return nil
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return checkZone(host, ip.Zone())
 	}
 	if host == "unix" { // whose String would read as a socket
 		return errUnix
@@ -123,6 +123,17 @@ func checkHost(host string) error {
 			return fmt.Errorf("host %q is not ASCII: write its A-label form (xn--…)", host)
 		case !isNameRune(r):
 			return fmt.Errorf("host %q: %q cannot stand in a host name; write host or host:port", host, r)
+		}
+	}
+	return nil
+}
+
+// checkZone wants of a zone (RFC 4007 §11), the name of an interface, what it wants of a host name: netip takes anything
+// for one, brackets and line ends too.
+func checkZone(host, zone string) error {
+	for _, r := range zone {
+		if !isNameRune(r) {
+			return fmt.Errorf("host %q: %q cannot stand in the zone of an IPv6 address", host, r)
 		}
 	}
 	return nil

@@ -64,6 +64,8 @@ func TestParseAddressAnswersMistakes(t *testing.T) {
 		{"[::1", "an IPv6 address in brackets"},
 		{"[::1]25", "an IPv6 address in brackets"},
 		{"[1::2::3]", `':' cannot stand in a host name`},
+		{"::%[", `'[' cannot stand in the zone of an IPv6 address`},
+		{"[fe80::1%eth0\x00]:25", `'\x00' cannot stand in the zone of an IPv6 address`},
 		{"unix:", "a unix socket is written unix:/path"},
 		{"unix", "a unix socket is written unix:/path"},
 		{"[unix]:25", "a unix socket is written unix:/path"},
@@ -95,7 +97,7 @@ func TestParseAddressKeepsPasswords(t *testing.T) {
 }
 
 func FuzzParseAddress(f *testing.F) {
-	for _, s := range []string{"", "host:25", "[::1]:25", "unix:/a", "smtp://x", ":", "[]", "a@b"} {
+	for _, s := range []string{"", "host:25", "[::1]:25", "unix:/a", "smtp://x", ":", "[]", "a@b", "::%[", "fe80::1%eth0"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -11,8 +11,9 @@
 // [Kinds] lists all servers with their modes, for tests over all of them. [Smtplib] and [MailmanClient] are
 // the other side: clients of other people, to try on our own test server.
 //
-// The programs are Debian 12's, installed by `.ci/run install`; where one is missing the test
-// is skipped with its package's name, but fails if CI=true or POSTRIDER_CI=1. Only root may start them.
+// The programs are Debian 12's, installed by `.ci/run install`, which also builds the servers on go-smtp from
+// interop/testdata; where one is missing the test is skipped with its package's name, but fails if CI=true or
+// POSTRIDER_CI=1. Only root may start Debian's.
 //
 // # What the servers offer
 //
@@ -23,6 +24,7 @@
 //	OpenSMTPD 6.8  8BITMIME, ENHANCEDSTATUSCODES, SIZE 36700160, DSN, HELP
 //	aiosmtpd 1.4   SIZE 33554432, 8BITMIME, SMTPUTF8, HELP
 //	Mailman 3.3    SIZE 33554432, 8BITMIME, HELP
+//	go-smtp        PIPELINING, 8BITMIME, ENHANCEDSTATUSCODES, CHUNKING, SMTPUTF8, DSN, SIZE
 //
 // STARTTLS stands there in [StartTLS] mode until it was used. AUTH stands there if Options has a User, with
 // the mechanisms in Kinds, and in StartTLS mode only under TLS. Mailman's test MTA offers AUTH PLAIN always,

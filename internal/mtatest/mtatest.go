@@ -41,7 +41,7 @@ type Options struct {
 	// Extra lines are added to the server's configuration, and win over what it says already: main.cf
 	// of Postfix, the main section of Exim's file, smtpd.conf before "listen"; for aiosmtpd each is a
 	// parameter of its SMTP class with its value in JSON, as "data_size_limit=1000". Mailman's test MTA
-	// has nothing to configure.
+	// and the servers on go-smtp have nothing to configure.
 	Extra []string
 }
 
@@ -77,7 +77,7 @@ type Message struct {
 
 	// Record is what else the server noted about the message, in the server's own form, for a
 	// test that wants to see an ENVID, a login or a TLS version there: the envelope records of
-	// postcat, the head of Exim's -H file, OpenSMTPD's envelope files, JSON for aiosmtpd, and for
+	// postcat, the head of Exim's -H file, OpenSMTPD's envelope files, JSON for aiosmtpd and go-smtp, and for
 	// Mailman the message as its test suite sees it, with X-Peer, X-MailFrom and X-RcptTo.
 	Record string
 }
@@ -145,13 +145,17 @@ func Kinds() []Kind {
 		t.Helper()
 		return MailmanMTA(t, o).Server
 	}
-	return []Kind{
+	kinds := []Kind{
 		{"Postfix", Postfix, all, []string{"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"}},
 		{"Exim", Exim, all, []string{"PLAIN", "LOGIN", "CRAM-MD5"}},
 		{"OpenSMTPD", OpenSMTPD, []Mode{Plain}, nil},
 		{"aiosmtpd", Aiosmtpd, all, []string{"PLAIN", "LOGIN"}},
 		{"Mailman", mailman, all, []string{"PLAIN"}},
 	}
+	for _, version := range goSMTPVersions {
+		kinds = append(kinds, Kind{"go-smtp-" + version, GoSMTP(version), []Mode{Plain}, nil})
+	}
+	return kinds
 }
 
 // newServer fills in what every server has: a free port, a certificate, and the options in short form.

@@ -245,6 +245,9 @@ func TestOffers(t *testing.T) {
 		"aiosmtpd":  "SIZE 33554432, 8BITMIME, SMTPUTF8, HELP",
 		"Mailman":   "SIZE 33554432, 8BITMIME, AUTH PLAIN, HELP",
 	}
+	for _, version := range []string{"0.21", "0.24", "0.25"} {
+		offers["go-smtp-"+version] = "PIPELINING, 8BITMIME, ENHANCEDSTATUSCODES, CHUNKING, SMTPUTF8, DSN, SIZE"
+	}
 	for _, kind := range mtatest.Kinds() {
 		t.Run(kind.Name, func(t *testing.T) {
 			client := dial(t, kind.Start(t, mtatest.Options{}))

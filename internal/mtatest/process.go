@@ -253,9 +253,15 @@ func require(t testing.TB, pkg string, paths ...string) {
 		missing(t, "only root may start the mail servers")
 	}
 	for _, path := range paths {
-		if _, err := os.Stat(path); err != nil {
-			missing(t, fmt.Sprintf("%s is missing: run `.ci/run install`, which takes it from Debian's package %s", path, pkg))
-		}
+		requireFile(t, path, "takes it from Debian's package "+pkg)
+	}
+}
+
+// requireFile does so for a program that root need not start; by says what .ci/run does to install it.
+func requireFile(t testing.TB, path, by string) {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		missing(t, fmt.Sprintf("%s is missing: run `.ci/run install`, which %s", path, by))
 	}
 }
 
@@ -267,7 +273,8 @@ func missing(t testing.TB, why string) {
 	t.Skipf("mtatest: %s", why)
 }
 
-// privateTree is where .ci/run unpacks the servers that cannot be installed beside Postfix.
+// privateTree is where .ci/run unpacks the servers that cannot be installed beside Postfix, and builds those that
+// no package has.
 func privateTree() string {
 	if dir := os.Getenv("POSTRIDER_MTAS"); dir != "" {
 		return dir

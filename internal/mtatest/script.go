@@ -20,8 +20,8 @@ var scripts embed.FS
 // python is Debian's own, which finds Debian's modules; another one may stand first in PATH.
 const python = "/usr/bin/python3"
 
-// script is one of our Python programs under way. Each object that it is sent, one JSON line,
-// it answers with one; it begins with an answer of its own, when it is ready.
+// script is one of our own programs under way, most of them in Python. Each object that it is sent, one
+// JSON line, it answers with one; it begins with an answer of its own, when it is ready.
 type script struct {
 	process *process
 	mu      sync.Mutex // held from a request to its answer
@@ -40,12 +40,19 @@ func startScript(t testing.TB, name, dir string, arguments any) *script {
 		}
 		write(t, filepath.Join(dir, file), string(text))
 	}
+	// -E and -s: nothing from the environment or the home directory.
+	return startAnswering(t, name, dir, exec.Command(python, "-E", "-s", "-B", filepath.Join(dir, name)), arguments)
+}
+
+// startAnswering runs a program, with the arguments as one JSON object behind its own, and waits until it is
+// ready. Its name is for messages.
+func startAnswering(t testing.TB, name, dir string, cmd *exec.Cmd, arguments any) *script {
+	t.Helper()
 	encoded, err := json.Marshal(arguments)
 	if err != nil {
 		t.Fatalf("mtatest: %v", err)
 	}
-	// -E and -s: nothing from the environment or the home directory.
-	cmd := exec.Command(python, "-E", "-s", "-B", filepath.Join(dir, name), string(encoded))
+	cmd.Args = append(cmd.Args, string(encoded))
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatalf("mtatest: %v", err)

@@ -1,0 +1,10 @@
+// Command gosmtp-0.24 is a mail server on go-smtp 0.24.0.
+package main
+
+import (
+	_ "github.com/emersion/go-smtp" // go.mod says which
+
+	"github.com/postrider/postrider/interop/testdata/gosmtp"
+)
+
+func main() { gosmtp.Main() }
