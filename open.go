@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/postrider/postrider/internal/dial"
@@ -145,6 +146,7 @@ func (w *wire) greeting() *Error {
 	if err != nil {
 		return w.openError(hint.Greeting, smtp.Reply{}, err)
 	}
+	w.exim = strings.Contains(r.Text, "Exim")
 	if r.Code != 220 { // RFC 5321 §3.1
 		return w.openError(hint.Greeting, r, misfit(smtp.Greeting, r))
 	}

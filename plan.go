@@ -122,7 +122,7 @@ func (w *wire) doneLocked() bool {
 	for _, n := range [...]int{w.maxTransactions, w.caps.MailMax, w.c.quirks.learntCap()} {
 		w.spent = w.spent || n > 0 && w.mails >= n
 	}
-	if q := &w.c.quirks; q.refusals.on() && int64(w.refused) >= q.refusalsAt.Load() {
+	if most := w.mostRefused(); most > 0 && w.refused >= most {
 		w.spent = true
 	}
 	switch {

@@ -1,6 +1,7 @@
 package postrider
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -11,6 +12,14 @@ import (
 // quirkLife is how long a server's fault is remembered: long enough not to meet it
 // on every wire, short enough for the day on which the server is mended.
 const quirkLife = time.Hour
+
+// supposedLife is how long what one wire alone has met is taken for a rule.
+const supposedLife = 5 * time.Minute
+
+// eximRefusals is how many refused transactions a wire to an Exim carries: each costs a
+// RSET, and by default Exim hangs up at the eleventh command that is no mail
+// (smtp_accept_max_nonmail), with whatever stands behind it unread.
+const eximRefusals = 5
 
 // quirks are the faults that a server has shown, on whatever wire.
 type quirks struct {
@@ -36,7 +45,9 @@ func (e *expiring) on() bool {
 	return until != 0 && time.Now().UnixNano() < until
 }
 
-func (e *expiring) set() { e.until.Store(time.Now().Add(quirkLife).UnixNano()) }
+func (e *expiring) set() { e.setFor(quirkLife) }
+
+func (e *expiring) setFor(life time.Duration) { e.until.Store(time.Now().Add(life).UnixNano()) }
 
 // fallBackLocked remembers a fault, counts it, and has it logged once.
 func (c *Connection) fallBackLocked(w *wire, q *expiring, what string) {
@@ -59,7 +70,9 @@ func (c *Connection) pipeliningBrokenLocked(w *wire) {
 }
 
 // learnCapLocked notes after how many MAILs a server ended a wire by its reply to
-// MAIL. When two wires in a row agree, the next ones change before that.
+// MAIL, and the next ones change before that. Two that agree are believed for as long as
+// any fault. One alone may have met a server that is going down; it is believed for a
+// short while where whole messages stood behind it unread, which may be Unknown.
 func (c *Connection) learnCapLocked(w *wire, v verb) {
 	if v == verbReset && w.refused > 1 {
 		// Each refused transaction costs a RSET, and servers count those. Half as
@@ -72,10 +85,27 @@ func (c *Connection) learnCapLocked(w *wire, v verb) {
 	if v != verbMail || k == 0 {
 		return
 	}
-	if c.quirks.capGuess.Swap(int64(k)) == int64(k) {
-		c.quirks.capAt.Store(int64(k))
-		c.quirks.cap.set()
+	agreed := c.quirks.capGuess.Swap(int64(k)) == int64(k)
+	life := supposedLife
+	if agreed {
+		life = quirkLife
 	}
+	if agreed || slices.ContainsFunc(w.inFlight, func(tx *transaction) bool { return tx.chunked && tx.mail.Code == 0 }) {
+		c.quirks.capAt.Store(int64(k))
+		c.quirks.cap.setFor(life)
+	}
+}
+
+// mostRefused is how many transactions may be refused on a wire before it is left; 0:
+// that does not matter.
+func (w *wire) mostRefused() int {
+	switch q := &w.c.quirks; {
+	case q.refusals.on():
+		return int(q.refusalsAt.Load())
+	case w.exim:
+		return eximRefusals
+	}
+	return 0
 }
 
 // learntCap is how many transactions a wire carries before its server ends it; 0

@@ -31,6 +31,7 @@ type wire struct {
 	hello     bool   // EHLO was taken, not only HELO
 	helloText string // its newest reply
 	loggedIn  bool
+	exim      bool // by its greeting
 	encrypted bool
 	local     bool
 

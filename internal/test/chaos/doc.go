@@ -14,7 +14,7 @@
 //     A server that lies about the mail is believed by any client; what it took is
 //     then compared with the client's words for octets and envelope only.
 //
-// The rules are those of RFC 5321 (§4.2, §4.5.3), RFC 2920 (§3.1), RFC 3030 (§2) and
+// The rules are those of RFC 5321 (§4.2, §4.5.3.1.10), RFC 2920 (§3.1), RFC 3030 (§2) and
 // RFC 1047, and of docs/flow.md.
 //
 // Everything runs in testing/synctest bubbles over in-memory connections, where two
