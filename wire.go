@@ -203,9 +203,6 @@ func (w *wire) takeLocked(r smtp.Reply) (goOn bool) {
 		return true
 	}
 	if !e.fits(r) {
-		if e.verb == verbReset && w.showing == showsDiscarding {
-			w.showLocked(showsExecuting) // something else was executed before it
-		}
 		bad := w.failure(verbNames[e.verb], errOutOfStep)
 		bad.Stage, bad.Reply = e.verb.stage(), replyFrom(r)
 		w.outOfStepLocked(bad)
@@ -435,6 +432,9 @@ func (w *wire) killLocked(e *Error) {
 
 // outOfStepLocked poisons a wire on which replies and commands do not match.
 func (w *wire) outOfStepLocked(e *Error) {
+	if w.showing == showsDiscarding {
+		w.showLocked(showsExecuting) // octets that it should have discarded may be what shifted them
+	}
 	if w.caps.Pipelining {
 		w.c.pipeliningBrokenLocked(w)
 		for _, tx := range w.inFlight {
