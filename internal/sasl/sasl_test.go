@@ -198,7 +198,7 @@ func TestDefault(t *testing.T) {
 			t.Errorf("Default(%v, %t) = %v; want %s first, %s last", tt.c, tt.proven, order, tt.first, tt.last)
 		}
 		for _, name := range order {
-			if !tt.c.fit(name) || !slices.Contains(Known(), name) {
+			if tt.c.Fit(name) != nil || !slices.Contains(Known(), name) {
 				t.Errorf("Default(%v, %t) has %s", tt.c, tt.proven, name)
 			}
 		}
