@@ -177,6 +177,9 @@ func (w *wire) exchange(mechanism string, who login) (last smtp.Reply, err error
 	}
 	w.c.secrets.Add(who.credentials())
 	err = sasl.Converse(x, mechanism, func(line, shown string) (int, string, error) {
+		if line != "*" {
+			last = smtp.Reply{}
+		}
 		if err := w.tellMasked(line, shown); err != nil {
 			return 0, "", err
 		}

@@ -141,6 +141,9 @@ func (t *talk) peer() sasl.Peer {
 // exchange is the dialogue of the one attempt. The reply is the one that ended it.
 func (t *talk) exchange(mechanism string, x sasl.Exchange) (last wire.Reply, err error) {
 	err = sasl.Converse(x, mechanism, func(line, _ string) (int, string, error) {
+		if line != "*" {
+			last = wire.Reply{}
+		}
 		r, bad := t.askExactly(hint.Auth, line)
 		if bad != nil {
 			return 0, "", bad.err
