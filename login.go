@@ -173,7 +173,7 @@ func (w *wire) tryLogin(mechanism string, who login) (failed *Error, renew bool)
 func (w *wire) exchange(mechanism string, who login) (last smtp.Reply, err error) {
 	x, err := sasl.New(mechanism, who.credentials(), w.peer())
 	if err != nil {
-		return last, err
+		return last, permanentError{err}
 	}
 	w.c.secrets.Add(who.credentials())
 	err = sasl.Converse(x, mechanism, func(line, shown string) (int, string, error) {
@@ -194,8 +194,8 @@ func (w *wire) exchange(mechanism string, who login) (last smtp.Reply, err error
 		}
 		return r.Code, r.Text, nil // a challenge goes to the mechanism to the letter
 	})
-	if last.Code == 235 && err != nil {
-		err = permanentError{err} // a yes that is not believed: time does not mend it
+	if err != nil && (last.Code == 235 || errors.Is(err, sasl.ErrTooLong)) {
+		err = permanentError{err} // a yes that is not believed, or what never fits: time does not mend it
 	}
 	return last, err
 }
