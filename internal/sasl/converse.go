@@ -22,8 +22,8 @@ var ErrTooLong = errors.New("the password or token is too long")
 
 // Converse is the client's side of AUTH (RFC 4954 §4). say hands a line over, without its CRLF, and gives the code and
 // the text of the reply; shown is the line as others may see it. An initial response that makes the command too long
-// waits for the server to ask for it. What cannot be answered is taken back with "*", and a server that asks on and on is
-// cut off.
+// waits for the server to ask for it. What cannot be answered is taken back with "*", and a server that asks on and on
+// is cut off.
 //
 // That the server refuses is no error by itself: its last reply says so. The error is that of say, or what x thinks.
 func Converse(x Exchange, mechanism string, say func(line, shown string) (code int, text string, err error)) error {
@@ -86,7 +86,8 @@ func respond(x Exchange, text string) (string, error) {
 func encode(response []byte) (string, error) {
 	line := base64.StdEncoding.EncodeToString(response)
 	if n := len(line + "\r\n"); n > maxResponse {
-		return "", fmt.Errorf("%w: its line would have %d octets, and servers take %d (RFC 4954 §4)", ErrTooLong, n, maxResponse)
+		return "", fmt.Errorf("%w: its line would have %d octets, and servers take %d (RFC 4954 §4)",
+			ErrTooLong, n, maxResponse)
 	}
 	return line, nil
 }

@@ -85,8 +85,8 @@ func (*plain) Verdict(bool) error   { return nil }
 func (*login) Verdict(bool) error   { return nil }
 func (*cramMD5) Verdict(bool) error { return nil }
 
-// unexpected is the error for a challenge that the mechanism has no answer to. The server may have put into it what it was
-// told.
+// unexpected is the error for a challenge that the mechanism has no answer to. The server may have put into it what it
+// was told.
 func unexpected(mechanism string, challenge []byte, c Credentials) error {
 	words := show(c.Hide(string(challenge)))
 	return fmt.Errorf("AUTH %s: the server's challenge %s has no answer in this mechanism", mechanism, words)

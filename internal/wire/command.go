@@ -145,8 +145,8 @@ func CheckRecipientLength(a string) error { return checkLength("RCPT TO:<>\r\n",
 
 func checkLength(rest, a string) error {
 	if most := MaxCommand - len(rest); len(a) > most {
-		return fmt.Errorf("the address has %d octets, and a %s with more than %d is longer than servers must take (RFC 5321 §4.5.3.1.4)",
-			len(a), rest[:4], most)
+		return fmt.Errorf("the address has %d octets, and a %s with more than %d is longer than "+
+			"servers must take (RFC 5321 §4.5.3.1.4)", len(a), rest[:4], most)
 	}
 	return nil
 }
@@ -155,7 +155,8 @@ func checkLength(rest, a string) error {
 // engine puts its default there.
 func CheckHelloName(name string) error {
 	if most := MaxCommand - len("EHLO \r\n"); len(name) > most {
-		return fmt.Errorf("the EHLO name has %d octets, and EHLO takes at most %d (RFC 5321 §4.5.3.1.4)", len(name), most)
+		return fmt.Errorf("the EHLO name has %d octets, and EHLO takes at most %d (RFC 5321 §4.5.3.1.4)",
+			len(name), most)
 	}
 	if strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		return fmt.Errorf("the EHLO name %q has a space, a control or a non-ASCII character", name)
