@@ -197,13 +197,14 @@ func TestFact93TheMechanismIsChosenFromWhatIsOffered(t *testing.T) {
 
 func TestFact94TheMechanismsOnTheWire(t *testing.T) {
 	b64 := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
-	long := strings.Repeat("long", 500)
+	fits := strings.Repeat("x", (512-len("AUTH PLAIN \r\n"))/4*3-len("\x00u\x00")) // RFC 4954 §4, RFC 5321 §4.5.3.1.4
 	for name, c := range map[string]struct {
 		mechanism, user, password string
 		talk                      []string // server and client in turn, from AUTH on; the client begins
 	}{
 		"PLAIN":               {"PLAIN", "testuser", "testpass", []string{"AUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz", "235 ok"}},
-		"PLAIN in one line":   {"PLAIN", "u", long, []string{"AUTH PLAIN " + b64("\x00u\x00"+long), "235 ok"}},
+		"PLAIN, 512 octets":   {"PLAIN", "u", fits, []string{"AUTH PLAIN " + b64("\x00u\x00"+fits), "235 ok"}},
+		"PLAIN, longer":       {"PLAIN", "u", fits + "x", []string{"AUTH PLAIN", "334 ", b64("\x00u\x00" + fits + "x"), "235 ok"}},
 		"PLAIN, overlooked":   {"PLAIN", "u", "p", []string{"AUTH PLAIN " + b64("\x00u\x00p"), "334 ", b64("\x00u\x00p"), "235 ok"}},
 		"UTF-8":               {"PLAIN", "jürgen", "pässwort", []string{"AUTH PLAIN " + b64("\x00jürgen\x00pässwort"), "235 ok"}},
 		"LOGIN":               {"LOGIN", "testuser", "testpass", []string{"AUTH LOGIN", "334 " + b64("Username:"), b64("testuser"), "334 " + b64("Password:"), b64("testpass"), "235 ok"}},

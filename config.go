@@ -23,7 +23,10 @@ type Config struct {
 	Mode SecureMode
 
 	// User and Password authenticate every wire after it was opened. With either
-	// of them absent no authentication is attempted.
+	// of them absent no authentication is attempted. Where a server repeats the
+	// password (8 octets or more; in replies to AUTH 4 or more), "********" stands
+	// for it in every [Reply]. What is not valid UTF-8 goes out octet by octet, and
+	// not by SCRAM.
 	User     string
 	Password Secret
 

@@ -1,6 +1,7 @@
 package postrider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,6 +73,9 @@ func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)
 		}
 	}
 	d.from = newPath(m.From)
+	if err := d.from.tooLong(smtp.CheckSenderLength); err != nil {
+		return d, fmt.Errorf("sender %.40q: %w", m.From, err)
+	}
 	if err := d.address(redirect); err != nil {
 		return d, err
 	}
@@ -112,6 +116,9 @@ func (d *delivery) address(redirect func() (string, bool)) error {
 			if err := smtp.CheckAddress(to); err != nil {
 				return fmt.Errorf("development mode is on and its recipient %q is no address: %w", to, err)
 			}
+			if err := newPath(to).tooLong(smtp.CheckRecipientLength); err != nil {
+				return fmt.Errorf("development mode is on, and its recipient %.40q is too long: %w", to, err)
+			}
 			for i := range d.rcpts {
 				d.rcpts[i] = newRecipient(to, d.msg.To[i])
 				d.pending = append(d.pending, i)
@@ -125,6 +132,10 @@ func (d *delivery) address(redirect func() (string, bool)) error {
 			continue
 		}
 		d.rcpts[i] = newRecipient(to, to)
+		if err := d.rcpts[i].tooLong(smtp.CheckRecipientLength); err != nil {
+			d.outcomes[i].State, d.outcomes[i].Err = Refused, err
+			continue
+		}
 		d.pending = append(d.pending, i)
 	}
 	return nil
@@ -147,6 +158,11 @@ func newPath(a string) path {
 		return path{address: a}
 	}
 	return path{a, local + "@" + labels}
+}
+
+// tooLong is what check, of a command's length, says of either form.
+func (p path) tooLong(check func(address string) error) error {
+	return cmp.Or(check(p.address), check(p.ascii))
 }
 
 // needsUTF8 reports that the address itself demands SMTPUTF8.

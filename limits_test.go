@@ -349,3 +349,51 @@ func TestDSNParameters(t *testing.T) {
 		}
 	})
 }
+
+// RFC 5321 §4.5.3.1.4: no server need take a command of more than 512 octets. A recipient that would need one is refused
+// here, and the others get their mail; a sender fails the call. The 64 octets of a local part are no limit.
+func TestAddressesThatNoCommandCanHold(t *testing.T) {
+	long := func(octets int, domain string) string { return strings.Repeat("x", octets-len(domain)) + domain }
+	inEverySetting(t, func(t *testing.T, s setting) {
+		r := s.start(t, options{})
+		fits, tooLong := long(512-len("RCPT TO:<>\r\n"), "@example.com"), long(513-len("RCPT TO:<>\r\n"), "@example.com")
+		wide := long(498, "@b\u00fccher.example") // it fits, and its A-labels do not
+		huge := long(1_000_000, "@example.com")
+		result, err := r.send(fits, tooLong, "bart@example.com", wide, huge)
+		r.equal("outcomes", fates(result), "accepted content 250, refused local 0, accepted content 250, refused local 0, refused local 0")
+		if o := result.Outcomes[1]; err != nil || o.Err == nil || !strings.Contains(o.Err.Error(), "RCPT") || len(o.Err.Error()) > 200 {
+			t.Errorf("%v, %.300v", err, o.Err)
+		}
+		m := mail("bart@example.com")
+		m.From = long(512-len("MAIL FROM:<>\r\n"), "@example.com")
+		if _, err := r.deliver(m); err != nil {
+			t.Errorf("%.300v", err)
+		}
+		m.From = "x" + m.From
+		result, err = r.deliver(m)
+		r.equal("outcomes", fates(result), "untried local 0")
+		if !strings.Contains(text(err), "sender") || !strings.Contains(text(err), "MAIL") || len(text(err)) > 300 {
+			t.Errorf("%.400v", err)
+		}
+	})
+	for what, cfg := range map[string]postrider.Config{"LocalName": {LocalName: strings.Repeat("x", 506)}} {
+		if _, err := postrider.NewConnection(cfg); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%.300v", err)
+		}
+	}
+	if c, err := postrider.NewConnection(postrider.Config{LocalName: strings.Repeat("x", 505)}); err != nil {
+		t.Error(err)
+	} else {
+		c.Close()
+	}
+	inBubble(t, "development mode", func(t *testing.T) {
+		r := setting{}.start(t, options{client: func(cfg *postrider.Config) {
+			cfg.Redirect = func() (string, bool) { return long(501, "@example.com"), true }
+		}})
+		result, err := r.send("bart@example.com")
+		r.equal("outcomes", fates(result), "untried local 0")
+		if !strings.Contains(text(err), "development mode") || len(text(err)) > 300 {
+			t.Errorf("%.400v", err)
+		}
+	})
+}

@@ -3,7 +3,6 @@ package postrider
 import (
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -128,13 +127,21 @@ func (w *wire) chooseMechanism() (string, *Error) {
 	case len(w.caps.Auth) == 0:
 		err = hint.ErrNoAuth
 	case !known:
-		err = fmt.Errorf("%w: it offers %s", hint.ErrNoMechanism, strings.Join(w.caps.Auth, " "))
+		err = noMechanism(w.c.secrets.Hide(strings.Join(w.caps.Auth, " ")), sasl.Why(preferred, kind, w.peer()))
 	case !w.encrypted && !w.local && !w.c.cfg.AllowPlaintextAuth:
 		err = hint.ErrPlaintextAuth
 	default:
 		return mechanism, nil
 	}
 	return "", w.openError(hint.Auth, smtp.Reply{}, err)
+}
+
+// noMechanism says what a server offers instead, and why that does not do if it is not for the names alone.
+func noMechanism(offered string, why error) error {
+	if why != nil {
+		return fmt.Errorf("%w: it offers %s; %w", hint.ErrNoMechanism, offered, why)
+	}
+	return fmt.Errorf("%w: it offers %s", hint.ErrNoMechanism, offered)
 }
 
 // peer is the server as a mechanism sees it.
@@ -164,42 +171,34 @@ func (w *wire) tryLogin(mechanism string, who login) (failed *Error, renew bool)
 	return failed, failed != nil && (r.Code == 535 || errors.Is(err, sasl.ErrToken) && r.Code/100 == 5)
 }
 
-// exchange is the dialogue of one attempt. The reply is the one that ended it.
+// exchange is the dialogue of one attempt. The reply is the one that ended it. Some servers repeat what they were told:
+// no error, hook or log gets to see that.
 func (w *wire) exchange(mechanism string, who login) (last smtp.Reply, err error) {
 	x, err := sasl.New(mechanism, who.credentials(), w.peer())
 	if err != nil {
-		return last, err
+		return last, permanentError{err}
 	}
+	w.c.secrets.Add(who.credentials())
 	err = sasl.Converse(x, mechanism, func(line, shown string) (int, string, error) {
+		if line != "*" {
+			last = smtp.Reply{}
+		}
 		if err := w.tellMasked(line, shown); err != nil {
 			return 0, "", err
 		}
-		r, err := w.hearVerdict(who.credentials())
-		if line != "*" {
-			last = r
+		r, err := w.overhear(w.c.timeouts.Auth)
+		if err != nil {
+			return 0, "", err
 		}
-		return r.Code, r.Text, err
+		told := r.Redacted(w.c.secrets.HideInAuth)
+		w.c.observeReply(w.id, told)
+		if line != "*" {
+			last = told
+		}
+		return r.Code, r.Text, nil // a challenge goes to the mechanism to the letter
 	})
-	if last.Code == 235 && err != nil {
-		err = permanentError{err} // a yes that is not believed: time does not mend it
+	if err != nil && (last.Code == 235 || errors.Is(err, sasl.ErrTooLong)) {
+		err = permanentError{err} // a yes that is not believed, or what never fits: time does not mend it
 	}
 	return last, err
-}
-
-// hearVerdict reads the reply to a step of AUTH, or its next challenge. Some servers
-// repeat what they were told: no error, hook or log gets to see that.
-func (w *wire) hearVerdict(who sasl.Credentials) (smtp.Reply, error) {
-	r, err := w.overhear(w.c.timeouts.Auth)
-	if err != nil {
-		return r, err
-	}
-	shown := r
-	if r.Code != 334 {
-		r.Text = who.Hide(r.Text)
-		shown = r
-	} else if said, err := base64.StdEncoding.DecodeString(strings.TrimSpace(r.Text)); err == nil && who.Hide(string(said)) != string(said) {
-		shown.Text = "********"
-	}
-	w.c.observeReply(w.id, shown)
-	return r, nil
 }

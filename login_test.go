@@ -402,3 +402,72 @@ func TestUnverifiedTLSIsLoggedOnce(t *testing.T) {
 		})
 	}
 }
+
+// RFC 4954 §4: an initial response that would make the command longer than 512 octets waits for the 334; what even a
+// response cannot carry is not begun.
+func TestLongTokens(t *testing.T) {
+	for _, mechanism := range []string{"XOAUTH2", "OAUTHBEARER", "PLAIN"} {
+		for octets, initial := range map[int]bool{200: true, 1500: false, 8000: false, 9300: false} {
+			inBubble(t, fmt.Sprint(mechanism, " ", octets), func(t *testing.T) {
+				token := strings.Repeat("x", octets)
+				r := setting{}.start(t, options{server: func(s *smtptest.Server) {
+					s.Users, s.Mechanisms = map[string]string{"testuser": token}, []string{mechanism}
+				}, client: preferring(mechanism)})
+				result, err := r.send("bart@example.com")
+				if octets > 9216 {
+					r.equal("error", trouble(err), "connect AUTH 0 lasts")
+					r.equal("said", r.said(1), "EHLO QUIT")
+					if !strings.Contains(text(err), "too long") || !strings.Contains(text(err), "12288") {
+						t.Error(err)
+					}
+					return
+				}
+				if err != nil || result.Count(postrider.Accepted) != 1 {
+					t.Fatal(err)
+				}
+				if got := len(r.lines(1, "AUTH "+mechanism+" ********")) == 1; got != initial {
+					t.Errorf("the response was in the command: %t\n%s", got, r.server.Transcript(1))
+				}
+			})
+		}
+	}
+}
+
+// Octets that are no UTF-8 go out as they are; SCRAM, which knows characters only, says so.
+func TestCredentialsThatAreNoUTF8(t *testing.T) {
+	const user, secret = "j\xf6rg", "gr\xfc\xdfe aus 1998" // Latin-1
+	for _, mechanism := range []string{"PLAIN", "LOGIN", "CRAM-MD5"} {
+		inBubble(t, mechanism, func(t *testing.T) {
+			r := setting{}.start(t, options{
+				server: func(s *smtptest.Server) {
+					s.Users, s.Mechanisms = map[string]string{user: secret}, []string{"SCRAM-SHA-256", mechanism}
+				}, client: loginAs(user, secret),
+			})
+			r.accepted("bart@example.com")
+			if m := r.server.Messages()[0]; m.User != user {
+				t.Errorf("logged in as %q", m.User)
+			}
+		})
+	}
+	_, err := postrider.NewConnection(postrider.Config{User: "u", Password: postrider.NewSecret(secret), AuthMechanisms: []string{"scram-sha-256"}})
+	if trouble(err) != "local configuration 0 lasts" || !strings.Contains(text(err), "password is not valid UTF-8") || strings.Contains(text(err), "1998") {
+		t.Error(err)
+	}
+	for name, client := range map[string]func(*postrider.Config){
+		"configured": loginAs(user, "ok"),
+		"fetched": func(cfg *postrider.Config) {
+			cfg.User, cfg.Password = "", postrider.Secret{}
+			cfg.Credentials = func(context.Context, bool) (string, postrider.Secret, error) {
+				return user, postrider.NewSecret(secret), nil
+			}
+		},
+	} {
+		inBubble(t, "only SCRAM, "+name, func(t *testing.T) {
+			r := setting{}.start(t, options{server: offeringAuth("SCRAM-SHA-256"), client: client})
+			_, err := r.send("bart@example.com")
+			if !strings.Contains(text(err), "user name is not valid UTF-8") || strings.HasPrefix(r.said(1), "EHLO AUTH") {
+				t.Errorf("%v; said %s", err, r.said(1))
+			}
+		})
+	}
+}

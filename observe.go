@@ -129,6 +129,13 @@ func (c *Connection) observeLine(id int, line, shown string) {
 	}
 }
 
+// readReply is where replies enter: without what the server repeats of our secrets, so that no outcome, error, hook or
+// log gets to see that. What takes part in AUTH or names extensions is read by overhear.
+func (w *wire) readReply() (smtp.Reply, error) {
+	r, err := w.in.Read()
+	return r.Redacted(w.c.secrets.Hide), err
+}
+
 func (c *Connection) observeReply(id int, r smtp.Reply) {
 	if !c.watched {
 		return

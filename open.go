@@ -58,6 +58,7 @@ func (w *wire) dial(ctx context.Context) *Error {
 // use speaks on conn from now on. Nothing that was read ahead survives.
 func (w *wire) use(conn net.Conn) {
 	w.conn, w.in = conn, smtp.NewReplyReader(conn)
+	w.in.Hide = w.c.secrets.Hide
 }
 
 // introduce is everything between the dial and the first MAIL.
@@ -102,16 +103,22 @@ func (w *wire) tellMasked(line, shown string) error {
 	return err
 }
 
-// hear reads one reply.
+// hear reads one reply, as others may see it.
 func (w *wire) hear(timeout time.Duration) (smtp.Reply, error) {
+	r, err := w.hearExactly(timeout)
+	return r.Redacted(w.c.secrets.Hide), err
+}
+
+// hearExactly reads one to the letter. Others are told of it without our secrets.
+func (w *wire) hearExactly(timeout time.Duration) (smtp.Reply, error) {
 	r, err := w.overhear(timeout)
 	if err == nil {
-		w.c.observeReply(w.id, r)
+		w.c.observeReply(w.id, r.Redacted(w.c.secrets.Hide))
 	}
 	return r, err
 }
 
-// overhear reads a reply that nobody is told of yet.
+// overhear reads a reply that nobody is told of yet, to the letter.
 func (w *wire) overhear(timeout time.Duration) (smtp.Reply, error) {
 	w.conn.SetReadDeadline(time.Now().Add(timeout))
 	r, err := w.in.Read()
@@ -125,13 +132,19 @@ func (w *wire) overhear(timeout time.Duration) (smtp.Reply, error) {
 	return r, err
 }
 
-// ask writes a line and reads its reply.
+// ask writes a line and reads its reply, as others may see it.
 func (w *wire) ask(step hint.Step, timeout time.Duration, line string) (smtp.Reply, *Error) {
+	r, err := w.askExactly(step, timeout, line)
+	return r.Redacted(w.c.secrets.Hide), err
+}
+
+// askExactly writes a line and reads its reply to the letter.
+func (w *wire) askExactly(step hint.Step, timeout time.Duration, line string) (smtp.Reply, *Error) {
 	err := w.tell(line)
 	if err != nil {
 		timeout = linger // a server that hung up has often said why: a 421, a TLS alert
 	}
-	r, heard := w.hear(timeout)
+	r, heard := w.hearExactly(timeout)
 	if heard == nil {
 		return r, nil
 	}
@@ -165,10 +178,11 @@ func misfit(c smtp.Command, r smtp.Reply) error {
 // §4.1.1.1). The capabilities are those of the newest reply, and no others.
 func (w *wire) sayHello(ctx context.Context) *Error {
 	name := w.c.localName(ctx, w.raw.LocalAddr())
-	r, err := w.ask(hint.Hello, w.c.timeouts.Hello, "EHLO "+name)
+	exact, err := w.askExactly(hint.Hello, w.c.timeouts.Hello, "EHLO "+name)
 	if err != nil {
 		return err
 	}
+	r := exact.Redacted(w.c.secrets.Hide)
 	w.caps, w.helloText, w.hello = smtp.Capabilities{}, "", r.Code == 250
 	if r.Code == 500 || r.Code == 501 || r.Code == 502 || r.Code == 504 {
 		if r, err = w.ask(hint.Hello, w.c.timeouts.Hello, "HELO "+name); err != nil {
@@ -179,7 +193,7 @@ func (w *wire) sayHello(ctx context.Context) *Error {
 	case r.Code != 250:
 		return w.openError(hint.Hello, r, misfit(smtp.Hello, r))
 	case w.hello:
-		w.caps, w.helloText = smtp.ParseCapabilities(r.Text), r.Text
+		w.caps, w.helloText = smtp.ParseCapabilities(exact.Text), exact.Text // a password may be called PIPELINING
 		w.caps.Pipelining = w.caps.Pipelining && !w.c.quirks.noPipelining.on()
 		w.c.observeHello(w.id, r.Text)
 	}
@@ -229,6 +243,6 @@ func (w *wire) handshake(ctx context.Context) *Error {
 // recipient.
 func (w *wire) openError(step hint.Step, r smtp.Reply, err error) *Error {
 	e := &Error{Stage: StageConnect, Command: string(step), Address: w.address, Reply: replyFrom(r), Err: err}
-	e.Hint = hintFor(e, w)
+	e.Hint = w.c.secrets.Hide(hintFor(e, w)) // it may name what EHLO offered
 	return e
 }

@@ -337,3 +337,88 @@ func TestFact89RepliesAndErrors(t *testing.T) {
 		}
 	})
 }
+
+// A secret is hidden wherever a server repeats it, in whatever reply, as it is, in base64 at any place, and in lines that
+// are no replies; the codes stay, and so does what is decided by them. What was fetched is known like what is configured.
+func TestSecretsRepeatedByTheServer(t *testing.T) {
+	encoded := base64.StdEncoding.EncodeToString([]byte("\x00testuser\x00" + password))
+	shifted := base64.StdEncoding.EncodeToString([]byte("xy" + password + "z"))
+	leak := password + " " + encoded + " " + shifted
+	for name, c := range map[string]struct {
+		fault smtptest.Fault
+		want  string // of the error: the stage and code
+	}{
+		"EHLO of the next wire": {smtptest.Fault{Command: "EHLO", Nth: 2, Reply: "550 5.7.1 not you: " + leak}, "connect EHLO 550 lasts"},
+		"greeting":              {smtptest.Fault{Command: smtptest.Greeting, Nth: 2, Reply: "554 5.7.1 " + leak}, "connect greeting 554 lasts"},
+		"AUTH":                  {smtptest.Fault{Command: "AUTH", Nth: 2, Reply: "454 4.7.0 " + leak}, "connect AUTH 454 passes"},
+		"MAIL":                  {smtptest.Fault{Command: "MAIL", Nth: 2, Reply: "550-5.7.1 " + leak + "\n550 5.7.1 " + leak}, "mail MAIL 550 lasts"},
+		"RCPT":                  {smtptest.Fault{Command: "RCPT", Nth: 2, Reply: "550 5.1.1 " + leak}, "rcpt RCPT 550 lasts"},
+		"DATA":                  {smtptest.Fault{Command: "DATA", Nth: 2, Reply: "554 5.6.0 " + leak}, "content DATA 554 lasts"},
+		"content":               {smtptest.Fault{Command: ".", Nth: 2, Reply: "554 5.6.0 " + leak}, "content content 554 lasts"},
+		"421":                   {smtptest.Fault{Command: ".", Nth: 2, Reply: "421 4.3.2 " + leak}, "content content 421 passes"},
+		"no reply":              {smtptest.Fault{Command: "EHLO", Nth: 2, Reply: leak}, "connect EHLO 0 passes"},
+	} {
+		for _, fetched := range []bool{false, true} {
+			inBubble(t, fmt.Sprint(name, " ", fetched), func(t *testing.T) {
+				var rec record
+				r := setting{}.start(t, options{
+					server: func(s *smtptest.Server) { s.Users = map[string]string{"testuser": password} },
+					client: func(cfg *postrider.Config) {
+						rec.watch(slog.LevelDebug)(cfg)
+						cfg.MaxTransactions, cfg.AuthMechanisms = 1, []string{"PLAIN"}
+						if fetched {
+							cfg.User, cfg.Password = "", postrider.Secret{}
+							cfg.Credentials = func(context.Context, bool) (string, postrider.Secret, error) {
+								return "testuser", postrider.NewSecret(password), nil
+							}
+						}
+					}, faults: []smtptest.Fault{c.fault},
+				})
+				r.accepted("bart@example.com")
+				result, err := r.send("bart@example.com")
+				r.quit()
+				if got := trouble(err); !strings.HasPrefix(c.want, got[:strings.LastIndexByte(got, ' ')]) && name != "DATA" {
+					t.Errorf("the error is %q; want %q", got, c.want)
+				}
+				shown := map[string]string{
+					"error text": text(err), "log": rec.log.String(), "Trace.Reply": rec.replies.String(), "outcomes": fmt.Sprintf("%+v", result.Outcomes),
+				}
+				for what, s := range shown {
+					mustHide(t, what, s)
+					for _, piece := range []string{encoded[16:26], shifted[4:14]} {
+						if strings.Contains(s, piece) {
+							t.Errorf("%s shows %q of the password in base64:\n%s", what, piece, s)
+						}
+					}
+				}
+				if r := result.Outcomes[0].Reply; r.Code != 0 && r.Enhanced == (postrider.EnhancedCode{}) || !strings.Contains(text(err), "********") {
+					t.Errorf("%+v; %v", r, err)
+				}
+			})
+		}
+	}
+}
+
+// What a server offers is read to the letter, though a password may have its name; so is the code in a reply.
+func TestAPasswordThatIsAWordOfTheProtocol(t *testing.T) {
+	for _, secret := range []string{"PIPELINING", "8BITMIME", "SMTPUTF8", "2.1.0 Sender ok", "5.1.1 no"} {
+		inBubble(t, secret, func(t *testing.T) {
+			var rec record
+			r := setting{}.start(t, options{
+				server: func(s *smtptest.Server) {
+					s.Users = map[string]string{"testuser": secret}
+					s.Extensions = smtptest.AllExtensions()
+				}, client: rec.watch(slog.LevelDebug), faults: at("RCPT", 2, "550 5.1.1 no such user"),
+			})
+			r.accepted("bart@example.com")
+			r.quit()
+			if !strings.Contains(rec.commands.String(), "BODY=8BITMIME") {
+				t.Errorf("said\n%s", &rec.commands)
+			}
+			result, _ := r.send("bart@example.com")
+			if reply := result.Outcomes[0].Reply; reply.Code != 550 || reply.Enhanced != (postrider.EnhancedCode{5, 1, 1}) {
+				t.Errorf("%+v", reply)
+			}
+		})
+	}
+}

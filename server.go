@@ -28,7 +28,8 @@ type server struct {
 	tls      *tls.Config // with the session cache, so that one wire resumes what another began
 	verified bool        // TLS proves that the server is the right one
 	logins   *logins     // nil: no AUTH
-	watched  bool        // somebody wants to see replies
+	secrets  sasl.Redactor
+	watched  bool // somebody wants to see replies
 	dial     dialFunc
 	jittered bool // wires end a little before they must, each at another time
 
@@ -116,6 +117,10 @@ func (s *server) prepareLogin() error {
 		if err := kind.Check(); err != nil {
 			return fmt.Errorf("fields User and Password: %w", err)
 		}
+		if err := fitsAny(cfg.AuthMechanisms, kind); err != nil {
+			return fmt.Errorf("field AuthMechanisms: %w", err)
+		}
+		s.secrets.Add(kind)
 		s.logins = new(logins)
 	case kind.Certificate && cfg.Password.IsZero():
 		// A certificate alone may be all that a server wants, without any AUTH.
@@ -127,6 +132,18 @@ func (s *server) prepareLogin() error {
 	s.logins.fixed.credentials = func() sasl.Credentials { return kind }
 	cfg.Password = Secret{}
 	return nil
+}
+
+// fitsAny tells why none of the mechanisms can do with the credentials; nil if one can, or if there is no list.
+func fitsAny(mechanisms []string, c sasl.Credentials) (err error) {
+	for _, m := range mechanisms {
+		unfit := c.Fit(m)
+		if unfit == nil {
+			return nil
+		}
+		err = fmt.Errorf("%s: %w", strings.ToUpper(m), unfit)
+	}
+	return err
 }
 
 // kindOfLogin tells a token from a password by the mechanisms, which cannot be for

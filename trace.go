@@ -46,7 +46,8 @@ type Trace struct {
 	LimitChanged func(address string, connections int)
 
 	// Command: a command line that is being sent, without CRLF; what follows AUTH
-	// and its mechanism is masked. Reply: an answer that was read.
+	// and its mechanism is masked. Reply: an answer that was read, with passwords
+	// and tokens that the server repeats in it masked.
 	Command func(wire int, line string)
 	Reply   func(wire int, reply Reply)
 

@@ -159,7 +159,7 @@ func (w *wire) givesWay() bool {
 // entered. It reports whether reading makes sense any longer.
 func (w *wire) take() (goOn bool) {
 	for more := true; more; {
-		reply, err := w.in.Read()
+		reply, err := w.readReply()
 		if err == nil {
 			w.c.observeReply(w.id, reply)
 		}

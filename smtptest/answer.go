@@ -109,6 +109,7 @@ func (c *conn) send(p plan) bool {
 func (c *conn) owe(p plan, much Answer) {
 	before := len(c.out)
 	c.append(p)
+	c.misled = c.misled || p.fault != nil || p.raw && strings.Contains(p.text, "\n")
 	switch much {
 	case Half:
 		c.out = c.out[:before+(len(c.out)-before)/2]

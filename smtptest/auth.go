@@ -119,8 +119,8 @@ func (c *conn) auth(arg []byte) bool {
 		if own[0] != '3' { // a fault asks for more than the mechanism does
 			x.bad = replyBadCredentials
 		}
-		line, err := c.line(maxAuth)
-		if err != nil && err != errLineTooLong && err != errBareLF {
+		line, err := c.line(maxResponse)
+		if err != nil && err != errLineTooLong && err != errBareLF && err != errBareCR {
 			return false
 		}
 		c.note('C', "********")
@@ -182,7 +182,7 @@ func (x *exchange) answer(line []byte, err error) {
 	decoded, decodeErr := base64.StdEncoding.DecodeString(string(line))
 	switch {
 	case err != nil:
-		x.bad = "500 5.5.6 Response too long, or no line end"
+		x.bad = "500 5.5.6 Response too long, or no line"
 	case string(line) == "*":
 		x.bad = "501 5.7.0 Authentication cancelled"
 	case decodeErr != nil:

@@ -1,6 +1,9 @@
 package smtptest
 
-import "bytes"
+import (
+	"bytes"
+	"math"
+)
 
 // verb is a command of SMTP, or a point of the dialogue that has none and where
 // something can be made to go wrong all the same.
@@ -122,6 +125,23 @@ func parseBdat(arg []byte) (size int64, last, ok bool) {
 	}
 	size, ok = parseCount(count)
 	return size, last, ok
+}
+
+// parseSize reads the up to 20 digits of SIZE, of which any number beyond 18 is
+// larger than every limit.
+func parseSize(b []byte) (n int64, ok bool) {
+	if len(b) > 20 {
+		return 0, false
+	}
+	if len(b) <= 18 {
+		return parseCount(b)
+	}
+	high, ok := parseCount(b[:len(b)-18])
+	n, low := parseCount(b[len(b)-18:])
+	if high > 0 {
+		n = math.MaxInt64
+	}
+	return n, ok && low
 }
 
 // parseCount reads 1 to 18 digits, which no int64 is too small for.

@@ -39,6 +39,7 @@ type conn struct {
 	tx         transaction
 	held       *queuedError // pulled out of the queue, and not yet used
 	idleStruck bool         // the idle fault of this silence has struck
+	misled     bool         // a script may have put the client out of step
 
 	last atomic.Uint32 // the newest verb, to name it if the connection hangs
 
@@ -102,26 +103,32 @@ func (c *conn) next() bool {
 	case nil:
 		return c.command(line)
 	case errLineTooLong:
+		c.note('C', "(a line that is too long)")
 		return c.answer(verbUnknown, line, "500 5.5.2 Line too long")
+	case errBareCR:
+		return c.answer(verbUnknown, line, "500 5.5.2 A CR stands alone")
 	case errBareLF:
 		return c.answer(verbUnknown, line, "500 5.5.2 A line must end in CRLF")
 	}
 	return false
 }
 
-// line gives the next line; limit is as for [input.cutLine]. One that is too long
-// for the buffer is eaten to its end, so that memory is bounded and the rest of it
-// is not taken for commands.
+// line gives the next line; limit is how long it may be, the CRLF included; 0: as is
+// right for its verb. One that is too long for the buffer is eaten to its end, so
+// that memory is bounded and the rest of it is not taken for commands.
 func (c *conn) line(limit int) ([]byte, error) {
 	tooLong := false
 	for {
-		line, ok, err := c.in.cutLine(limit)
+		line, ok, err := c.in.cutLine()
+		if ok && limit == 0 {
+			limit = c.lineLimit(line)
+		}
 		switch {
-		case ok && tooLong:
+		case ok && (tooLong || len(line)+2 > limit):
 			return nil, errLineTooLong
 		case ok:
 			return line, err
-		case len(c.in.pending()) > maxAuth:
+		case len(c.in.pending()) > maxResponse:
 			tooLong = true
 			c.in.skip(len(c.in.pending()))
 		}

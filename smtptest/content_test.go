@@ -81,7 +81,7 @@ func TestRefusedChunks(t *testing.T) {
 	for name, tc := range map[string]struct{ before, bdat, want string }{
 		"no MAIL":                {begun, "BDAT 5 LAST\r\nQUIT\r", "503 5.5.1 Need MAIL"},
 		"no RCPT":                {begun + "C: MAIL FROM:<>\nS: 250\n", "BDAT 5 LAST\r\nQUIT\r", "503 5.5.1 Need RCPT"},
-		"all RCPT refused":       {begun + "C: MAIL FROM:<>\nS: 250\nC: RCPT TO:<bad>\nS: 501\n", "BDAT 5 LAST\r\nQUIT\r", "554 5.5.1"},
+		"all RCPT refused":       {begun + "C: MAIL FROM:<>\nS: 250\nC: RCPT TO:<bad@>\nS: 501\n", "BDAT 5 LAST\r\nQUIT\r", "554 5.5.1"},
 		"behind LAST":            {envelope + "C: BDAT 0 LAST\nS: 250\n", "BDAT 5\r\nQUIT\r", "503 5.5.1"},
 		"after one that failed":  {begun + "C: BDAT 0\nS: 503\n", "BDAT 5\r\nQUIT\r", "503 5.5.1 A BDAT failed"},
 		"no size":                {envelope, "BDAT\r\n", "501 5.5.4"},

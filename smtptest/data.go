@@ -32,6 +32,9 @@ func (c *conn) data(line, arg []byte) bool {
 		c.note('C', fmt.Sprintf("(%d octets, no end)", c.tx.content.size))
 		return false
 	}
+	if c.early(pointTerminator) {
+		return c.sendAway()
+	}
 	return c.conclude(pointTerminator, []byte("."))
 }
 
@@ -95,6 +98,9 @@ func (c *conn) bdat(line, arg []byte) bool {
 	if !c.readChunk(size, positive(own)) {
 		c.note('C', "(a chunk that breaks off)")
 		return false
+	}
+	if c.early(pointTerminator) {
+		return c.sendAway()
 	}
 	if last && positive(own) {
 		return c.conclude(verbBdat, line) // one reply, to the chunk and to the message

@@ -14,11 +14,40 @@ func (c *conn) command(line []byte) bool {
 	v, arg := cutVerb(line)
 	c.last.Store(uint32(v))
 	c.noteCommand(v, line)
+	if c.early(v) {
+		return c.sendAway()
+	}
 	goesOn := c.dispatch(v, line, arg)
 	if v != verbStartTLS {
 		c.said = true
 	}
 	return goesOn
+}
+
+// early reports that a client has not waited for the reply to this command, although
+// it must: for every reply where PIPELINING was not offered, and for those to the
+// commands that stand last in a group (RFC 2920 §3.1; AUTH goes on by its reply, RFC
+// 4954 §4). What stands behind STARTTLS is another matter, see [conn.startTLS]. It
+// sees only what has arrived: a client that is wrong may get by, one that is right
+// always does, unless a script has made it take one reply for another.
+func (c *conn) early(v verb) bool {
+	if len(c.in.pending()) == 0 || c.misled || c.srv.AnyPipelining {
+		return false
+	}
+	switch v {
+	case verbEhlo, verbHelo, verbData, verbVrfy, verbNoop, verbQuit, verbAuth:
+		return true
+	case verbBdat, verbStartTLS:
+		return false // the octets behind it are its own, see conn.bdat
+	}
+	return !c.pipelining()
+}
+
+// sendAway ends a connection whose client does not wait for replies: what it sent
+// meanwhile was meant for another state.
+func (c *conn) sendAway() bool {
+	c.depart("554 5.5.1 Sent before the reply that had to be waited for: RFC 2920")
+	return false
 }
 
 // dispatch tells the commands that change something from those that are only
@@ -121,7 +150,7 @@ func (c *conn) judgeHelo(v verb, arg []byte) string {
 	if gate := c.gate(v); gate != "" {
 		return gate
 	}
-	if !validDomain(arg) {
+	if !validDomain(arg) || !isASCII(arg) { // RFC 5321 §4.1.1.1, with SMTPUTF8 too (RFC 6531 §3.7.1)
 		return "501 5.5.4 A domain or an address literal is needed"
 	}
 	if v == verbHelo {

@@ -74,7 +74,7 @@ func (c *conn) judgeMail(arg []byte) (reply string, utf8 bool) {
 		return replyTooLarge, false
 	}
 	if len(c.tx.path) > 0 {
-		if reply := pathFault(c.tx.path, utf8); reply != "" {
+		if reply := c.mailboxFault(utf8); reply != "" {
 			return reply, false
 		}
 	}
@@ -117,8 +117,16 @@ func (c *conn) parseEnvelope(v verb, arg []byte, word string) (p params, fault s
 	if !ok {
 		return p, replyBadSyntax
 	}
-	c.tx.path, c.tx.params = path, rest
+	c.tx.path, c.tx.params = cutRoute(path), rest
 	return c.parseParams(v, rest)
+}
+
+// mailboxFault judges the mailbox at hand.
+func (c *conn) mailboxFault(utf8 bool) string {
+	if c.srv.RequireDomain && local(c.tx.path) {
+		return "501 5.1.3 An address needs a domain"
+	}
+	return pathFault(c.tx.path, utf8)
 }
 
 // rcpt answers RCPT (RFC 5321 §4.1.1.3).
@@ -148,9 +156,8 @@ func (c *conn) judgeRcpt(arg []byte) string {
 	if _, reply := c.parseEnvelope(verbRcpt, arg, "TO:"); reply != "" {
 		return reply
 	}
-	// RFC 5321 §4.1.1.3: the only mailbox without a domain.
-	if !foldIn(c.tx.path, "POSTMASTER") {
-		if reply := pathFault(c.tx.path, c.tx.utf8); reply != "" {
+	if !foldIn(c.tx.path, "POSTMASTER") { // RFC 5321 §4.1.1.3
+		if reply := c.mailboxFault(c.tx.utf8); reply != "" {
 			return reply
 		}
 	}
@@ -179,5 +186,8 @@ func (c *conn) addDomain() {
 
 // domain is that of the recipient at hand; domains are the same in any case.
 func (c *conn) domain() string {
+	if local(c.tx.path) {
+		return ""
+	}
 	return strings.ToLower(string(c.tx.path[bytes.LastIndexByte(c.tx.path, '@')+1:]))
 }

@@ -1,6 +1,7 @@
 package smtptest
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -86,6 +87,12 @@ func (c *conn) ehloLines() []string {
 	add(c.authOffered(), "AUTH "+strings.Join(c.mechanisms(), " "))
 	add(e.Limits != "", "LIMITS "+e.Limits)
 	return append(lines, e.Lines...)
+}
+
+// pipelining reports whether the newest EHLO offered it, in whatever way.
+func (c *conn) pipelining() bool {
+	return c.ext.Pipelining ||
+		slices.ContainsFunc(c.ext.Lines, func(l string) bool { return strings.EqualFold(l, "PIPELINING") })
 }
 
 // offered is what EHLO offers at this moment.

@@ -9,17 +9,18 @@ import (
 // pipelines costs few system calls.
 const inputSize = 64 << 10
 
-// Bounds of a command line, the CRLF included. RFC 5321 §4.5.3.1.4 says 512, and
-// lets extensions add to it; AUTH has its own (RFC 4954 §4).
+// Bounds of a line, the CRLF included: of a command (RFC 5321 §4.5.3.1.4), AUTH
+// among them, to which extensions add what their parameters need (see
+// paramWords); and of what answers a challenge (RFC 4954 §4).
 const (
 	maxCommand  = 512
-	maxEnvelope = 512 + 26 + 17 + 10 + 1024 // MAIL and RCPT with SIZE, BODY, SMTPUTF8, DSN and REQUIRETLS
-	maxAuth     = 12288
+	maxResponse = 12288
 )
 
 var (
 	errLineTooLong = errors.New("command line too long")
 	errBareLF      = errors.New("a line must end in CRLF")
+	errBareCR      = errors.New("a CR stands alone")
 )
 
 // input is the part of the client's octets that were read and not yet used.
@@ -53,9 +54,9 @@ func (in *input) room() []byte {
 
 // cutLine takes the first line out of the unused octets, without its line end.
 // ok is false while there is no whole line. A line that ends in a bare LF is a
-// line, and an error: RFC 5321 §2.3.8 knows no other line end than CRLF. limit is
-// how long the line may be, the CRLF included; 0: as is right for its verb.
-func (in *input) cutLine(limit int) (line []byte, ok bool, err error) {
+// line, and an error: RFC 5321 §2.3.8 knows no other line end than CRLF, and no
+// other use of CR and LF.
+func (in *input) cutLine() (line []byte, ok bool, err error) {
 	p := in.pending()
 	i := bytes.IndexByte(p, '\n')
 	if i < 0 {
@@ -66,25 +67,24 @@ func (in *input) cutLine(limit int) (line []byte, ok bool, err error) {
 		return p[:i], true, errBareLF
 	}
 	line = p[:i-1]
-	if limit == 0 {
-		limit = lineLimit(line)
-	}
-	if i+1 > limit {
-		return nil, true, errLineTooLong
+	if bytes.IndexByte(line, '\r') >= 0 {
+		return line, true, errBareCR
 	}
 	return line, true, nil
 }
 
-// lineLimit is how long a command line may be, the CRLF included.
-func lineLimit(line []byte) int {
+// lineLimit is how long a command line may be, the CRLF included: it depends on
+// what was offered.
+func (c *conn) lineLimit(line []byte) int {
 	if len(line)+2 <= maxCommand {
 		return maxCommand // no need to look at it twice
 	}
-	switch v, _ := cutVerb(line); v {
-	case verbMail, verbRcpt:
-		return maxEnvelope
-	case verbAuth:
-		return maxAuth
+	limit := maxCommand
+	v, _ := cutVerb(line)
+	for _, w := range paramWords {
+		if w.verb == v && w.offered(c) {
+			limit += w.room
+		}
 	}
-	return maxCommand
+	return limit
 }

@@ -51,7 +51,7 @@ func TestMessageHeaders(t *testing.T) {
 func TestMessageParams(t *testing.T) {
 	s := start(t, nil)
 	dial(t, s).talk(begun + "C: MAIL FROM:<a@example.com> body=8bitmime ENVID=x=\nS: 501\nC: MAIL FROM:<a@example.com> body=8bitmime ENVID=x\nS: 250\n" +
-		"C: RCPT TO:<b@example.com> NOTIFY=NEVER\nS: 250\nC: RCPT TO:<bad> NOTIFY=DELAY\nS: 501\nC: RCPT TO:<c@example.com>\nS: 250\nC: BDAT 0 LAST\nS: 250")
+		"C: RCPT TO:<b@example.com> NOTIFY=NEVER\nS: 250\nC: RCPT TO:<bad@> NOTIFY=DELAY\nS: 501\nC: RCPT TO:<c@example.com>\nS: 250\nC: BDAT 0 LAST\nS: 250")
 	m := s.Messages()[0]
 	if got := fmt.Sprint(m.MailParams, m.To, m.RcptParams); got != "map[BODY:8bitmime ENVID:x] [b@example.com c@example.com] [map[NOTIFY:NEVER] map[]]" {
 		t.Error(got)

@@ -21,6 +21,14 @@ const (
 	paramOrcpt
 )
 
+// How long the parameters of RFC 3461 §5.4 are at the most, their names included.
+const (
+	maxRet    = 8
+	maxEnvid  = 100
+	maxNotify = 28
+	maxOrcpt  = 500
+)
+
 // replies to bad parameters
 const (
 	replyBadParam     = "501 5.5.4 Bad parameter"
@@ -36,21 +44,26 @@ type params struct {
 
 // paramWords gives each parameter its name, the command it belongs to, and the
 // extension without which it is unknown: RFC 5321 §4.1.1.11 wants 555 for those.
+// room is how much longer a line may be where it is offered: RFC 1870 §3, RFC 6152
+// §2, RFC 6531 §3.1 (for VRFY, too), RFC 8689 §2, RFC 4954 §3, and RFC 3461 §5.4,
+// which says it of each parameter.
 var paramWords = [...]struct {
 	bit     param
 	verb    verb
 	word    string
+	room    int
 	offered func(*conn) bool
 }{
-	{paramSize, verbMail, "SIZE", func(c *conn) bool { return c.ext.Size > 0 }},
-	{paramBody, verbMail, "BODY", func(c *conn) bool { return c.ext.EightBitMIME }},
-	{paramUTF8, verbMail, "SMTPUTF8", func(c *conn) bool { return c.ext.SMTPUTF8 }},
-	{paramRet, verbMail, "RET", func(c *conn) bool { return c.ext.DSN }},
-	{paramEnvid, verbMail, "ENVID", func(c *conn) bool { return c.ext.DSN }},
-	{paramAuth, verbMail, "AUTH", func(c *conn) bool { return c.authOffered() }},
-	{paramTLS, verbMail, "REQUIRETLS", func(c *conn) bool { return c.ext.RequireTLS && c.tls }},
-	{paramNotify, verbRcpt, "NOTIFY", func(c *conn) bool { return c.ext.DSN }},
-	{paramOrcpt, verbRcpt, "ORCPT", func(c *conn) bool { return c.ext.DSN }},
+	{paramSize, verbMail, "SIZE", 26, func(c *conn) bool { return c.ext.Size > 0 }},
+	{paramBody, verbMail, "BODY", 17, func(c *conn) bool { return c.ext.EightBitMIME }},
+	{paramUTF8, verbMail, "SMTPUTF8", 10, func(c *conn) bool { return c.ext.SMTPUTF8 }},
+	{paramRet, verbMail, "RET", 1 + maxRet, func(c *conn) bool { return c.ext.DSN }},
+	{paramEnvid, verbMail, "ENVID", 1 + maxEnvid, func(c *conn) bool { return c.ext.DSN }},
+	{paramAuth, verbMail, "AUTH", 500, func(c *conn) bool { return c.authOffered() }},
+	{paramTLS, verbMail, "REQUIRETLS", 11, func(c *conn) bool { return c.ext.RequireTLS && c.tls }},
+	{paramNotify, verbRcpt, "NOTIFY", 1 + maxNotify, func(c *conn) bool { return c.ext.DSN }},
+	{paramOrcpt, verbRcpt, "ORCPT", 1 + maxOrcpt, func(c *conn) bool { return c.ext.DSN }},
+	{paramUTF8, verbVrfy, "SMTPUTF8", 10, func(c *conn) bool { return c.ext.SMTPUTF8 }},
 }
 
 // parseParams reads what stands behind the path, and gives the reply to what is
@@ -107,20 +120,23 @@ func (p *params) take(bit param, value []byte, valued bool) (ok bool) {
 		return false
 	}
 	switch bit {
-	case paramSize: // RFC 1870 §3: up to 20 digits; no message needs more than 18
-		p.size, ok = parseCount(value)
+	case paramSize: // RFC 1870 §3: up to 20 digits
+		p.size, ok = parseSize(value)
 		return ok
 	case paramBody: // RFC 6152 §2; BINARYMIME is not offered
 		return foldIn(value, "7BIT", "8BITMIME")
 	case paramRet: // RFC 3461 §4.3
 		return foldIn(value, "FULL", "HDRS")
-	case paramEnvid, paramAuth: // RFC 3461 §4.4, RFC 4954 §5
-		return len(value) <= 500 && validXtext(value)
+	case paramEnvid: // RFC 3461 §4.4
+		return len("ENVID=")+len(value) <= maxEnvid && validXtext(value)
+	case paramAuth: // RFC 4954 §5
+		return validXtext(value)
 	case paramNotify:
-		return validNotify(value)
+		return len("NOTIFY=")+len(value) <= maxNotify && validNotify(value)
 	case paramOrcpt: // RFC 3461 §4.2: addr-type ";" xtext
 		kind, addr, found := bytes.Cut(value, []byte{';'})
-		return found && len(kind) > 0 && len(value) <= 500 && (foldIn(kind, "UTF-8") || validXtext(addr))
+		fits := len("ORCPT=")+len(value) <= maxOrcpt
+		return found && fits && len(kind) > 0 && (foldIn(kind, "UTF-8") || validXtext(addr))
 	}
 	return false
 }

@@ -79,8 +79,21 @@ type Server struct {
 	MaxRecipients int
 
 	// MaxTextLine refuses content with a longer line, its CRLF included: 1000 is
-	// RFC 5321 §4.5.3.1.6. 0: no limit.
+	// what a server must take (RFC 5321 §4.5.3.1.6). 0: no limit, because a server
+	// should have none if it can, and a client that hands on what it was given has
+	// no way to keep to one.
 	MaxTextLine int
+
+	// RequireDomain refuses addresses without a domain, which no grammar of RFC 5321
+	// has but for Postmaster. Without it they are taken, as most servers do that
+	// have local users.
+	RequireDomain bool
+
+	// AnyPipelining takes commands in groups that RFC 2920 does not allow: any where
+	// PIPELINING was not offered, and elsewhere those with something behind EHLO,
+	// DATA, VRFY, NOOP, QUIT or AUTH. Without it they are answered with 554, and the
+	// connection is closed.
+	AnyPipelining bool
 
 	// RejectBareLineEnds refuses content with a CR or LF that is not a CRLF.
 	RejectBareLineEnds bool

@@ -421,7 +421,9 @@ func TestIdleTimeout(t *testing.T) {
 // Nor does a client that does not read its replies hold the server for ever.
 func TestClientThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := start(t, func(s *smtptest.Server) { s.Listener = smtptest.InMemory("localhost:25") })
+		s := start(t, func(s *smtptest.Server) {
+			s.Listener, s.AnyPipelining = smtptest.InMemory("localhost:25"), true
+		})
 		c := dial(t, s)
 		began := time.Now()
 		for {

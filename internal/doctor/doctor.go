@@ -108,6 +108,7 @@ type exam struct {
 	local    bool        // it is on this machine
 	ownName  string      // what EHLO says, "" for the address
 	verifies bool        // the certificate is trusted, and for this name
+	secrets  sasl.Redactor
 	report   *Report
 	ways     []way // those that were tried; the first is the configured one
 }
@@ -144,6 +145,7 @@ func (e Exam) prepare() (*exam, error) {
 	}
 	x := &exam{Exam: e}
 	cfg := &x.Config
+	x.secrets.Add(sasl.Credentials{User: cfg.User, Password: cfg.Password.Reveal()})
 	if x.address, err = dial.ParseAddress(cfg.Address, usualPort(cfg.Mode)); err != nil {
 		return nil, err
 	}
@@ -176,16 +178,10 @@ func usualPort(mode postrider.SecureMode) string {
 }
 
 func (e *exam) found(f Finding) {
-	f.Saw = e.hide(f.Saw)
 	e.report.Findings = append(e.report.Findings, f)
 	if e.Tell != nil {
 		e.Tell(f)
 	}
-}
-
-// hide takes the password out of what a server says.
-func (e *exam) hide(text string) string {
-	return sasl.Credentials{User: e.Config.User, Password: e.Config.Password.Reveal()}.Hide(text)
 }
 
 // dial opens a connection to one address.

@@ -182,6 +182,34 @@ func TestThePasswordStaysHome(t *testing.T) {
 	}
 }
 
+// Nor is it shown when a server repeats it later, in any reply, in base64 of whatever it was within, or in what is no
+// reply.
+func TestThePasswordRepeatedLater(t *testing.T) {
+	const long = "Tr0ub4dor&3"
+	leak := long + " " + base64.StdEncoding.EncodeToString([]byte("\x00anne\x00"+long)) + " " + base64.StdEncoding.EncodeToString([]byte("x"+long+"y"))
+	for _, f := range []smtptest.Fault{
+		{Command: smtptest.Greeting, Reply: "220 " + leak}, {Command: smtptest.Greeting, Reply: "554 " + leak}, {Command: smtptest.Greeting, Reply: leak},
+		{Command: "EHLO", Reply: "250-x\n250-AUTH LOGIN " + leak + "\n250 X " + leak}, {Command: "AUTH", Reply: "535 5.7.8 " + leak},
+		{Command: "MAIL", Reply: "550 5.7.1 " + leak}, {Command: "RCPT", Reply: "550 5.1.1 " + leak}, {Command: "RSET", Reply: "500 " + leak},
+		{Idle: time.Minute, Reply: "421 4.3.2 " + leak},
+	} {
+		t.Run(f.Command+f.Reply[:3], func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				from, to := "a@example.com", "b@example.com"
+				_, r := examine(t, func(s *smtptest.Server) {
+					s.Users, s.Faults = map[string]string{"anne": long}, []smtptest.Fault{f}
+				}, func(e *doctor.Exam) { e.From, e.To, e.Idle = &from, &to, 2*time.Minute })
+				shown := fmt.Sprintf("%+v %+v", r, r.Advice)
+				for _, secret := range []string{long, base64.StdEncoding.EncodeToString([]byte(long))[:12], strings.Fields(leak)[1][10:20], strings.Fields(leak)[2][3:12]} {
+					if strings.Contains(shown, secret) {
+						t.Errorf("%q is shown: %s", secret, shown)
+					}
+				}
+			})
+		})
+	}
+}
+
 // What is no problem for mail, and should be looked at all the same.
 func TestWarnings(t *testing.T) {
 	for name, tt := range map[string]struct {

@@ -65,10 +65,11 @@ func (e *exam) speaksTLS(ctx context.Context, w way) bool {
 func (t *talk) hello(ctx context.Context) *trouble {
 	start := time.Now()
 	name := t.helloName(ctx)
-	r, bad := t.ask(hint.Hello, "EHLO "+name)
+	exact, bad := t.askExactly(hint.Hello, "EHLO "+name)
 	if bad != nil {
 		return bad
 	}
+	r := exact.Redacted(t.e.secrets.Hide)
 	t.before, t.caps = t.caps, wire.Capabilities{}
 	known := r.Code/100 == 2
 	if r.Code == 500 || r.Code == 501 || r.Code == 502 || r.Code == 504 {
@@ -84,7 +85,7 @@ func (t *talk) hello(ctx context.Context) *trouble {
 		f.Check = "EHLO after TLS"
 	}
 	if known {
-		t.caps = wire.ParseCapabilities(r.Text)
+		t.caps = wire.ParseCapabilities(exact.Text)
 	} else {
 		f.Level, f.Saw = Warning, "it knows HELO only"
 		f.Means, f.Set = "no TLS, no login and one command at a time: that is SMTP as it was before 1995", "something between here and the server may interfere, a firewall that \"fixes\" SMTP for one: switch that off"

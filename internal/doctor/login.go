@@ -46,7 +46,7 @@ func (t *talk) offered() string {
 		if len(mechanisms) == 0 {
 			return "none"
 		}
-		return wire.Printable(strings.Join(mechanisms, " "))
+		return wire.Printable(t.e.secrets.Hide(strings.Join(mechanisms, " ")))
 	}
 	switch {
 	case !t.encrypted:
@@ -74,7 +74,7 @@ func (t *talk) authenticate(ctx context.Context) (mechanism string, r wire.Reply
 	case len(t.caps.Auth) == 0:
 		return "", r, hint.ErrNoAuth
 	case !known:
-		return "", r, fmt.Errorf("%w: it offers %s", hint.ErrNoMechanism, strings.Join(t.caps.Auth, " "))
+		return "", r, t.noMechanism(sasl.Why(preferred, who, peer))
 	case !t.encrypted && !t.e.local && !cfg.AllowPlaintextAuth:
 		return "", r, hint.ErrPlaintextAuth
 	}
@@ -84,6 +84,15 @@ func (t *talk) authenticate(ctx context.Context) (mechanism string, r wire.Reply
 	}
 	r, err = t.exchange(mechanism, x)
 	return mechanism, r, err
+}
+
+// noMechanism says what the server offers instead, and why that does not do if it is not for the names alone.
+func (t *talk) noMechanism(why error) error {
+	offered := t.e.secrets.Hide(strings.Join(t.caps.Auth, " "))
+	if why != nil {
+		return fmt.Errorf("%w: it offers %s; %w", hint.ErrNoMechanism, offered, why)
+	}
+	return fmt.Errorf("%w: it offers %s", hint.ErrNoMechanism, offered)
 }
 
 // hasLogin: there is something to log in with. A certificate alone may be all that
@@ -100,7 +109,7 @@ func (e *exam) showsCertificate() bool {
 }
 
 // credentials are the configured ones, or those that Config.Credentials gives for
-// the one attempt. The Exam keeps them, so that hide knows what to hide.
+// the one attempt.
 func (e *exam) credentials(ctx context.Context) (sasl.Credentials, error) {
 	cfg := &e.Config
 	if cfg.Credentials != nil {
@@ -110,11 +119,13 @@ func (e *exam) credentials(ctx context.Context) (sasl.Credentials, error) {
 		}
 		cfg.User, cfg.Password = user, secret
 	}
-	return sasl.Credentials{
+	who := sasl.Credentials{
 		User: cfg.User, Password: cfg.Password.Reveal(),
 		Token:       slices.ContainsFunc(cfg.AuthMechanisms, sasl.ForTokens),
 		Certificate: cfg.Mode != postrider.Insecure && e.showsCertificate(),
-	}, nil
+	}
+	e.secrets.Add(who)
+	return who, nil
 }
 
 // peer is the server as a mechanism sees it.
@@ -130,12 +141,15 @@ func (t *talk) peer() sasl.Peer {
 // exchange is the dialogue of the one attempt. The reply is the one that ended it.
 func (t *talk) exchange(mechanism string, x sasl.Exchange) (last wire.Reply, err error) {
 	err = sasl.Converse(x, mechanism, func(line, _ string) (int, string, error) {
-		r, bad := t.ask(hint.Auth, line)
+		if line != "*" {
+			last = wire.Reply{}
+		}
+		r, bad := t.askExactly(hint.Auth, line)
 		if bad != nil {
 			return 0, "", bad.err
 		}
 		if line != "*" {
-			last = r
+			last = r.Redacted(t.e.secrets.HideInAuth)
 		}
 		return r.Code, r.Text, nil
 	})

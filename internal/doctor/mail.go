@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -37,7 +38,7 @@ func (t *talk) envelope() {
 }
 
 func (t *talk) mail(from, content string) bool {
-	if err := wire.CheckAddress(from); from != "" && err != nil {
+	if err := cmp.Or(wire.CheckAddress(from), wire.CheckSenderLength(from)); from != "" && err != nil {
 		t.blame(t.trouble(hint.Mail, wire.Reply{}, err, time.Now()))
 		return false
 	}
@@ -53,7 +54,7 @@ func (t *talk) mail(from, content string) bool {
 }
 
 func (t *talk) rcpt(to string) bool {
-	if err := wire.CheckAddress(to); err != nil {
+	if err := cmp.Or(wire.CheckAddress(to), wire.CheckRecipientLength(to)); err != nil {
 		t.blame(t.trouble(hint.Rcpt, wire.Reply{}, err, time.Now()))
 		return false
 	}

@@ -99,7 +99,10 @@ func (e *exam) target(w way) string {
 }
 
 // use speaks on conn from now on. Nothing that was read ahead survives (RFC 3207 §4.2).
-func (t *talk) use(conn net.Conn) { t.conn, t.in = conn, wire.NewReplyReader(conn) }
+func (t *talk) use(conn net.Conn) {
+	t.conn, t.in = conn, wire.NewReplyReader(conn)
+	t.in.Hide = t.e.secrets.Hide
+}
 
 // close ends the conversation, with a QUIT where that can be understood.
 func (t *talk) close() {
@@ -132,8 +135,14 @@ func (t *talk) introduce(ctx context.Context) *trouble {
 	return t.hello(ctx)
 }
 
-// hear reads one reply.
+// hear reads one reply, without what the server repeats of our secrets: so nothing that is found has them.
 func (t *talk) hear(limit time.Duration) (wire.Reply, error) {
+	r, err := t.hearExactly(limit)
+	return r.Redacted(t.e.secrets.Hide), err
+}
+
+// hearExactly reads one to the letter.
+func (t *talk) hearExactly(limit time.Duration) (wire.Reply, error) {
 	t.conn.SetReadDeadline(time.Now().Add(limit))
 	return t.in.Read()
 }
@@ -145,12 +154,18 @@ func (t *talk) tell(lines string) error {
 	return err
 }
 
-// ask writes a command and reads its reply. A server that hung up has often said
-// why, so that the reply is looked for even if the command could not be written.
+// ask writes a command and reads its reply, as hear does.
 func (t *talk) ask(step hint.Step, line string) (wire.Reply, *trouble) {
+	r, bad := t.askExactly(step, line)
+	return r.Redacted(t.e.secrets.Hide), bad
+}
+
+// askExactly reads the reply to the letter. A server that hung up has often said
+// why, so that it is looked for even if the command could not be written.
+func (t *talk) askExactly(step hint.Step, line string) (wire.Reply, *trouble) {
 	start := time.Now()
 	wrote := t.tell(line)
-	r, err := t.hear(t.e.limit(step))
+	r, err := t.hearExactly(t.e.limit(step))
 	if err == nil {
 		return r, nil
 	}
@@ -170,7 +185,8 @@ func (t *talk) trouble(step hint.Step, r wire.Reply, err error, start time.Time)
 	if t.raw != nil && t.raw.RemoteAddr() != nil {
 		f.Remote = t.raw.RemoteAddr().String()
 	}
-	return &trouble{step: step, reply: r, err: err, set: inSettings(hint.For(f)), took: time.Since(start)}
+	set := t.e.secrets.Hide(inSettings(hint.For(f))) // it may name what EHLO offered
+	return &trouble{step: step, reply: r, err: err, set: set, took: time.Since(start)}
 }
 
 // failure is what is known of a failure before it has a cause.

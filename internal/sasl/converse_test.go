@@ -1,9 +1,11 @@
 package sasl
 
 import (
+	"encoding/base64"
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -70,6 +72,33 @@ func TestConverse(t *testing.T) {
 		}
 		if last := tt.replies; len(last) > 0 && last[len(lines)-1].code/100 != 3 && lines[len(lines)-1] != "*" && last[0].err == nil && len(tt.x.accepted) != 1 {
 			t.Errorf("%s: the verdict was told %d times", tt.name, len(tt.x.accepted))
+		}
+	}
+}
+
+// RFC 4954 §4: the command has 512 octets with its CRLF at the most, a response 12,288.
+func TestConverseKeepsLinesShort(t *testing.T) {
+	fits, response := strings.Repeat("i", (512-len("AUTH X \r\n"))/4*3), base64.StdEncoding.EncodeToString([]byte("r"))
+	for name, tt := range map[string]struct {
+		initial string
+		lines   []string
+	}{
+		"fits":           {fits, []string{"AUTH X " + base64.StdEncoding.EncodeToString([]byte(fits))}},
+		"does not":       {fits + "i", []string{"AUTH X", response}},
+		"the longest":    {strings.Repeat("i", (12288-2)/4*3), []string{"AUTH X", response}},
+		"not to be said": {strings.Repeat("i", (12288-2)/4*3+1), nil},
+	} {
+		var lines []string
+		x := talker{initial: []byte(tt.initial), has: true}
+		err := Converse(&x, "X", func(line, _ string) (int, string, error) {
+			lines = append(lines, line)
+			if line == "AUTH X" {
+				return 334, "", nil
+			}
+			return 235, "", nil
+		})
+		if !slices.Equal(lines, tt.lines) || errors.Is(err, ErrTooLong) != (tt.lines == nil) {
+			t.Errorf("%s: said %.60q, %v", name, lines, err)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func (p *plain) Start() ([]byte, bool, error) {
 // it. Any other challenge is none of PLAIN's.
 func (p *plain) Next(challenge []byte) ([]byte, error) {
 	if len(challenge) > 0 || p.answered {
-		return nil, unexpected(Plain, challenge)
+		return nil, unexpected(Plain, challenge, p.credentials())
 	}
 	p.answered = true
 	initial, _, err := p.Start()
@@ -58,7 +58,7 @@ func (l *login) Next(challenge []byte) ([]byte, error) {
 	case l.turn == 2 && (asksPassword || !asksUser):
 		return []byte(l.credentials().Password), nil
 	}
-	return nil, unexpected(Login, challenge)
+	return nil, unexpected(Login, challenge, l.credentials())
 }
 
 // cramMD5 is CRAM-MD5 (RFC 2195): the server's challenge, keyed with the password, comes back as a digest.
@@ -71,7 +71,7 @@ func (c *cramMD5) Start() ([]byte, bool, error) { return nil, false, nil }
 
 func (c *cramMD5) Next(challenge []byte) ([]byte, error) {
 	if len(challenge) == 0 || c.answered {
-		return nil, unexpected(CRAMMD5, challenge)
+		return nil, unexpected(CRAMMD5, challenge, c.credentials())
 	}
 	c.answered = true
 	cred := c.credentials()
@@ -85,9 +85,11 @@ func (*plain) Verdict(bool) error   { return nil }
 func (*login) Verdict(bool) error   { return nil }
 func (*cramMD5) Verdict(bool) error { return nil }
 
-// unexpected is the error for a challenge that the mechanism has no answer to.
-func unexpected(mechanism string, challenge []byte) error {
-	return fmt.Errorf("AUTH %s: the server's challenge %s has no answer in this mechanism", mechanism, show(string(challenge)))
+// unexpected is the error for a challenge that the mechanism has no answer to. The server may have put into it what it
+// was told.
+func unexpected(mechanism string, challenge []byte, c Credentials) error {
+	words := show(c.Hide(string(challenge)))
+	return fmt.Errorf("AUTH %s: the server's challenge %s has no answer in this mechanism", mechanism, words)
 }
 
 // show quotes the server's words, and cuts them: they reach logs.

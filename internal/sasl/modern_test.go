@@ -206,7 +206,7 @@ func TestKindsOfCredentials(t *testing.T) {
 func TestHide(t *testing.T) {
 	for _, tt := range []struct{ password, said, want string }{
 		{"sesame", "no, sesame is wrong", "no, ******** is wrong"},
-		{"sesame", "AHUAc2VzYW1l and c2VzYW1l", "******** and ********"},
+		{"sesame", "AHUAc2VzYW1l and c2VzYW1l", "AHUA******** and ********"},
 		{"rene\u0301e", "ren\u00e9e is wrong", "******** is wrong"},
 		{"is", "this is wrong", "this is wrong"},
 		{"", "wrong", "wrong"},

@@ -43,7 +43,7 @@ func (o *oauth) message() string {
 func (o *oauth) Next(challenge []byte) ([]byte, error) {
 	switch {
 	case o.told != "" || len(challenge) == 0 && o.sent:
-		return nil, unexpected(o.name, challenge)
+		return nil, unexpected(o.name, challenge, o.credentials())
 	case len(challenge) == 0:
 		o.sent = true
 		return []byte(o.message()), nil
@@ -77,7 +77,7 @@ func (e *external) Start() ([]byte, bool, error) { return []byte(e.user), true, 
 
 func (e *external) Next(challenge []byte) ([]byte, error) {
 	if len(challenge) > 0 || e.answered {
-		return nil, unexpected(External, challenge)
+		return nil, unexpected(External, challenge, Credentials{})
 	}
 	e.answered = true
 	return []byte(e.user), nil

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // The mechanisms that New knows, by their registered names.
@@ -80,8 +81,8 @@ func New(mechanism string, c Credentials, peer Peer) (Exchange, error) {
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("AUTH %s: %w", name, err)
 	}
-	if !c.fit(name) {
-		return nil, fmt.Errorf("AUTH %s: these credentials are of another kind: XOAUTH2 and OAUTHBEARER take a token, EXTERNAL a client certificate, the others a password", name)
+	if err := c.Fit(name); err != nil {
+		return nil, fmt.Errorf("AUTH %s: %w", name, err)
 	}
 	c = c.prepared()
 	// The exchanges hold the credentials behind a function, because fmt reaches through unexported fields and pointers,
@@ -124,17 +125,34 @@ func (c Credentials) Check() error {
 	return nil
 }
 
-// fit tells whether a mechanism can do with these credentials. A token is never shown as if it were a password, nor a
-// password as if it were a token.
-func (c Credentials) fit(mechanism string) bool {
+var errKind = errors.New("these credentials are of another kind: XOAUTH2 and OAUTHBEARER take a token, " +
+	"EXTERNAL a client certificate, the others a password")
+
+// Fit tells why a mechanism, in any case, can do nothing with these credentials. A token is never shown as if it were a
+// password, nor a password as if it were a token. What is not UTF-8 goes out as the octets that it is, but by SCRAM: its
+// messages are UTF-8, and what proves the password is made of its characters, after SASLprep (RFC 5802 §5.1).
+func (c Credentials) Fit(mechanism string) error {
+	mechanism = strings.ToUpper(mechanism)
+	suits := !c.Token && c.Password != ""
 	switch mechanism {
 	case External:
-		return c.Certificate
+		suits = c.Certificate
 	case XOAuth2, OAuthBearer:
-		return c.Token
+		suits = c.Token
 	}
-	return !c.Token && c.Password != ""
+	switch {
+	case !suits:
+		return errKind
+	case !strings.HasPrefix(mechanism, "SCRAM-"):
+	case !utf8.ValidString(c.User):
+		return fmt.Errorf("the user name is not valid UTF-8, which SCRAM demands (RFC 5802 §5.1): %s", asOctets)
+	case !utf8.ValidString(c.Password):
+		return fmt.Errorf("the password is not valid UTF-8, which SCRAM demands (RFC 5802 §5.1): %s", asOctets)
+	}
+	return nil
 }
+
+const asOctets = "give it in UTF-8, or allow PLAIN, LOGIN or CRAM-MD5, which carry any octets"
 
 // Choose returns the first of preferred that peer offers, New knows, and c is fit for, by its registered name. Names are
 // compared without regard to case, as EHLO keywords are (RFC 5321 §4.1.1.1).
@@ -143,11 +161,23 @@ func Choose(preferred []string, c Credentials, peer Peer) (mechanism string, ok 
 	for _, name := range preferred {
 		name = strings.ToUpper(name)
 		isName := func(s string) bool { return strings.EqualFold(s, name) }
-		if slices.Contains(Known(), name) && slices.ContainsFunc(peer.Offered, isName) && c.fit(name) && (bound || !isPlus(name)) {
+		if slices.Contains(Known(), name) && slices.ContainsFunc(peer.Offered, isName) && c.Fit(name) == nil && (bound || !isPlus(name)) {
 			return name, true
 		}
 	}
 	return "", false
+}
+
+// Why tells what keeps credentials that Choose found nothing for from a mechanism that is both preferred and offered; nil
+// if there is none.
+func Why(preferred []string, c Credentials, peer Peer) error {
+	for _, name := range preferred {
+		isName := func(s string) bool { return strings.EqualFold(s, name) }
+		if err := c.Fit(name); err != nil && slices.ContainsFunc(peer.Offered, isName) {
+			return fmt.Errorf("%s: %w", strings.ToUpper(name), err)
+		}
+	}
+	return nil
 }
 
 // Default returns the order of preference, for a server that TLS has proven to be the right one, or has not.

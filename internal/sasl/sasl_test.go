@@ -198,7 +198,7 @@ func TestDefault(t *testing.T) {
 			t.Errorf("Default(%v, %t) = %v; want %s first, %s last", tt.c, tt.proven, order, tt.first, tt.last)
 		}
 		for _, name := range order {
-			if !tt.c.fit(name) || !slices.Contains(Known(), name) {
+			if tt.c.Fit(name) != nil || !slices.Contains(Known(), name) {
 				t.Errorf("Default(%v, %t) has %s", tt.c, tt.proven, name)
 			}
 		}
@@ -218,5 +218,54 @@ func TestServerWordsAreCutAndQuoted(t *testing.T) {
 	_, err := x.Next(long)
 	if err == nil || len(err.Error()) > 400 || strings.ContainsAny(err.Error(), "\x1b\r\n") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// What is no UTF-8 goes out octet by octet, by the mechanisms that carry octets; SCRAM says why it cannot, and is not
+// chosen.
+func TestCredentialsThatAreNoUTF8(t *testing.T) {
+	const latin = "gr\xfc\xdfe"
+	for _, c := range []Credentials{byPassword("u", latin), byPassword(latin, "p"), byPassword(latin, latin)} {
+		if p := c.prepared(); p != c {
+			t.Errorf("%q, %q became %q, %q", c.User, c.Password, p.User, p.Password)
+		}
+		for _, name := range []string{SCRAMSHA1, SCRAMSHA256, "scram-sha-256-plus"} {
+			if _, err := New(name, c, underTLS12()); err == nil || !strings.Contains(err.Error(), "not valid UTF-8") || strings.Contains(err.Error(), latin) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		offered := Peer{Offered: []string{SCRAMSHA256, Login, Plain}}
+		if name, _ := Choose(Default(c, false), c, offered); name != Plain {
+			t.Errorf("chose %s", name)
+		}
+		offered.Offered = offered.Offered[:1]
+		if _, ok := Choose(Default(c, false), c, offered); ok || Why(Default(c, false), c, offered) == nil {
+			t.Errorf("%t, %v", ok, Why(Default(c, false), c, offered))
+		}
+	}
+	if p := byPassword("u", "rene\u0301e").prepared(); p.Password != "ren\u00e9e" {
+		t.Errorf("%q", p.Password)
+	}
+	token := Credentials{User: "u", Password: latin, Token: true}
+	x, _ := New(XOAuth2, token, Peer{})
+	if m, _, _ := x.Start(); string(m) != "user=u\x01auth=Bearer "+latin+"\x01\x01" {
+		t.Errorf("%q", m)
+	}
+}
+
+// A challenge that no mechanism answers may repeat what the server was told.
+func TestChallengesThatRepeatTheSecret(t *testing.T) {
+	for _, mechanism := range []string{Plain, Login, CRAMMD5, SCRAMSHA256} {
+		x, err := New(mechanism, byPassword("u", "hunter2222"), Peer{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, _ = x.Start()
+		for range 4 {
+			_, err = x.Next([]byte("e=hunter2222 is no password"))
+		}
+		if err == nil || strings.Contains(err.Error(), "hunter2222") {
+			t.Errorf("%s: %v", mechanism, err)
+		}
 	}
 }

@@ -23,6 +23,7 @@ type scramMethod struct {
 	name    string
 	step    func(challenge string) (string, error)
 	valid   func() bool
+	who     func() Credentials
 	first   string // the client's first message, once it was made
 	started bool   // and the server has it
 	turns   int
@@ -51,7 +52,7 @@ func newSCRAM(name string, c Credentials, peer Peer, nonce scram.NonceGeneratorF
 	default:
 		talk = client.NewConversation()
 	}
-	return &scramMethod{name: name, step: talk.Step, valid: talk.Valid}, nil
+	return &scramMethod{name: name, step: talk.Step, valid: talk.Valid, who: func() Credentials { return c }}, nil
 }
 
 // scramClient prepares the names by SASLprep (RFC 5802 §5.1). What SASLprep does not know, every emoji for one, goes as
@@ -103,14 +104,14 @@ func (s *scramMethod) Next(challenge []byte) ([]byte, error) {
 	s.started = true
 	s.turns++
 	if s.turns > 2 {
-		return nil, unexpected(s.name, challenge)
+		return nil, unexpected(s.name, challenge, s.who())
 	}
 	if err := checkIterations(string(challenge)); err != nil {
 		return nil, fmt.Errorf("AUTH %s: %w", s.name, err)
 	}
 	response, err := s.step(string(challenge))
 	if err != nil {
-		return nil, fmt.Errorf("AUTH %s: %s", s.name, show(err.Error()))
+		return nil, fmt.Errorf("AUTH %s: %s", s.name, show(s.who().Hide(err.Error())))
 	}
 	return []byte(response), nil
 }

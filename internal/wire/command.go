@@ -25,6 +25,13 @@ type RcptParams struct {
 	UTF8     bool   // the transaction has SMTPUTF8
 }
 
+// MaxCommand is how long a command line is at the most, its CRLF included (RFC
+// 5321 §4.5.3.1.4). Extensions add to it what their parameters need: SIZE 26
+// octets (RFC 1870 §3), 8BITMIME 17 (RFC 6152 §2), SMTPUTF8 10 (RFC 6531 §3.1),
+// REQUIRETLS 11 (RFC 8689 §2), DSN its parameters (RFC 3461 §5.4). None of ours is
+// longer than that, so that the rest of the line is what has to be looked at.
+const MaxCommand = 512
+
 // How long a server must take parameters to be, with their names (RFC 3461 §5.4).
 const (
 	maxENVID = 100
@@ -128,9 +135,29 @@ func CheckDSN(ret, envid, notify string) error {
 	return nil
 }
 
+// CheckSenderLength reports that a MAIL with this address would be longer than a
+// server must take. (The 64 and 256 octets of RFC 5321 §4.5.3.1 are what a server
+// must take of an address at least, and no limits: mail in use has longer ones.)
+func CheckSenderLength(a string) error { return checkLength("MAIL FROM:<>\r\n", a) }
+
+// CheckRecipientLength is the same for RCPT.
+func CheckRecipientLength(a string) error { return checkLength("RCPT TO:<>\r\n", a) }
+
+func checkLength(rest, a string) error {
+	if most := MaxCommand - len(rest); len(a) > most {
+		return fmt.Errorf("the address has %d octets, and a %s with more than %d is longer than "+
+			"servers must take (RFC 5321 §4.5.3.1.4)", len(a), rest[:4], most)
+	}
+	return nil
+}
+
 // CheckHelloName reports why a name cannot follow EHLO. "" is let through: the
 // engine puts its default there.
 func CheckHelloName(name string) error {
+	if most := MaxCommand - len("EHLO \r\n"); len(name) > most {
+		return fmt.Errorf("the EHLO name has %d octets, and EHLO takes at most %d (RFC 5321 §4.5.3.1.4)",
+			len(name), most)
+	}
 	if strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		return fmt.Errorf("the EHLO name %q has a space, a control or a non-ASCII character", name)
 	}

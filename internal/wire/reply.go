@@ -65,11 +65,29 @@ func enhancedNumber(s string) (n int, ok bool) {
 	return n, true
 }
 
+// Redacted is the reply with hide applied to its words. Its codes stay as they are, whatever hide makes of them: they
+// decide.
+func (r Reply) Redacted(hide func(text string) string) Reply {
+	text := hide(r.Text)
+	if text == r.Text {
+		return r
+	}
+	if r.Enhanced() == [3]int{} {
+		r.Text = text
+		return r
+	}
+	code := strings.IndexAny(r.Text+" ", " \n")
+	r.Text = r.Text[:code] + hide(r.Text[code:])
+	return r
+}
+
 // ErrSyntax is the root of every error about bytes that are not SMTP.
 var ErrSyntax = errors.New("not an SMTP reply")
 
 // ReplyReader reads replies from r. It reads ahead no further than its buffer.
 type ReplyReader struct {
+	Hide func(words string) string // takes out of the server's words what no error may show; nil: nothing
+
 	r          io.Reader
 	buf        []byte
 	start, end int
@@ -123,9 +141,9 @@ func (r *ReplyReader) Read() (Reply, error) {
 	if err != nil {
 		return Reply{}, err
 	}
-	code, text, more, err := parseLine(line)
-	if err != nil {
-		return Reply{}, err
+	code, text, more, ok := parseLine(line)
+	if !ok {
+		return Reply{}, r.syntaxError(line)
 	}
 	if more {
 		return r.rest(code, append([]byte(nil), text...))
@@ -153,9 +171,9 @@ func (r *ReplyReader) rest(code int, all []byte) (Reply, error) {
 		if err != nil {
 			return Reply{}, err
 		}
-		next, text, more, err := parseLine(line)
-		if err != nil {
-			return Reply{}, err
+		next, text, more, ok := parseLine(line)
+		if !ok {
+			return Reply{}, r.syntaxError(line)
 		}
 		if next != code {
 			return Reply{}, fmt.Errorf("%w: code %d in a reply that began with %d", ErrSyntax, next, code)
@@ -207,26 +225,28 @@ func (r *ReplyReader) fill() error {
 
 // parseLine takes "250-text", "250 text" and "250" apart. White space around the
 // text is not part of it (fact 89 of docs/parity.md).
-func parseLine(line []byte) (code int, text []byte, more bool, err error) {
+func parseLine(line []byte) (code int, text []byte, more, ok bool) {
 	line = bytes.TrimSuffix(line, []byte{'\r'})
 	if len(line) < 3 || line[0] < '2' || line[0] > '5' || !digit(line[1]) || !digit(line[2]) {
-		return 0, nil, false, syntaxError(line)
+		return 0, nil, false, false
 	}
 	code = int(line[0]-'0')*100 + int(line[1]-'0')*10 + int(line[2]-'0')
 	if len(line) == 3 {
-		return code, nil, false, nil
+		return code, nil, false, true
 	}
 	if line[3] != ' ' && line[3] != '-' {
-		return 0, nil, false, syntaxError(line)
+		return 0, nil, false, false
 	}
-	return code, trim(line[4:]), line[3] == '-', nil
+	return code, trim(line[4:]), line[3] == '-', true
 }
 
-func syntaxError(line []byte) error {
-	if len(line) > 80 {
-		line = line[:80]
+// syntaxError shows the beginning of a line that is none, without what is to be hidden.
+func (r *ReplyReader) syntaxError(line []byte) error {
+	words := string(bytes.TrimSuffix(line, []byte{'\r'}))
+	if r.Hide != nil {
+		words = r.Hide(words)
 	}
-	return fmt.Errorf("%w: %s", ErrSyntax, strconv.QuoteToASCII(string(line)))
+	return fmt.Errorf("%w: %s", ErrSyntax, strconv.QuoteToASCII(words[:min(len(words), 80)]))
 }
 
 // trim is bytes.Trim without the set that it builds for every line.

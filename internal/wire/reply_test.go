@@ -397,3 +397,33 @@ func TestPrintable(t *testing.T) {
 		}
 	}
 }
+
+// What is hidden is words: the codes decide, and stay, whatever they have in common with what is hidden.
+func TestRedacted(t *testing.T) {
+	for _, tt := range []struct{ text, secret, want string }{
+		{"5.1.1 no secret here", "secret", "5.1.1 no * here"},
+		{"5.1.1 5.1.1 it is", "5.1.1", "5.1.1 * it is"},
+		{"5.1.1", "5.1.1", "5.1.1"},
+		{"5.1.1\n5.1.1 two", "5.1.1", "5.1.1\n* two"},
+		{"4.1.1 is of another class", "4.1.1", "* is of another class"},
+		{"nothing", "secret", "nothing"},
+		{"", "secret", ""},
+	} {
+		r := Reply{550, tt.text}.Redacted(func(s string) string { return strings.ReplaceAll(s, tt.secret, "*") })
+		if r != (Reply{550, tt.want}) {
+			t.Errorf("%q became %q; want %q", tt.text, r.Text, tt.want)
+		}
+	}
+}
+
+// A line that is no reply is shown without what is hidden, which comes before it is cut.
+func TestSyntaxErrorsHide(t *testing.T) {
+	secret := strings.Repeat("s", 40)
+	for _, line := range []string{"what " + secret, strings.Repeat("x", 60) + secret} {
+		r := NewReplyReader(strings.NewReader(line + "\r\n"))
+		r.Hide = func(s string) string { return strings.ReplaceAll(s, secret, "*") }
+		if _, err := r.Read(); !errors.Is(err, ErrSyntax) || strings.Contains(err.Error(), "sss") || !strings.Contains(err.Error(), "*") {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+}
