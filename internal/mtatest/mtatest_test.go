@@ -296,7 +296,7 @@ func TestExtraWins(t *testing.T) {
 // A setting that replaces one of the harness stands alone: that Postfix has nothing to warn of when it starts, which
 // its logging daemon can hang on.
 func TestExtraReplaces(t *testing.T) {
-	s := mtatest.Postfix(t, mtatest.Options{Extra: []string{"smtpd_client_restrictions =", "mynetworks=127.0.0.0/8, [::1]"}})
+	s := mtatest.Postfix(t, mtatest.Options{Extra: []string{"mynetworks=127.0.0.0/8, 10.0.0.0/8", "myhostname = other.test"}})
 	if err := send(dial(t, s), "anne@example.com", []string{"bart@example.com"}, content); err != nil {
 		t.Fatal(err)
 	}
