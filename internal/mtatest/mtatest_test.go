@@ -293,18 +293,6 @@ func TestExtraWins(t *testing.T) {
 	wantRefusal(t, send(dial(t, s), "anne@example.com", []string{"bart@example.com"}, content))
 }
 
-// A setting that replaces one of the harness stands alone: that Postfix has nothing to warn of when it starts, which
-// its logging daemon can hang on.
-func TestExtraReplaces(t *testing.T) {
-	s := mtatest.Postfix(t, mtatest.Options{Extra: []string{"mynetworks=127.0.0.0/8, 10.0.0.0/8", "myhostname = other.test"}})
-	if err := send(dial(t, s), "anne@example.com", []string{"bart@example.com"}, content); err != nil {
-		t.Fatal(err)
-	}
-	if log := s.WholeLog(); strings.Contains(log, "warning: ") || !strings.Contains(log, "daemon started") {
-		t.Errorf("it warns, or does not log:\n%s", log)
-	}
-}
-
 // start starts the kind of server with that name.
 func start(t *testing.T, name string, o mtatest.Options) *mtatest.Server {
 	t.Helper()
