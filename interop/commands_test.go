@@ -51,7 +51,8 @@ func commandKinds() (all []commandKind) {
 // executed are contents that forge mail, end the conversation, or shift the replies of a server that executes
 // them in an open transaction with no recipient yet, or outside of one. %d is the message's number.
 var executed = []string{
-	"RSET\r\nMAIL FROM:<forger@example.com>\r\nRCPT TO:<victim%d@example.com>\r\nDATA\r\nSubject: forged\r\n\r\nforged\r\n.\r\n",
+	"RSET\r\nMAIL FROM:<forger@example.com>\r\nRCPT TO:<victim%d@example.com>\r\n" +
+		"DATA\r\nSubject: forged\r\n\r\nforged\r\n.\r\n",
 	"RCPT TO:<victim%d@example.com>\r\nDATA\r\nSubject: forged under the sender of the message before\r\n.\r\n",
 	"MAIL FROM:<forger@example.com>\r\nRCPT TO:<victim%d@example.com>\r\nBDAT 8 LAST\r\nforged\r\n",
 	"NOOP %d\r\nNOOP\r\nNOOP\r\n",

@@ -179,3 +179,15 @@ func TestCutReceived(t *testing.T) {
 		}
 	}
 }
+
+// An extra line that sets what the harness has set stands in its place: a Postfix that finds a parameter twice warns
+// of it when it starts, which its logging daemon can hang on.
+func TestPostfixSettingsStandOnce(t *testing.T) {
+	got := settings("a = 1\nbc = 2\nb = 3\n", []string{"b=4", "bc ="})
+	if want := "a = 1\nb=4\nbc =\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := settings("a = 1\n", nil); got != "a = 1\n" {
+		t.Errorf("without extra lines: %q", got)
+	}
+}

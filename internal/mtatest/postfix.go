@@ -32,7 +32,7 @@ func Postfix(t testing.TB, o Options) *Server {
 		writePostfixAccount(t, dir, o)
 		main += postfixAuth
 	}
-	write(t, dir+"/conf/main.cf", main+strings.Join(o.Extra, "\n")+"\n")
+	write(t, dir+"/conf/main.cf", settings(main, o.Extra))
 	write(t, dir+"/conf/master.cf", postfixMaster(s))
 	// Not by "postfix start-fg": that keeps a shell above the master, which then leads a process
 	// group of its own, and stopping the shell would leave it behind.
@@ -62,6 +62,20 @@ func makePostfixDirectories(t testing.TB, dir string) {
 		}
 		own(t, "postfix", filepath.Join(dir, name))
 	}
+}
+
+// settings gives a main.cf in which the extra lines stand in the place of those that set the same parameters. Postfix
+// would take a second one, but each of its daemons warns of it when it starts, by way of postlogd, and postlogd too:
+// it waits for ever, and all others with it, if its queue (net.unix.max_dgram_qlen, 10 messages) is full by then.
+func settings(main string, extra []string) string {
+	parameter := func(line string) string {
+		name, _, _ := strings.Cut(line, "=")
+		return strings.TrimSpace(name)
+	}
+	lines := slices.DeleteFunc(strings.Split(strings.TrimSuffix(main, "\n"), "\n"), func(line string) bool {
+		return slices.ContainsFunc(extra, func(e string) bool { return parameter(e) == parameter(line) })
+	})
+	return strings.Join(append(lines, extra...), "\n") + "\n"
 }
 
 // What matters here: every message is put on hold; messages from this host get no header fields
