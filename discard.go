@@ -104,22 +104,28 @@ func (w *wire) probesLocked(tx *transaction) bool {
 		w.c.queue.len()+1 >= probeCrowd && (!w.caps.Exchange || w.loggedIn)
 }
 
-// learnDiscardingLocked looks at the first reply in the place of the RSET behind the
-// probe. It reports that this was HELP's, so that the one to RSET is still to come.
-func (w *wire) learnDiscardingLocked(e expectation, r smtp.Reply) (executed bool) {
-	switch {
-	case r.Code == 250 && e.tx.probed.Code >= 400:
-		w.showLocked(showsDiscarding)
+// answersHelpLocked looks at the first reply in the place of the RSET behind the probe:
+// anything but its 250, or the server's farewell, is HELP's, and the one to RSET is still
+// to come.
+func (w *wire) answersHelpLocked(e expectation, r smtp.Reply) bool {
+	if e.verb != verbReset || !e.tx.shows || w.showing != showingAsked || r.Code == 250 || endsWire(r) {
 		return false
-	case r.Code == 250: // it took a message that was none
-		w.showLocked(showsExecuting)
-		return false
-	case endsWire(r):
-		return false // what is not shown is remembered when the wire has ended
 	}
 	w.showLocked(showsExecuting)
 	w.expected.unpop(e)
 	return true
+}
+
+// learnDiscarding draws the conclusion when DATA was answered. Only a 354 in its place
+// shows that there was no reply too many: there are servers that answer HELP by 250.
+func (w *wire) learnDiscarding(tx *transaction) {
+	switch {
+	case !tx.shows || w.showing != showingAsked:
+	case tx.probed.Code >= 400 && tx.data.Code == 354:
+		w.showLocked(showsDiscarding)
+	default:
+		w.showing = showsExecuting // perhaps; the next wire asks again
+	}
 }
 
 func (w *wire) showLocked(is showing) {

@@ -199,7 +199,7 @@ func (w *wire) takeLocked(r smtp.Reply) (goOn bool) {
 		return w.unaskedLocked(r)
 	}
 	e := w.expected.pop()
-	if e.verb == verbReset && e.tx.shows && w.showing == showingAsked && w.learnDiscardingLocked(e, r) {
+	if w.answersHelpLocked(e, r) {
 		return true
 	}
 	if !e.fits(r) {
@@ -302,6 +302,7 @@ func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 		}
 	case verbData:
 		tx.data = r
+		w.learnDiscarding(tx)
 	case verbTerminator:
 		tx.final = r
 	case verbChunk:
