@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/postrider/postrider"
@@ -101,7 +102,7 @@ func TestAOneShotContentThatIsNeededAgainIsRefused(t *testing.T) {
 			if !errors.Is(err, postrider.ErrContentUsed) || report.Count(postrider.Untried) != len(c.to) || len(sender.contents) > 0 {
 				t.Errorf("%v, %s, %d sent", err, states(report), len(sender.contents))
 			}
-			for _, content := range []postrider.Content{readOnce(large(1000)), postrider.Reader(bytes.NewReader(large(c.size)))} {
+			for _, content := range []postrider.Content{readOnce(large(1000)), postrider.Reader(bytes.NewReader(large(min(c.size, 200_000))))} {
 				m.Content = content
 				sender := &reading{}
 				if report, err := c.delivery.Deliver(t.Context(), sender, m); err != nil {
@@ -210,4 +211,37 @@ func TestCopiesShareTheBody(t *testing.T) {
 		t.Errorf("a copy takes %d octets", each)
 	}
 	runtime.KeepAlive(messages)
+}
+
+// A content that blocks, while the plan is made or a message of it, holds a delivery up no longer than its context, and
+// nobody is taken for refused.
+func TestAContentThatBlocksInAPlan(t *testing.T) {
+	for name, blocked := range map[string]int{"while it is planned": 1, "while a message is made": 2} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				stuck, opened := make(chan struct{}), 0
+				m := message("a@x.com", "b@x.com")
+				m.Content = postrider.Func(func() (io.ReadCloser, error) {
+					if opened++; opened == blocked {
+						<-stuck
+					}
+					return io.NopCloser(bytes.NewReader(large(9 << 20))), nil
+				})
+				delivery := mailing.Delivery{Concurrency: 1}
+				if delivery.Plan = mailing.Signed(mailing.Whole, key(t)); blocked == 1 {
+					delivery.Plan = mailing.Individual(nil, mailing.Set("X-Copy", "yes"))
+				} else {
+					opened = 1
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				start := time.Now()
+				report, err := delivery.Deliver(ctx, &reading{}, m)
+				if took := time.Since(start); took != time.Second || !errors.Is(err, context.DeadlineExceeded) || report.Count(postrider.Untried) != 2 {
+					t.Errorf("%v, %s after %v", err, states(report), took)
+				}
+				close(stuck) // and its goroutine ends
+			})
+		})
+	}
 }
