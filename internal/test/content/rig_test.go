@@ -167,16 +167,16 @@ type script struct {
 	reads  int
 }
 
-func (s *script) content() postrider.Content {
-	return postrider.Func(func() (io.ReadCloser, error) {
-		s.mu.Lock()
-		s.opened++
-		s.mu.Unlock()
-		if s.onOpen != nil {
-			s.onOpen()
-		}
-		return &scripted{s: s, r: strings.NewReader(s.text)}, nil
-	})
+func (s *script) content() postrider.Content { return postrider.Func(s.open) }
+
+func (s *script) open() (io.ReadCloser, error) {
+	s.mu.Lock()
+	s.opened++
+	s.mu.Unlock()
+	if s.onOpen != nil {
+		s.onOpen()
+	}
+	return &scripted{s: s, r: strings.NewReader(s.text)}, nil
 }
 
 // check holds the counts of opened and closed readers against what they should be, when all is over.
