@@ -160,7 +160,7 @@ type Timeouts struct {
 	Mail     time.Duration // MAIL and RSET (5 min)
 	Rcpt     time.Duration // RCPT (5 min)
 	Data     time.Duration // the 354 to DATA (2 min)
-	Block    time.Duration // writing a block of at most 256 KiB (3 min)
+	Block    time.Duration // writing a block of at most 256 KiB, and how long a content may give nothing (3 min)
 	Final    time.Duration // the reply to the terminator (10 min)
 	Quit     time.Duration // QUIT (5 s)
 }

@@ -240,7 +240,7 @@ func blockedOutside(t *testing.T, block func(*postrider.Config, *postrider.PoolC
 	cfg.LocalName = "client.example.com"
 	block(&cfg, &pool, stuck)
 	r := &rig{t: t, server: server}
-	end := func() error { return nil }
+	var end func() error
 	if door == "Connection" {
 		c, err := postrider.NewConnection(cfg)
 		if err != nil {

@@ -1,6 +1,7 @@
 package content_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -167,13 +168,14 @@ func TestAPanicBeforeASend(t *testing.T) {
 		}
 		r.accepted("anne@example.com")
 		open := postrider.Func(func() (io.ReadCloser, error) { panic("no paper") })
+		var none context.Context
 		for what, f := range map[string]func(){
-			"no context":       func() { conn.Send(nil, mail("bart@example.com", postrider.Bytes(nil))) }, //nolint
-			"no context, file": func() { conn.Send(nil, mail("bart@example.com", open)) },
+			"no context":       func() { conn.Send(none, mail("bart@example.com", postrider.Bytes(nil))) },
+			"no context, file": func() { conn.Send(none, mail("bart@example.com", open)) },
 			"no message":       func() { conn.Send(t.Context(), nil) },
 			"Open":             func() { r.send(time.Hour, mail("bart@example.com", open)) },
 			"Redirect":         func() { redirect = true; r.send(time.Hour, mail("bart@example.com", postrider.Bytes(nil))) },
-			"Quit":             func() { conn.Quit(nil) },
+			"Quit":             func() { conn.Quit(none) },
 		} {
 			func() {
 				defer func() {
