@@ -31,8 +31,8 @@ type Config struct {
 	// when a wire logs in, once for all wires of a server that do so at a time.
 	// After the server has refused the answer (535, or what it says to an OAuth
 	// token) it is asked once more with refresh, for which it shall not answer out
-	// of a cache. The context ends with the attempt to open the wire. An error fails
-	// that attempt.
+	// of a cache. The context ends with the attempt to open the wire, and a call that
+	// goes on after that is left behind. An error fails that attempt.
 	Credentials func(ctx context.Context, refresh bool) (user string, secret Secret, err error)
 
 	// MaxTransactions is how many transactions (MAIL commands, refused ones
@@ -109,7 +109,8 @@ type Config struct {
 	LocalName string
 
 	// Dial opens the wires. Default: a net.Dialer. A proxy or an in-memory
-	// network comes in here.
+	// network comes in here. A call that goes on when its context is done is left
+	// behind, and a connection that it returns then is closed.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Timeouts bound each step; the zero value stands for RFC 5321 §4.5.3.2.
