@@ -12,8 +12,8 @@ import (
 // Unknown, the rest Untried. If nobody else rides the wire, it is ended too: a new
 // one is better than one whose server owes us a reply. It reports that the engine
 // is writing the caller's content: then the end has to be waited for, which comes at
-// once, since the wire is cut. It is not while the caller's own code is at work on it,
-// which may take as long as it likes, and of which nothing is used any more.
+// once, since the wire is cut, and the engine leaves a call into the caller's own code
+// behind (nextBlock).
 func (c *Connection) cancel(d *delivery) (wait bool) {
 	c.mu.Lock()
 	defer c.unlock()
@@ -56,13 +56,12 @@ var errWithdrawn = errors.New("the loop over SendAll was left before the message
 // as far as they are known now. It reports whether the engine is writing the
 // caller's content, so that its end must be waited for.
 func (c *Connection) cancelOnWireLocked(w *wire, d *delivery, err *Error) (wait bool) {
-	neighbours, streaming := false, false
+	neighbours := false
 	for _, tx := range w.inFlight {
 		neighbours = neighbours || tx.d != d
-		streaming = streaming || tx.d == d && tx.streaming
-		wait = wait || tx.d == d && tx.streaming && !tx.reading
+		wait = wait || tx.d == d && tx.streaming
 	}
-	goesOn := neighbours && !streaming
+	goesOn := neighbours && !wait
 	if !goesOn {
 		w.ours = true
 		w.killLocked(err)

@@ -208,7 +208,7 @@ func (w *wire) stream(tx *transaction) error {
 	defer s.drop()
 	var stuffer smtp.Stuffer
 	for !w.dead() {
-		b, err := w.nextBlock(tx, s)
+		b, err := w.nextBlock(s)
 		if err != nil {
 			return err
 		}
@@ -224,14 +224,10 @@ func (w *wire) stream(tx *transaction) error {
 // nextBlock waits for the next block of a content, as long as the wire works, its Send
 // waits, and the content goes on giving something. What is not waited for is the
 // caller's code: that may block for as long as it likes, but not the wire.
-func (w *wire) nextBlock(tx *transaction, s *stream) (block, error) {
+func (w *wire) nextBlock(s *stream) (block, error) {
 	if s.content.source == nil || s.peeked {
 		return s.next()
 	}
-	if !w.beginReading(tx) {
-		return block{}, errDropped
-	}
-	defer w.endReading(tx)
 	call := detach.Begin(s.next, nil)
 	begun := time.Since(s.begun)
 	patience := time.NewTimer(w.c.timeouts.Block)
@@ -252,21 +248,6 @@ func (w *wire) nextBlock(tx *transaction, s *stream) (block, error) {
 			patience.Reset(w.c.timeouts.Block - silent)
 		}
 	}
-}
-
-// beginReading notes that the caller's code is at work: a Send whose context ends now
-// does not wait for it. It reports false if nobody wants to know what comes of it.
-func (w *wire) beginReading(tx *transaction) bool {
-	w.c.mu.Lock()
-	defer w.c.mu.Unlock()
-	tx.reading = w.err == nil
-	return tx.reading
-}
-
-func (w *wire) endReading(tx *transaction) {
-	w.c.mu.Lock()
-	defer w.c.mu.Unlock()
-	tx.reading = false
 }
 
 // dead reports that nothing more can be written.

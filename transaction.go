@@ -31,8 +31,7 @@ type transaction struct {
 	committed    bool  // the terminator is in the flight, or sure to get there
 	terminatorAt int   // where in the flight it begins
 	terminator   int64 // where on the wire it begins; farAway before it leaves
-	streaming    bool  // the writer is sending the caller's content
-	reading      bool  // and waits for the next block of it, which the caller's code gives
+	streaming    bool  // the writer is reading the caller's content
 
 	// turnedAway: the server said 421 (or 451 4.4.2) to MAIL or RCPT of this
 	// transaction or to something before it, and then ended the wire. It took no
