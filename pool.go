@@ -230,8 +230,7 @@ func (p *Pool) drainedLocked() {
 // error says how many Sends that were. No goroutine of the pool outlives Close, but for a
 // call into the caller's own code that does not return (see [Connection.Send]).
 func (p *Pool) Close(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, p.endLife) // idle connections that are being left do not last longer either
-	defer stop()
+	given := ctx.Done() // before anything is changed: a nil context panics here
 	p.mu.Lock()
 	p.closing = true
 	drained := p.drained
@@ -241,12 +240,14 @@ func (p *Pool) Close(ctx context.Context) error {
 	if drained != nil {
 		select {
 		case <-drained:
-		case <-ctx.Done():
+		case <-given:
 			p.endLife()
 			err = p.breakOff(context.Cause(ctx))
 			<-drained // at once: nobody waits for a server any more
 		}
 	}
+	stop := context.AfterFunc(ctx, p.endLife) // connections that are being left already do not last longer either
+	defer stop()
 	p.leaveAll(ctx)
 	p.work.Wait()
 	p.endLife()

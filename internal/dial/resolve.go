@@ -196,6 +196,9 @@ func Submission(ctx context.Context, domain string, lookup func(ctx context.Cont
 	var failures []error
 	before := 0
 	for _, service := range []string{"submissions", "submission"} {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		records, err := detach.Until(ctx, func() ([]*net.SRV, error) {
 			_, records, err := lookup(ctx, service, "tcp", domain)
 			return records, err
