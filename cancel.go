@@ -11,7 +11,9 @@ import (
 // cancel ends a Send whose context is done. What the server may have got is
 // Unknown, the rest Untried. If nobody else rides the wire, it is ended too: a new
 // one is better than one whose server owes us a reply. It reports that the engine
-// is reading the caller's content: then the end has to be waited for.
+// is writing the caller's content: then the end has to be waited for, which comes at
+// once, since the wire is cut, and the engine leaves a call into the caller's own code
+// behind (nextBlock).
 func (c *Connection) cancel(d *delivery) (wait bool) {
 	c.mu.Lock()
 	defer c.unlock()
@@ -51,7 +53,7 @@ func (c *Connection) withdraw(d *delivery) {
 var errWithdrawn = errors.New("the loop over SendAll was left before the message was begun")
 
 // cancelOnWireLocked gives the recipients of transactions underway their outcomes
-// as far as they are known now. It reports whether the engine is reading the
+// as far as they are known now. It reports whether the engine is writing the
 // caller's content, so that its end must be waited for.
 func (c *Connection) cancelOnWireLocked(w *wire, d *delivery, err *Error) (wait bool) {
 	neighbours := false
@@ -63,6 +65,7 @@ func (c *Connection) cancelOnWireLocked(w *wire, d *delivery, err *Error) (wait 
 	if !goesOn {
 		w.ours = true
 		w.killLocked(err)
+		w.nudge() // the writer may be waiting for the content
 	}
 	for _, tx := range w.inFlight {
 		if tx.d != d {
@@ -120,6 +123,7 @@ func (c *Connection) breakOff(err *Error, until *delivery) {
 		if until != nil || len(w.inFlight) > 0 || w.quitting {
 			w.ours = true
 			w.killLocked(err)
+			w.nudge()
 		}
 	}
 	c.unlock()

@@ -34,8 +34,8 @@ type Config struct {
 	// when a wire logs in, once for all wires of a server that do so at a time.
 	// After the server has refused the answer (535, or what it says to an OAuth
 	// token) it is asked once more with refresh, for which it shall not answer out
-	// of a cache. The context ends with the attempt to open the wire. An error fails
-	// that attempt.
+	// of a cache. The context ends with the attempt to open the wire, and a call that
+	// goes on after that is left behind. An error fails that attempt.
 	Credentials func(ctx context.Context, refresh bool) (user string, secret Secret, err error)
 
 	// MaxTransactions is how many transactions (MAIL commands, refused ones
@@ -112,7 +112,8 @@ type Config struct {
 	LocalName string
 
 	// Dial opens the wires. Default: a net.Dialer. A proxy or an in-memory
-	// network comes in here.
+	// network comes in here. A call that goes on when its context is done is left
+	// behind, and a connection that it returns then is closed.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Timeouts bound each step; the zero value stands for RFC 5321 §4.5.3.2.
@@ -168,7 +169,7 @@ type Timeouts struct {
 	Mail     time.Duration // MAIL and RSET (5 min)
 	Rcpt     time.Duration // RCPT (5 min)
 	Data     time.Duration // the 354 to DATA (2 min)
-	Block    time.Duration // writing a block of at most 256 KiB (3 min)
+	Block    time.Duration // writing a block of at most 256 KiB, and how long a content may give nothing (3 min)
 	Final    time.Duration // the reply to the terminator (10 min)
 	Quit     time.Duration // QUIT (5 s)
 }

@@ -56,8 +56,10 @@ func newConnection(s *server, ids *atomic.Int64) *Connection {
 //
 // The context bounds everything, the conversation included. When it is done, Send
 // returns at once with what is known: recipients are Unknown if the message's last
-// octets may have reached the server, else Untried. It waits only for a Read of
-// the content that is underway.
+// octets may have reached the server, else Untried. It does not wait for a call into
+// the caller's own code that is underway, such as a Read of the content: see [Sender].
+// The same holds for a [Config.Dial], a [Config.Credentials] or a look-up that ignores
+// its context: it is left behind, and a connection that it returns later is closed.
 //
 // A message is sent a second time, on a new wire, only if the server cannot have
 // accepted it on the first (see docs/flow.md); this happens when a wire that has
@@ -65,8 +67,8 @@ func newConnection(s *server, ids *atomic.Int64) *Connection {
 // transaction is not tried again: the error says why.
 func (c *Connection) Send(ctx context.Context, m *Message) (*Result, error) {
 	d, err := newDelivery(ctx, m, c.cfg.Redirect)
+	defer d.body.discard(ctx)
 	c.deliver(d, err)
-	d.body.discard()
 	return c.finished(d)
 }
 
@@ -78,13 +80,24 @@ func (c *Connection) deliver(d *delivery, err error) {
 	case <-d.done:
 	case <-d.ctx.Done():
 		if c.cancel(d) {
-			<-d.done // the engine is reading the caller's content
+			<-d.done // the engine is writing the caller's content
 		}
 	}
 }
 
-// finished gives the result.
-func (c *Connection) finished(d *delivery) (*Result, error) { return d.result(c.name) }
+// finished gives the result. What the content panicked with on the engine's goroutine
+// goes on here.
+func (c *Connection) finished(d *delivery) (*Result, error) {
+	d.raise()
+	return d.result(c.name)
+}
+
+// raise goes on with the panic of a content.
+func (d *delivery) raise() {
+	if d.panicked != nil {
+		panic(d.panicked)
+	}
+}
 
 // count adds the outcomes of a Send that has ended.
 func (s *Stats) count(outcomes []Outcome) {
@@ -122,6 +135,7 @@ func sendMail(ctx context.Context, s Sender, m *Message) (map[string]Reply, erro
 // context's error returned. Without a wire there is nothing to do. A refused or
 // unanswered QUIT is no error. The next Send opens a new wire.
 func (c *Connection) Quit(ctx context.Context) error {
+	given := ctx.Done() // before anything is changed: a nil context panics here
 	c.mu.Lock()
 	if !c.riding.Load() {
 		c.mu.Unlock()
@@ -134,7 +148,7 @@ func (c *Connection) Quit(ctx context.Context) error {
 	select {
 	case <-d.done:
 		return nil
-	case <-ctx.Done():
+	case <-given:
 	}
 	err := context.Cause(ctx)
 	c.breakOff(&Error{Stage: StageLocal, Command: "QUIT", Address: c.name, Err: err}, d)
@@ -144,7 +158,8 @@ func (c *Connection) Quit(ctx context.Context) error {
 
 // Close ends the connection for good: what is underway is broken off, and every
 // later Send answers [ErrClosed]. An idle wire is left with a QUIT whose reply is
-// not waited for. Use Quit before it to let messages finish.
+// not waited for. It waits neither for the network nor for the caller's code: a call of
+// that which does not return is left behind. Use Quit before it to let messages finish.
 func (c *Connection) Close() error {
 	c.breakOff(closedError(c.name), nil)
 	c.mu.Lock()

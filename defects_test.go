@@ -345,10 +345,13 @@ func TestDefectAWireThatOpensDuringCloseIsNotLeaked(t *testing.T) {
 			done <- err
 		}()
 		synctest.Wait()
-		r.conn.Close()
+		if took := within(func() { r.conn.Close() }); took > 0 {
+			t.Errorf("Close took %v", took)
+		}
 		if err := <-done; !errors.Is(err, postrider.ErrClosed) || opened != 1 {
 			t.Errorf("%d wires, %v", opened, err)
 		}
+		time.Sleep(time.Second) // it opens now, and is closed
 		synctest.Wait()
 		if st := r.conn.Stats(); st.Open || st.Queued > 0 {
 			t.Errorf("something is left: %+v", st) // a goroutine would fail the bubble

@@ -35,6 +35,7 @@ type delivery struct {
 	ownFault     bool        // its content broke off
 	givenUp      *Error      // the context is done, and its Send waits for a Read of the content
 	finished     bool        // its Send may return
+	panicked     any         // what its content panicked with on the engine's goroutine, for that of its Send
 	quit         bool        // no Send at all, but the place of a Quit in the queue
 	told         atomic.Bool // finished, and the hooks have been told
 
@@ -83,7 +84,7 @@ func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)
 		return d, nil // nothing to open the content for
 	}
 	var err error
-	d.body, err = loadBody(m.Content)
+	d.body, err = loadBody(ctx, m.Content)
 	return d, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/postrider/postrider/internal/detach"
 	"github.com/postrider/postrider/internal/hint"
 	"github.com/postrider/postrider/internal/sasl"
 	smtp "github.com/postrider/postrider/internal/wire"
@@ -76,7 +77,7 @@ func (l *logins) get(ctx context.Context, refused *login) (login, error) {
 }
 
 func (l *logins) call(ctx context.Context, a *asking) {
-	c, err := l.ask(ctx, a.refresh)
+	c, err := detach.Until(ctx, func() (sasl.Credentials, error) { return l.ask(ctx, a.refresh) }, nil)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.count++

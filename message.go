@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"os"
+
+	contents "github.com/postrider/postrider/internal/body"
+	"github.com/postrider/postrider/internal/detach"
+	smtp "github.com/postrider/postrider/internal/wire"
 )
 
 // Sender hands one message to an MTA and says what became of every recipient.
@@ -14,7 +18,11 @@ import (
 // Outcome per recipient of m.To, in the same order, also when the error is not
 // nil; the error is nil exactly when at least one recipient is [Accepted] and
 // none is [Untried] or [Unknown]. It must be safe for use by several goroutines,
-// must not change m, and must not read m's content after it has returned.
+// must not change m, and must not read m's content after it has returned. There is
+// one exception: if the context is done while a call into the caller's own code
+// (the open of a [Func], a Read, a Close) does not return, Send returns without it.
+// That call is left behind on a goroutine of its own. What it returns later is thrown
+// away; the reader is closed then, and never read again.
 type Sender interface {
 	Send(ctx context.Context, m *Message) (*Result, error)
 }
@@ -28,7 +36,7 @@ type Message struct {
 	// To are the forward-paths. Duplicates are kept.
 	To []string
 
-	// Content is header and body, made by [Bytes], [File], [Func] or [Reader].
+	// Content is header and body, made by [Bytes], [File], [Func], [FuncSize] or [Reader].
 	Content Content
 
 	// DSN asks for delivery status notifications, where the server knows them
@@ -53,59 +61,108 @@ type DSN struct {
 // Content is a message's header and body as octets. Whatever the line endings,
 // CRLF goes out on the wire, a missing last one is added, and nothing else is
 // changed. The zero Content is an empty message.
+//
+// A content of up to 64 KiB is in memory before the MAIL of its message is written. A
+// larger one is read while it goes out, and if it fails then, or gives nothing for
+// [Timeouts].Block, it is broken off: the server gets no end of it and takes none of it.
 type Content struct {
-	bytes []byte
-	open  func() (io.ReadCloser, error) // nil: bytes
-	size  func() int64                  // octets before repair, -1 if not known; may be nil
-	once  bool                          // open may be called once only
+	bytes  []byte
+	form   form             // of bytes
+	source *contents.Source // nil: bytes
 }
+
+// form is what is known of octets in memory.
+type form int
+
+const (
+	asGiven       form = iota // nothing
+	canonical                 // they can go out as they are, and no line begins with a dot
+	canonicalDots             // they can, once the dots are stuffed
+)
+
+// ErrContentUsed is why a content that can be read only once (see [Reader]) is not sent
+// again. Nothing was sent: its recipients are [Untried] at [StageLocal], and time does not
+// mend it.
+var ErrContentUsed = contents.ErrUsed
 
 // Bytes is a content held in memory. b must not be changed while a Send uses it.
 func Bytes(b []byte) Content { return Content{bytes: b} }
 
-// File is the content of a file, opened anew for each attempt.
-func File(name string) Content {
-	return Content{
-		open: func() (io.ReadCloser, error) { return os.Open(name) },
-		size: func() int64 {
-			if fi, err := os.Stat(name); err == nil && fi.Mode().IsRegular() {
-				return fi.Size()
-			}
-			return -1
-		},
-	}
-}
+// File is the content of a file, opened anew for each attempt. A file whose size is
+// another than when the Send began, or becomes another while it is read, is broken off:
+// it is sent as it was, or not at all. A name that stands for no regular file, but for a
+// pipe or a device, can be read only once, as a [Reader].
+func File(name string) Content { return Content{source: contents.File(name)} }
 
 // Func is a content that open generates. Each call must give an independent
-// reader from the beginning, which is closed after use. If a Read fails, the
-// message is not sent: never a part of it.
-func Func(open func() (io.ReadCloser, error)) Content { return Content{open: open} }
+// reader from the beginning, which is closed after use. If a Read fails, or the Close
+// behind the last of it, the message is not sent: never a part of it.
+func Func(open func() (io.ReadCloser, error)) Content { return Content{source: contents.Func(open)} }
 
-// Reader is a content that can be read once only, such as standard input. A
-// large one (over 64 KiB) cannot be sent again when a wire is lost, nor to
-// recipients that need a second transaction: those are left [Untried].
-func Reader(r io.Reader) Content {
-	return Content{open: func() (io.ReadCloser, error) { return io.NopCloser(r), nil }, once: true}
+// FuncSize is a Func whose readers give size octets, as they come out of the reader. One
+// that gives fewer or more is broken off. A size below 0 promises nothing.
+func FuncSize(open func() (io.ReadCloser, error), size int64) Content {
+	return Content{source: contents.Sized(open, size)}
 }
 
-// Open gives a reader of the content as the caller gave it.
+// Reader is a content that is read from where r stands now. All copies of the
+// Content share it. An [*os.File] that is
+// regular, a [*bytes.Reader], a [*strings.Reader], and whatever else has ReadAt, Seek and
+// Size() int64, can be read as often as need be.
+//
+// Anything else, such as standard input, can be read only once. Its first 64 KiB are kept,
+// and if it ends within them it is from then on as good as [Bytes]. A longer one goes out
+// once: when more than these was read of it, or while another reader of it is open, Open
+// answers [ErrContentUsed]. So it cannot be sent again when a wire is lost in the middle
+// of it, nor to recipients that need a second transaction: those are left [Untried].
+func Reader(r io.Reader) Content { return Content{source: contents.Reader(r)} }
+
+// Prepare reads a content to its end and makes one of it that is held in memory, ready to
+// go out: line ends repaired, and looked through, which a Send then need not do. It is for
+// a content that is sent many times, and for a [Reader] that has to be sent again. It
+// takes as much memory as the content has octets.
+func Prepare(c Content) (Content, error) {
+	text := c.bytes
+	if c.source != nil {
+		r, err := c.Open()
+		if err != nil {
+			return Content{}, fmt.Errorf("opening the content: %w", err)
+		}
+		text, err = io.ReadAll(r)
+		if err = errors.Join(err, r.Close()); err != nil {
+			return Content{}, fmt.Errorf("reading the content: %w", err)
+		}
+	}
+	ready, dots := smtp.Survey(text)
+	if !ready {
+		var r smtp.Repairer
+		text = r.Finish(r.Append(make([]byte, 0, len(text)+len(text)/32+2), text))
+		_, dots = smtp.Survey(text)
+	}
+	if dots {
+		return Content{bytes: text, form: canonicalDots}, nil
+	}
+	return Content{bytes: text, form: canonical}, nil
+}
+
+// Open gives a reader of the content as the caller gave it. It must be closed.
 func (c Content) Open() (io.ReadCloser, error) {
-	if c.open == nil {
+	if c.source == nil {
 		return io.NopCloser(bytes.NewReader(c.bytes)), nil
 	}
-	return c.open()
+	r, _, err := c.source.Open(-1)
+	return r, err
 }
 
-// knownSize is the content's length before repair, or -1.
-func (c Content) knownSize() int64 {
-	switch {
-	case c.open == nil:
-		return int64(len(c.bytes))
-	case c.size == nil:
-		return -1
+// Replayable reports whether every Open gives the whole content, so that it can be sent
+// more than once. Of a [Reader] it reads up to 64 KiB to tell, which are kept. The error
+// says why it cannot be told; it is ErrContentUsed while another reader is open.
+func (c Content) Replayable(ctx context.Context) (bool, error) {
+	if c.source == nil {
+		return true, nil
 	}
-	return c.size()
+	return detach.Until(ctx, c.source.Replayable, nil)
 }
 
-// errReadOnce says why recipients of a one-shot content were left.
-var errReadOnce = errors.New("the content can be read only once and was already read: give Bytes, File or Func instead of Reader")
+// isUsed reports that the content cannot be opened any more.
+func (c Content) isUsed() bool { return c.source != nil && c.source.Used() }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/detach"
 	"github.com/postrider/postrider/internal/dial"
 	"github.com/postrider/postrider/internal/hint"
 	smtp "github.com/postrider/postrider/internal/wire"
@@ -42,7 +43,9 @@ func (w *wire) dial(ctx context.Context) *Error {
 	ctx, cancel := context.WithTimeoutCause(ctx, w.c.timeouts.Connect, fmt.Errorf("no connection within %v: %w", w.c.timeouts.Connect, context.DeadlineExceeded))
 	defer cancel()
 	start := time.Now()
-	conn, err := w.c.dial(ctx, w.c.address.Network, w.c.address.Target())
+	conn, err := dial.Open(ctx, func() (net.Conn, error) {
+		return w.c.dial(ctx, w.c.address.Network, w.c.address.Target())
+	})
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -223,11 +226,15 @@ func (w *wire) handshake(ctx context.Context) *Error {
 	defer cancel()
 	w.raw.SetDeadline(time.Time{})
 	conn := tls.Client(w.raw, w.c.tls)
-	err := conn.HandshakeContext(ctx)
+	// It may call hooks of [Config.TLS] that do not return; then the state cannot be had either.
+	state, err := detach.Until(ctx, func() (tls.ConnectionState, error) {
+		err := conn.HandshakeContext(ctx)
+		return conn.ConnectionState(), err
+	}, nil)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	w.c.observeTLS(w.id, conn.ConnectionState(), err)
+	w.c.observeTLS(w.id, state, err)
 	if err != nil {
 		return w.openError(hint.Handshake, smtp.Reply{}, dial.Explain(err))
 	}

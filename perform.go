@@ -3,11 +3,11 @@ package postrider
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"time"
 
+	"github.com/postrider/postrider/internal/detach"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -205,28 +205,52 @@ func (w *wire) stream(tx *transaction) error {
 		w.c.mu.Unlock()
 		return tx.d.ctx.Err()
 	}
-	// From here on the Send waits for us: we read what is its caller's.
+	// From here on the Send waits for us: we send what is its caller's.
 	tx.streaming = true
 	w.c.mu.Unlock()
 	w.listen() // a refusal may come while it leaves
-	s, err := tx.d.body.stream()
-	if err != nil {
-		return err
-	}
-	defer s.close()
+	s := tx.d.body.stream()
+	defer s.drop()
 	var stuffer smtp.Stuffer
-	for {
-		block, dots, err := s.next()
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("reading the content: %w", err)
-		}
-		w.putContent(&stuffer, block, dots)
+	for !w.dead() {
+		b, err := w.nextBlock(s)
 		if err != nil {
+			return err
+		}
+		w.putContent(&stuffer, b.text, b.dots)
+		if b.last {
 			return nil
 		}
 		w.flush()
-		if w.dead() {
-			return nil // the wire's own reason says more
+	}
+	return nil // the wire's own reason says more
+}
+
+// nextBlock waits for the next block of a content, as long as the wire works, its Send
+// waits, and the content goes on giving something. What is not waited for is the
+// caller's code: that may block for as long as it likes, but not the wire.
+func (w *wire) nextBlock(s *stream) (block, error) {
+	if s.content.source == nil || s.peeked {
+		return s.next()
+	}
+	call := detach.Begin(s.next, nil)
+	begun := time.Since(s.begun)
+	patience := time.NewTimer(w.c.timeouts.Block)
+	defer patience.Stop()
+	for {
+		select {
+		case <-call.Done():
+			return call.Result()
+		case <-w.progress:
+			if w.dead() {
+				return block{}, errDropped
+			}
+		case <-patience.C:
+			silent := time.Since(s.begun) - max(begun, time.Duration(s.heard.Load()))
+			if silent >= w.c.timeouts.Block {
+				return block{}, fmt.Errorf("reading the content: it gave nothing for %v", w.c.timeouts.Block)
+			}
+			patience.Reset(w.c.timeouts.Block - silent)
 		}
 	}
 }
@@ -246,15 +270,19 @@ func (w *wire) terminate(tx *transaction) {
 }
 
 // breakOff cuts the wire in the middle of a content. The replies of the
-// transactions before this one were read, since its 354 was.
+// transactions before this one were read, since its 354 was. That a content breaks off
+// is its own fault, which time does not mend.
 func (w *wire) breakOff(tx *transaction, err error) {
 	w.c.mu.Lock()
 	defer w.c.unlock()
 	tx.streaming = false
+	if p, is := err.(*detach.Panic); is && !tx.d.abandoned {
+		tx.d.panicked = p.Value
+	}
 	if w.err == nil {
 		w.ours = true
 		tx.d.ownFault = true
-		tx.broken = &Error{Stage: StageContent, Command: "content", Address: w.address, Err: err}
+		tx.broken = &Error{Stage: StageContent, Command: "content", Address: w.address, Err: permanentError{err}}
 		w.killLocked(tx.broken)
 	}
 }

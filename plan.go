@@ -93,8 +93,8 @@ func (w *wire) judgeLocked(d *delivery) {
 	if err := w.cannotRequireTLS(); d.requireTLS && err != nil {
 		d.refuse(everybody, fmt.Errorf("%s: %w", w.address, err))
 	}
-	if d.body.spent {
-		d.fail(&Error{Stage: StageLocal, Command: "content", Err: errReadOnce})
+	if d.body.isUsed() {
+		d.fail(&Error{Stage: StageLocal, Command: "content", Err: ErrContentUsed})
 	}
 	if w.caps.SMTPUTF8 {
 		return

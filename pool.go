@@ -131,7 +131,7 @@ func anyRedirect(servers []Config) func() (string, bool) {
 // another connection or server, to each server three times at the most.
 func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
 	d, err := newDelivery(ctx, m, p.redirect)
-	defer d.body.discard()
+	defer d.body.discard(ctx)
 	switch begun := p.begin(); {
 	case err != nil:
 		d.leave(&Error{Stage: StageLocal, Command: "message", Err: err})
@@ -142,6 +142,7 @@ func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
 	}
 	r, sendErr := d.result(p.String())
 	p.end(r)
+	d.raise()
 	return r, sendErr
 }
 
@@ -226,8 +227,10 @@ func (p *Pool) drainedLocked() {
 // Close ends the pool: a Send that is called from now on answers [ErrClosed]; those
 // underway, waiting ones included, are finished within ctx. Then every connection
 // is left with QUIT. If ctx is done before that, what is left is broken off, and the
-// error says how many Sends that were. No goroutine of the pool outlives Close.
+// error says how many Sends that were. No goroutine of the pool outlives Close, but for a
+// call into the caller's own code that does not return (see [Connection.Send]).
 func (p *Pool) Close(ctx context.Context) error {
+	given := ctx.Done() // before anything is changed: a nil context panics here
 	p.mu.Lock()
 	p.closing = true
 	drained := p.drained
@@ -237,12 +240,14 @@ func (p *Pool) Close(ctx context.Context) error {
 	if drained != nil {
 		select {
 		case <-drained:
-		case <-ctx.Done():
+		case <-given:
 			p.endLife()
 			err = p.breakOff(context.Cause(ctx))
 			<-drained // at once: nobody waits for a server any more
 		}
 	}
+	stop := context.AfterFunc(ctx, p.endLife) // connections that are being left already do not last longer either
+	defer stop()
 	p.leaveAll(ctx)
 	p.work.Wait()
 	p.endLife()

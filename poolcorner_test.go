@@ -107,6 +107,7 @@ func TestPoolOpensNothingBehindClose(t *testing.T) {
 			t.Fatal(err)
 		}
 		closeWhile(t, pool, 1)
+		time.Sleep(2 * time.Second) // the look-ups that were left behind end
 	})
 }
 

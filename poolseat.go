@@ -303,7 +303,7 @@ func (p *Pool) dropLocked(m *member) {
 func (p *Pool) retireLocked(m *member) {
 	m.leaving = true
 	p.work.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), m.conn.timeouts.Quit)
+		ctx, cancel := context.WithTimeout(p.life, m.conn.timeouts.Quit)
 		defer cancel()
 		_ = m.conn.Quit(ctx)
 		m.conn.Close()

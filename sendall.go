@@ -26,7 +26,7 @@ func (c *Connection) SendAll(ctx context.Context, messages iter.Seq[*Message]) i
 		go s.intake(messages)
 		defer s.finish()
 		for d := s.next(); d != nil; d = s.next() {
-			d.body.discard()
+			d.body.discard(ctx)
 			if !yield(c.finished(d)) {
 				return
 			}
@@ -61,7 +61,7 @@ func (s *procession) intake(messages iter.Seq[*Message]) {
 		d, err := newDelivery(s.ctx, m, s.c.cfg.Redirect)
 		d.done = s.ready
 		if !s.add(d) {
-			d.body.discard()
+			d.body.discard(s.ctx)
 			return
 		}
 		s.c.submit(d, err)
@@ -147,8 +147,7 @@ func (s *procession) finish() {
 		s.c.withdraw(d)
 	}
 	for d := s.next(); d != nil; d = s.next() {
-		d.body.discard()
-		_, _ = s.c.finished(d) // counted, and told to Trace
+		d.body.discard(s.ctx)
 	}
 }
 

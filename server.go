@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/postrider/postrider/internal/detach"
 	"github.com/postrider/postrider/internal/dial"
 	"github.com/postrider/postrider/internal/sasl"
 	smtp "github.com/postrider/postrider/internal/wire"
@@ -53,7 +54,7 @@ type refusedLogin struct {
 // newServer checks a configuration. It opens nothing; the only thing it reads is
 // [Config.CAFile].
 func newServer(cfg Config) (*server, error) {
-	s := &server{cfg: cfg, timeouts: cfg.Timeouts.withDefaults(), ownName: cfg.LocalName}
+	s := &server{cfg: cfg, timeouts: cfg.Timeouts.withDefaults()}
 	if s.dial = cfg.Dial; s.dial == nil {
 		s.dial = (&net.Dialer{}).DialContext
 	}
@@ -207,17 +208,24 @@ func (s *server) loginRefused() *Error {
 	return &again
 }
 
-// localName is what EHLO says. The look-up is made once.
+// localName is what EHLO says. The look-up is made once; whoever waits for that of
+// another wire waits no longer than until ctx is done.
 func (s *server) localName(ctx context.Context, own net.Addr) string {
-	s.nameOnce.Lock()
-	defer s.nameOnce.Unlock()
-	if s.ownName == "" {
-		s.ownName = dial.LocalName(ctx)
+	if s.cfg.LocalName != "" {
+		return s.cfg.LocalName
 	}
-	if s.ownName == "" {
+	name, _ := detach.Until(ctx, func() (string, error) {
+		s.nameOnce.Lock()
+		defer s.nameOnce.Unlock()
+		if s.ownName == "" {
+			s.ownName = dial.LocalName(ctx)
+		}
+		return s.ownName, nil
+	}, nil)
+	if name == "" {
 		return dial.AddressLiteral(own)
 	}
-	return s.ownName
+	return name
 }
 
 func (s *server) authRetryAfter() time.Duration {

@@ -22,7 +22,7 @@ const (
 	longestHeader = 1 << 20
 )
 
-var errChanged = errors.New("the content was another when it was opened again: give Bytes, File or Func of what stays the same, and not Reader of what is that large")
+var errChanged = errors.New("the content was another when it was opened again: give Bytes, File or Func of what stays the same")
 
 // source is a message that many copies are made of: its header, and a body that is
 // shared by all of them.

@@ -3,10 +3,12 @@ package mailing
 import (
 	"context"
 	"io"
+	"iter"
 	"log/slog"
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/detach"
 )
 
 // Delivery says how a mailing is sent. The zero value sends the message as it is, in
@@ -145,6 +147,10 @@ type Log struct {
 // server that is not there is not asked 100,000 times. With Retry the delivery pauses
 // then instead.
 //
+// A content that can be read only once (see [postrider.Reader]) is enough for one message
+// that is neither signed nor tried again. For anything else nothing is sent, and the
+// error is [postrider.ErrContentUsed].
+//
 // The Report is complete also when there is an error. That is nil exactly when
 // somebody is Accepted and nobody Untried or Unknown, as with a Sender, and for a
 // message without recipients, with which nothing is done (fact 99).
@@ -154,11 +160,7 @@ func (d *Delivery) Deliver(ctx context.Context, s postrider.Sender, m *postrider
 	if len(m.To) == 0 {
 		return report, nil
 	}
-	plan := d.Plan
-	if plan == nil {
-		plan = Whole
-	}
-	parts, err := plan(m)
+	parts, err := detach.Until(ctx, func() (iter.Seq[Part], error) { return d.parts(ctx, m) }, nil)
 	if err != nil {
 		report.untried(err)
 	} else {
@@ -169,6 +171,20 @@ func (d *Delivery) Deliver(ctx context.Context, s postrider.Sender, m *postrider
 	report.Took = time.Since(start)
 	d.Log.write(report)
 	return report, err
+}
+
+// parts runs the plan. It reads the content if need be, and refuses one that can be read
+// only once if it is needed more often, before anything leaves.
+func (d *Delivery) parts(ctx context.Context, m *postrider.Message) (iter.Seq[Part], error) {
+	plan := d.Plan
+	if plan == nil {
+		plan = Whole
+	}
+	parts, err := plan(m)
+	if err == nil && (d.Retry.For > 0 || several(parts)) {
+		err = replayable(ctx, m, parts)
+	}
+	return parts, err
 }
 
 // Over makes a Sender that delivers each message by d through s.

@@ -2,11 +2,13 @@ package mailing
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 
 	"github.com/emersion/go-msgauth/dkim"
 
@@ -25,13 +27,17 @@ type DKIM struct {
 }
 
 // Signed is a plan whose messages are signed, after everything else has been done to
-// them. The body is read once more for each message that is made.
+// them. The body is read once more for each message that is made; a content that can be
+// read only once cannot be signed, unless the plan holds it in memory.
 func Signed(plan Plan, key DKIM) Plan {
 	return func(m *postrider.Message) (iter.Seq[Part], error) {
 		if _, err := key.sign(&Header{}, bytes.NewReader([]byte("From: a@example.com\r\n\r\n"))); err != nil {
 			return nil, fmt.Errorf("signing (DKIM): %w", err)
 		}
 		parts, err := plan(m)
+		if err == nil {
+			err = replayable(context.Background(), m, parts)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -53,45 +59,65 @@ func (k DKIM) signed(build func() (*postrider.Message, error)) (*postrider.Messa
 	if err != nil {
 		return nil, err
 	}
-	field, text, err := k.signature(m.Content)
+	s, err := k.signature(m.Content)
 	if err != nil {
 		return nil, fmt.Errorf("signing (DKIM): %w", err)
 	}
 	signed := *m
-	if text != nil {
-		signed.Content = postrider.Bytes(append([]byte(field), text...))
+	if s.text != nil {
+		signed.Content = postrider.Bytes(append([]byte(s.field), s.text...))
 		return &signed, nil
 	}
-	signed.Content = postrider.Func(func() (io.ReadCloser, error) {
+	signed.Content = postrider.FuncSize(func() (io.ReadCloser, error) {
 		r, err := m.Content.Open()
 		if err != nil {
 			return nil, err
 		}
-		return &reader{io.MultiReader(bytes.NewReader([]byte(field)), r), r}, nil
-	})
+		return &reader{io.MultiReader(strings.NewReader(s.field), r), r}, nil
+	}, int64(len(s.field))+s.size)
 	return &signed, nil
 }
 
-// signature is the field for a content, and all of the content if it is small.
-func (k DKIM) signature(c postrider.Content) (field string, text []byte, err error) {
+// signature is one of a content.
+type signature struct {
+	field string
+	text  []byte // all of the content if it is small
+	size  int64  // octets that were signed, so that no other number of them is sent
+}
+
+func (k DKIM) signature(c postrider.Content) (s signature, err error) {
 	r, err := c.Open()
 	if err != nil {
-		return "", nil, err
+		return s, err
 	}
 	defer r.Close()
-	text, err = io.ReadAll(io.LimitReader(r, joined+1))
+	text, err := io.ReadAll(io.LimitReader(r, joined+1))
 	if err != nil {
-		return "", nil, err
+		return s, err
 	}
 	header, err := readHeader(text[:headerEnd(text)])
 	if err != nil {
-		return "", nil, err
+		return s, err
 	}
-	field, err = k.sign(header, io.MultiReader(bytes.NewReader(text), r))
-	if len(text) > joined {
-		text = nil
+	rest := &counted{r: r}
+	s.field, err = k.sign(header, io.MultiReader(bytes.NewReader(text), rest))
+	if s.size = int64(len(text)) + rest.n; len(text) <= joined {
+		s.text = text
 	}
-	return field, text, err
+	return s, err
+}
+
+// counted is a reader that counts.
+type counted struct {
+	r io.Reader
+	n int64
+}
+
+// Read reads and counts.
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
 }
 
 // sign signs what will be on the wire.

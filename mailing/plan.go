@@ -1,7 +1,9 @@
 package mailing
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"iter"
 
 	"github.com/postrider/postrider"
@@ -26,6 +28,42 @@ type Part struct {
 	// It may be called more than once, and at the same time as that of other parts.
 	Build func() (*postrider.Message, error)
 }
+
+// several reports whether a plan has more than one part.
+func several(parts iter.Seq[Part]) bool {
+	n := 0
+	for range parts {
+		if n++; n > 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// replayable refuses a plan whose messages have a content that can be read only once. What
+// the plan has made of the message counts: it may hold the content in memory by now.
+func replayable(ctx context.Context, m *postrider.Message, parts iter.Seq[Part]) error {
+	again, err := m.Content.Replayable(ctx)
+	switch {
+	case again:
+		return nil
+	case err != nil && !errors.Is(err, postrider.ErrContentUsed):
+		return fmt.Errorf("reading the content: %w", err)
+	}
+	for p := range parts {
+		one, err := p.Build()
+		if err != nil {
+			return nil // which is told when its turn comes
+		}
+		if again, _ := one.Content.Replayable(ctx); again {
+			return nil
+		}
+		break // all are made in the same way
+	}
+	return errOnce
+}
+
+var errOnce = fmt.Errorf("several messages, retries and signatures need the content more than once: %w", postrider.ErrContentUsed)
 
 // errNobody is what a plan without recipients comes to.
 var errNobody = errors.New("the message has no recipient")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/detach"
 )
 
 // patience is after how many failures in a row nothing more is begun.
@@ -200,7 +201,11 @@ func (r *run) end(why error) {
 
 // try builds a job's message and sends it, on a worker's goroutine.
 func (r *run) try(j *job) {
-	m, err := j.part.Build()
+	m, err := detach.Until(r.sending, j.part.Build, nil) // it may read the content
+	if err != nil && r.sending.Err() != nil && err == context.Cause(r.sending) {
+		r.giveUp(j, err)
+		return
+	}
 	if err == nil && len(m.To) != len(j.part.Index) {
 		err = fmt.Errorf("the plan made a message for %d recipients out of a part of %d", len(m.To), len(j.part.Index))
 	}
@@ -208,13 +213,9 @@ func (r *run) try(j *job) {
 		j.err = err
 		return
 	}
-	a := &Attempt{Index: j.part.Index, Message: m, Number: j.number}
+	a := &Attempt{Index: j.places(), Message: m, Number: j.number}
 	if j.owed != nil {
 		a.Message = addressed(m, j.owed)
-		a.Index = make([]int, len(j.owed))
-		for i, at := range j.owed {
-			a.Index[i] = j.part.Index[at]
-		}
 	}
 	j.attempt = a
 	if before := r.delivery.Before; before != nil {
@@ -229,6 +230,25 @@ func (r *run) try(j *job) {
 	if after := r.delivery.After; after != nil {
 		after(a)
 	}
+}
+
+// giveUp leaves a job whose message was not made before the context was done.
+func (r *run) giveUp(j *job, err error) {
+	places := j.places()
+	m := addressed(r.report.Message, places)
+	j.attempt = &Attempt{Index: places, Message: m, Number: j.number, Result: undecided(m, err), Err: err}
+}
+
+// places are those of a job's recipients in the delivered message.
+func (j *job) places() []int {
+	if j.owed == nil {
+		return j.part.Index
+	}
+	places := make([]int, len(j.owed))
+	for i, at := range j.owed {
+		places[i] = j.part.Index[at]
+	}
+	return places
 }
 
 // undecided is the Result of a message that was not sent.

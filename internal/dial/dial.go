@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/postrider/postrider/internal/detach"
 )
 
 // Local tells whether what is written to c stays on this machine: the other end is a loopback address, a unix socket or
@@ -72,7 +74,7 @@ func localName(ctx context.Context, hostname string, canonical func(context.Cont
 	if !strings.Contains(name, ".") && isDomain(name) {
 		ctx, cancel := context.WithTimeout(ctx, lookupTime)
 		defer cancel()
-		found, err := canonical(ctx, name)
+		found, err := detach.Until(ctx, func() (string, error) { return canonical(ctx, name) }, nil)
 		if err != nil {
 			return ""
 		}

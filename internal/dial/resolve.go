@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/postrider/postrider/internal/detach"
 )
 
 // Resolver looks up the addresses of host names, and keeps each answer for a minute. When a later look-up fails, the
@@ -42,7 +44,7 @@ func (r *Resolver) Addresses(ctx context.Context, host string) ([]string, error)
 	if ok && time.Since(known.at) < keepAnswer {
 		return known.addresses, nil
 	}
-	found, err := r.LookupHost(ctx, host)
+	found, err := detach.Until(ctx, func() ([]string, error) { return r.LookupHost(ctx, host) }, nil)
 	if err == nil && len(found) == 0 {
 		err = &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
 	}
@@ -83,7 +85,7 @@ func (r *Resolver) Dial(ctx context.Context, target string, dial func(ctx contex
 			break // the first is tried in any case: somebody has to say what is wrong
 		}
 		go func() {
-			conn, err := dial(ctx, "tcp", net.JoinHostPort(a, port))
+			conn, err := Open(ctx, func() (net.Conn, error) { return dial(ctx, "tcp", net.JoinHostPort(a, port)) })
 			race.results <- attempt{conn, err}
 		}()
 		race.running++
@@ -98,6 +100,17 @@ func (r *Resolver) Dial(ctx context.Context, target string, dial func(ctx contex
 		return nil, errors.Join(race.failures...)
 	}
 	return race.conn, nil
+}
+
+// Open calls dial, and does not wait for it longer than ctx lasts. A connection that it returns later is closed.
+func Open(ctx context.Context, dial func() (net.Conn, error)) (net.Conn, error) {
+	return detach.Until(ctx, func() (net.Conn, error) {
+		conn, err := dial()
+		if conn == nil && err == nil {
+			err = errors.New("the Dial function returned neither a connection nor an error")
+		}
+		return conn, err
+	}, func(conn net.Conn) { conn.Close() })
 }
 
 type attempt struct {
@@ -183,7 +196,13 @@ func Submission(ctx context.Context, domain string, lookup func(ctx context.Cont
 	var failures []error
 	before := 0
 	for _, service := range []string{"submissions", "submission"} {
-		_, records, err := lookup(ctx, service, "tcp", domain)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		records, err := detach.Until(ctx, func() ([]*net.SRV, error) {
+			_, records, err := lookup(ctx, service, "tcp", domain)
+			return records, err
+		}, nil)
 		if err != nil {
 			failures = append(failures, fmt.Errorf("_%s._tcp.%s: %w", service, domain, err))
 			continue
