@@ -36,7 +36,7 @@ type Trace struct {
 	WireClosed func(wire int, transactions int, reason error)
 
 	// FellBack: the server offers what it does not do well; from now on, for an
-	// hour, it is met by doing without.
+	// hour, it is met by doing without. Also a server's fault that only costs words.
 	FellBack func(wire int, what string)
 
 	// ServerDown, ServerUp: a pool leaves a server alone until then, or uses it again.
@@ -46,7 +46,8 @@ type Trace struct {
 	LimitChanged func(address string, connections int)
 
 	// Command: a command line that is being sent, without CRLF; what follows AUTH
-	// and its mechanism is masked. Reply: an answer that was read.
+	// and its mechanism is masked. Reply: an answer that was read; of those beyond
+	// what was asked on a wire, the first 100.
 	Command func(wire int, line string)
 	Reply   func(wire int, reply Reply)
 
