@@ -70,6 +70,9 @@ func TestWhatCannotBeSeen(t *testing.T) {
 func TestJSONIsForTerminalsToo(t *testing.T) {
 	var all strings.Builder
 	for c := rune(0); c <= unicode.MaxRune; c++ {
+		if c > 0x20000 && c < 0xe0000 {
+			c += 96 // they are all alike
+		}
 		if c < 0xd800 || c > 0xdfff {
 			all.WriteRune(c)
 		}
