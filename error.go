@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/postrider/postrider/internal/hint"
-	smtp "github.com/postrider/postrider/internal/wire"
+	"github.com/postrider/postrider/internal/text"
 )
 
 // ErrClosed is what a Connection or a Pool answers after Close.
@@ -25,23 +25,25 @@ type Error struct {
 	Err     error  // the cause, if it was not a reply
 }
 
-// Error is one line for an operator.
+// Error is one line for an operator. Of what the server said, and of what the cause
+// says, it has up to 2,000 octets each, and says how many it left out; Reply and Err
+// have all of them.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("postrider: ")
 	if e.Address != "" {
-		b.WriteString(e.Address + ": ")
+		b.WriteString(text.Words(e.Address) + ": ") // as many servers as the DNS names
 	}
 	if e.Command != "" {
 		b.WriteString(e.Command + ": ")
 	}
 	switch {
 	case e.Reply.Code != 0 && e.Err != nil:
-		fmt.Fprintf(&b, "%s (%s)", e.Reply, smtp.Printable(e.Err.Error()))
+		fmt.Fprintf(&b, "%s (%s)", e.Reply, text.Words(e.Err.Error()))
 	case e.Reply.Code != 0:
 		b.WriteString(e.Reply.String())
 	case e.Err != nil:
-		b.WriteString(smtp.Printable(e.Err.Error()))
+		b.WriteString(text.Words(e.Err.Error()))
 	}
 	if e.Hint != "" {
 		b.WriteString("; " + e.Hint)

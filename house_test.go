@@ -18,24 +18,29 @@ import (
 // arrows are the imports that are allowed inside the module, tests included, each
 // package by its folder. A new leaf costs one line.
 var arrows = map[string][]string{
-	".":                     {"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace", "internal/sasl", "internal/wire"},
-	"cmd/postrider":         {".", "config", "mailing", "smtptest", "internal/doctor", "internal/journal"},
+	".": {
+		"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace", "internal/sasl", "internal/text", "internal/wire",
+	},
+	"cmd/postrider":         {".", "config", "mailing", "smtptest", "internal/doctor", "internal/journal", "internal/text"},
 	"config":                {"."},
+	"internal/address":      {"internal/text"},
 	"internal/body":         {},
 	"internal/detach":       {},
 	"internal/dial":         {"internal/detach"},
-	"internal/doctor":       {".", "internal/dial", "internal/hint", "internal/sasl", "internal/wire"},
+	"internal/doctor":       {".", "internal/dial", "internal/hint", "internal/sasl", "internal/text", "internal/wire"},
 	"internal/hint":         {},
 	"internal/journal":      {},
 	"internal/memnet":       {},
 	"internal/mtatest":      {},
 	"internal/pace":         {},
 	"internal/sasl":         {},
-	"internal/wire":         {},
+	"internal/text":         {},
+	"internal/wire":         {"internal/text"},
 	"internal/test/chaos":   {".", "internal/memnet"},
 	"internal/test/content": {},
+	"internal/test/words":   {},
 	"interop":               {".", "mailing", "smtptest", "internal/doctor", "internal/mtatest"},
-	"mailing":               {".", "internal/detach"},
+	"mailing":               {".", "internal/address", "internal/detach", "internal/text"},
 	"smtptest":              {".", "internal/wire", "internal/memnet"},
 }
 
@@ -46,6 +51,7 @@ var testArrows = map[string][]string{
 	"config":                {"config", "smtptest"},
 	"internal/doctor":       {"smtptest"},
 	"internal/test/content": {".", "smtptest"},
+	"internal/test/words":   {"."},
 	"mailing":               {"smtptest"},
 	"smtptest":              {"smtptest"},
 }

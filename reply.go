@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/postrider/postrider/internal/text"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -37,16 +38,17 @@ func (r Reply) Temporary() bool { return r.Code/100 == 4 }
 func (r Reply) Permanent() bool { return r.Code/100 == 5 }
 
 // String gives the reply on one line, control characters escaped, so that a
-// server's words can go into a log or a terminal as they are.
+// server's words can go into a log or a terminal as they are: up to 2,000 octets of
+// them, and how many were left out. Text has all.
 func (r Reply) String() string {
 	if r.Code == 0 && r.Text == "" {
 		return "no reply"
 	}
-	text := strings.ReplaceAll(r.Text, "\n", " / ")
+	words := text.Words(strings.ReplaceAll(r.Text, "\n", " / "))
 	if r.Code == 0 {
-		return smtp.Printable(text) // a verdict of our own, as SendMail puts it
+		return words // a verdict of our own, as SendMail puts it
 	}
-	return strings.TrimRight(fmt.Sprintf("%d %s", r.Code, smtp.Printable(text)), " ")
+	return strings.TrimRight(fmt.Sprintf("%d %s", r.Code, words), " ")
 }
 
 // replyFrom gives a reply of the wire its public shape.

@@ -3,7 +3,7 @@ package postrider
 import (
 	"fmt"
 
-	smtp "github.com/postrider/postrider/internal/wire"
+	"github.com/postrider/postrider/internal/text"
 )
 
 // State is what became of one recipient.
@@ -73,12 +73,12 @@ type Outcome struct {
 // String is a line for a log: recipient, state, stage and the reason, control
 // characters escaped.
 func (o Outcome) String() string {
-	s := fmt.Sprintf("%s: %s at %s", smtp.Printable(o.Recipient), o.State, o.Stage)
+	s := fmt.Sprintf("%s: %s at %s", text.Printable(o.Recipient), o.State, o.Stage)
 	switch {
 	case o.Reply.Code != 0:
 		return s + ": " + o.Reply.String()
 	case o.Err != nil:
-		return s + ": " + smtp.Printable(o.Err.Error())
+		return s + ": " + text.Words(o.Err.Error())
 	}
 	return s
 }

@@ -36,7 +36,7 @@ type Trace struct {
 	WireClosed func(wire int, transactions int, reason error)
 
 	// FellBack: the server offers what it does not do well; from now on, for an
-	// hour, it is met by doing without.
+	// hour, it is met by doing without. Also a server's fault that only costs words.
 	FellBack func(wire int, what string)
 
 	// ServerDown, ServerUp: a pool leaves a server alone until then, or uses it again.
@@ -47,7 +47,8 @@ type Trace struct {
 
 	// Command: a command line that is being sent, without CRLF; what follows AUTH
 	// and its mechanism is masked. Reply: an answer that was read, with passwords
-	// and tokens that the server repeats in it masked.
+	// and tokens that the server repeats in it masked; of those beyond what was asked
+	// on a wire, the first 100.
 	Command func(wire int, line string)
 	Reply   func(wire int, reply Reply)
 

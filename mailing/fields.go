@@ -9,18 +9,23 @@ import (
 	"reflect"
 	"strings"
 	"text/template"
+
+	"github.com/postrider/postrider/internal/text"
 )
 
 // PersonalTo is the edit that puts the recipient alone into the field To, with the
 // display name if it is known (fact 114). The field is added if it is missing.
 func PersonalTo() Edit {
-	return Edit{Apply: func(c *Copy) error {
-		if !strings.Contains(c.Recipient.Address, "@") { // which mail.Address would end with an @
-			return c.Header.setLine("To", c.Recipient.Address)
-		}
-		c.Header.SetAddresses("To", mailbox(c.Recipient))
-		return nil
-	}}
+	return Edit{
+		Check: func(r Recipient) error { return text.Check(r.Name) },
+		Apply: func(c *Copy) error {
+			if !strings.Contains(c.Recipient.Address, "@") { // which mail.Address would end with an @
+				return c.Header.setLine("To", c.Recipient.Address)
+			}
+			c.Header.SetAddresses("To", mailbox(c.Recipient))
+			return nil
+		},
+	}
 }
 
 // mailbox is a recipient as mail.Address has it: that puts the quotes around a local
@@ -52,6 +57,8 @@ func MessageID(id string) Edit {
 	var err error
 	if local == "" || domain == "" || strings.ContainsAny(id, "<> \t\r\n") {
 		err = fmt.Errorf("%q cannot be part of a Message-ID: write name@domain", id)
+	} else {
+		err = checkField("Message-ID", id)
 	}
 	return Edit{
 		Check: func(Recipient) error { return err },
@@ -113,6 +120,9 @@ func (l ListFields) prepare() (uris []*template.Template, err error) {
 	}
 	if strings.ContainsAny(l.ID, "<>@ \t\r\n") || l.ID == "" && l.Name != "" {
 		return nil, fmt.Errorf("list id %q: write it as a domain, such as news.example.com", l.ID)
+	}
+	if err := errors.Join(checkField("List-Id", l.ID), checkField("List-Id", l.Name)); err != nil {
+		return nil, err
 	}
 	https := false
 	for _, text := range l.Unsubscribe {

@@ -9,11 +9,16 @@ import (
 
 	"github.com/emersion/go-message"
 	"github.com/emersion/go-message/textproto"
+
+	"github.com/postrider/postrider/internal/text"
 )
 
 // Header is the header section of a message. Fields that are not changed stay octet
 // for octet what they were; those that are set come first.
-type Header struct{ fields message.Header }
+type Header struct {
+	fields message.Header
+	fault  error // of a field that should not have been set
+}
 
 // readHeader reads a header section, with or without the empty line behind it.
 func readHeader(head []byte) (*Header, error) {
@@ -29,13 +34,16 @@ func readHeader(head []byte) (*Header, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the header of the message: %w", err)
 	}
-	return &Header{message.Header{Header: fields}}, nil
+	return &Header{fields: message.Header{Header: fields}}, nil
 }
 
-func (h *Header) copy() *Header { return &Header{h.fields.Copy()} }
+func (h *Header) copy() *Header { return &Header{h.fields.Copy(), h.fault} }
 
 // write gives the header section and the empty line behind it.
 func (h *Header) write() ([]byte, error) {
+	if h.fault != nil {
+		return nil, h.fault
+	}
 	var b bytes.Buffer
 	if err := textproto.WriteHeader(&b, h.fields.Header); err != nil {
 		return nil, fmt.Errorf("the header of the message: %w", err)
@@ -70,6 +78,11 @@ func (h *Header) Set(name, value string) error {
 		if err != nil {
 			return fmt.Errorf("the field %s: %w", name, err)
 		}
+		for _, a := range list {
+			if what, found := text.Unseen(a.Address); found {
+				return fmt.Errorf("the field %s: the address %q has a %s in it, which cannot be seen", name, a.Address, what)
+			}
+		}
 		h.SetAddresses(name, list...)
 		return nil
 	}
@@ -78,11 +91,15 @@ func (h *Header) Set(name, value string) error {
 }
 
 // SetAddresses puts a field of addresses in the place of all of that name; display
-// names outside of ASCII are encoded (RFC 2047).
+// names outside of ASCII are encoded (RFC 2047). One that is not UTF-8 is an error of
+// the copy that is made with it.
 func (h *Header) SetAddresses(name string, addresses ...*mail.Address) {
 	texts := make([]string, len(addresses))
 	for i, a := range addresses {
 		texts[i] = a.String()
+		if err := text.Check(a.Name); err != nil && h.fault == nil {
+			h.fault = fmt.Errorf("the display name %q of the field %s: %w", a.Name, name, err)
+		}
 	}
 	h.fields.Set(name, strings.Join(texts, ", "))
 }
@@ -98,13 +115,16 @@ func (h *Header) setLine(name, value string) error {
 }
 
 // checkField is RFC 5322 §2.2: a name of visible ASCII without colon, a value on one
-// line.
+// line, of UTF-8.
 func checkField(name, value string) error {
 	if name == "" || strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == ':' || c > '~' }) {
 		return fmt.Errorf("%q is no name of a header field", name)
 	}
 	if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
 		return fmt.Errorf("the field %s has a line end or another control character in %q", name, value)
+	}
+	if err := text.Check(value); err != nil { // it would be declared to be UTF-8 (RFC 2047 §2)
+		return fmt.Errorf("the field %s: %w", name, err)
 	}
 	return nil
 }

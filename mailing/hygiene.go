@@ -1,10 +1,12 @@
 package mailing
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/postrider/postrider/internal/address"
+	"github.com/postrider/postrider/internal/text"
 )
 
 // Hygiene looks through recipients before anything is sent: wrong addresses,
@@ -25,7 +27,7 @@ type Reason string
 const (
 	Syntax     Reason = "syntax"     // it is no address
 	Duplicate  Reason = "duplicate"  // it is there already, perhaps in another spelling
-	Suppressed Reason = "suppressed" // it, or its domain, is in the suppression list
+	Suppressed Reason = "suppressed" // it, or a domain that it lies in, is in the suppression list
 )
 
 // Skipped is a recipient who gets nothing.
@@ -42,11 +44,12 @@ func (s Skipped) String() string {
 	if who == "" {
 		who = strings.TrimSpace(fmt.Sprintf("recipient %d %s", s.Index+1, s.Recipient.Name))
 	}
-	return fmt.Sprintf("%s: %s: %s", printable(who), s.Reason, printable(s.Detail))
+	return fmt.Sprintf("%s: %s: %s", text.Printable(who), s.Reason, text.Printable(s.Detail))
 }
 
 // Clean gives those who are to get the mailing, and those who are not, both in their
-// order. Of duplicates the first is kept. Addresses stay as they were written.
+// order. Of duplicates, which are told by what [Canonical] makes of them, the first is
+// kept. Addresses stay as they were written.
 func (h Hygiene) Clean(recipients []Recipient) (kept []Recipient, skipped []Skipped) {
 	first := map[string]int{}
 	for i, r := range recipients {
@@ -55,10 +58,7 @@ func (h Hygiene) Clean(recipients []Recipient) (kept []Recipient, skipped []Skip
 		}
 		canonical, err := Canonical(r.Address)
 		at, twice := first[canonical]
-		by, suppressed := "", false
-		if h.Suppressed != nil && err == nil {
-			by, suppressed = h.Suppressed.find(canonical)
-		}
+		by, suppressed := h.Suppressed.find(canonical) // nobody is, who has no canonical form
 		switch {
 		case err != nil:
 			skip(Syntax, err.Error())
@@ -79,28 +79,27 @@ func (h Hygiene) Clean(recipients []Recipient) (kept []Recipient, skipped []Skip
 // Suppression is a list of addresses and domains that get nothing. Its zero value is
 // empty.
 type Suppression struct {
-	entries map[string]string // canonical address, local part in lower case, or @domain: as it was written
+	entries map[string]string // by what they are looked up: as they were written
 }
 
-// ReadSuppression reads a file with an address or @domain a line. Empty lines and
-// those that begin with # do not count. A line that is neither is an error: whoever
-// wanted no mail would get some. Upper and lower case are the same here: it is
-// better to leave out an Anne@example.com whom her server would tell from anne@ than
-// to write to somebody who asked us not to.
+// ReadSuppression reads a file with an address or @domain a line, in UTF-8; @domain
+// stands for the addresses of its subdomains too. Empty lines and those that begin
+// with # do not count. A line that is neither is an error: whoever wanted no mail
+// would get some. Addresses are compared by what [Canonical] makes of them, and upper
+// and lower case are the same here: it is better to leave out an Anne@example.com whom
+// her server would tell from anne@ than to write to somebody who asked us not to.
 func ReadSuppression(r io.Reader) (*Suppression, error) {
 	s := &Suppression{entries: map[string]string{}}
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, longestLine)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(strings.TrimPrefix(lines.Text(), "\ufeff"))
+	err := eachLine(r, func(line string) error {
 		if line == "" || line[0] == '#' {
-			continue
+			return nil
 		}
 		if err := s.Add(line); err != nil {
-			return nil, fmt.Errorf("line %d: %q: %w", n, line, err)
+			return fmt.Errorf("%q: %w", line, err)
 		}
-	}
-	if err := lines.Err(); err != nil {
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -108,19 +107,9 @@ func ReadSuppression(r io.Reader) (*Suppression, error) {
 
 // Add adds an address, or a domain with an @ before it.
 func (s *Suppression) Add(entry string) error {
-	key := ""
-	if domain, ok := strings.CutPrefix(entry, "@"); ok {
-		ascii, err := checkedDomain(domain)
-		if err != nil {
-			return err
-		}
-		key = "@" + ascii
-	} else {
-		canonical, err := Canonical(entry)
-		if err != nil {
-			return err
-		}
-		key = strings.ToLower(canonical)
+	key, err := address.Entry(entry)
+	if err != nil {
+		return err
 	}
 	if s.entries == nil {
 		s.entries = map[string]string{}
@@ -134,9 +123,13 @@ func (s *Suppression) Len() int { return len(s.entries) }
 
 // find gives the entry that a canonical address falls under.
 func (s *Suppression) find(canonical string) (entry string, ok bool) {
-	if entry, ok = s.entries[strings.ToLower(canonical)]; !ok {
-		_, domain := splitAddress(canonical)
-		entry, ok = s.entries["@"+domain]
+	if s == nil || len(s.entries) == 0 {
+		return "", false
 	}
-	return entry, ok
+	for key := range address.Keys(canonical) {
+		if entry, ok = s.entries[key]; ok {
+			return entry, true
+		}
+	}
+	return "", false
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/text"
 )
 
 // Mailman's templates (fact 102).
@@ -31,9 +32,9 @@ func (l *Log) write(r *Report) {
 	header, size := describe(r.Message.Content)
 	failed := r.Failed()
 	values := map[string]string{
-		"msgid":    cmp.Or(printable(strings.TrimSpace(header.Get("Message-ID"))), "n/a"),
-		"listname": printable(l.ListName),
-		"sender":   printable(r.Message.From),
+		"msgid":    cmp.Or(text.Printable(strings.TrimSpace(header.Get("Message-ID"))), "n/a"),
+		"listname": text.Printable(l.ListName),
+		"sender":   text.Printable(r.Message.From),
 		"recip":    strconv.Itoa(len(r.Outcomes)),
 		"size":     strconv.FormatInt(size, 10),
 		"time":     strconv.FormatFloat(r.Took.Seconds(), 'f', -1, 64),
@@ -47,7 +48,7 @@ func (l *Log) write(r *Report) {
 		l.line(cmp.Or(l.Failure, logFailure), failureValues(values, &failed[i]))
 	}
 	if len(failed) == 0 {
-		values["recip"] = printable(toAndCc(header))
+		values["recip"] = text.Printable(toAndCc(header))
 		l.line(cmp.Or(l.Success, logSuccess), values)
 	}
 }
@@ -59,7 +60,7 @@ func toAndCc(h *Header) string {
 
 func failureValues(values map[string]string, o *postrider.Outcome) map[string]string {
 	values = maps.Clone(values)
-	values["recip"] = printable(o.Recipient)
+	values["recip"] = text.Printable(o.Recipient)
 	values["smtpcode"] = strconv.Itoa(cmp.Or(o.Reply.Code, noReply))
 	values["smtpmsg"] = cmp.Or(reason(o), o.State.String())
 	return values

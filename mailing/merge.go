@@ -9,9 +9,13 @@ import (
 	"maps"
 	"mime/quotedprintable"
 	"slices"
+	"strings"
 	"text/template"
+	"unicode/utf8"
 
 	"github.com/emersion/go-message"
+
+	"github.com/postrider/postrider/internal/text"
 )
 
 // Merge makes a text for each recipient out of templates, which see the recipient's
@@ -97,11 +101,23 @@ func (p *merger) check(r Recipient) error {
 		return err
 	}
 	for _, t := range p.bodies {
-		if err := t.Execute(io.Discard, data); err != nil {
+		if err := checkBody(t, data); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkBody runs a template for nothing but its errors. What it makes is declared to
+// be UTF-8, and so it must be, whatever the template, the data, or a function that
+// cuts strings has put there.
+func checkBody(t executor, data any) error {
+	made, err := executed(t, data)
+	if err != nil || utf8.ValidString(made) {
+		return err
+	}
+	_, err = io.Copy(io.Discard, text.NewReader(strings.NewReader(made))) // it knows where
+	return fmt.Errorf("the body that a template makes: %w", err)
 }
 
 func (p *merger) setFields(h *Header, data any) error {

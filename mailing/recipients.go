@@ -2,14 +2,17 @@ package mailing
 
 import (
 	"bufio"
-	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"strconv"
 	"strings"
+
+	"github.com/postrider/postrider/internal/text"
 )
 
 // Recipient is somebody who is to get a mailing.
@@ -48,7 +51,7 @@ func Addresses(recipients []Recipient) []string {
 // Format is the form of a file of recipients.
 type Format string
 
-// The forms that [ReadRecipients] reads, in UTF-8.
+// The forms that [ReadRecipients] reads.
 const (
 	// Plain is an address a line, with or without a display name: anne@example.com,
 	// or Anne Person <anne@example.com>. Empty lines and those that begin with # do
@@ -83,44 +86,65 @@ const (
 	mostRecipients = 10_000_000
 )
 
-// ReadRecipients reads a file of recipients. An error names the line. Addresses are
-// not checked; [Hygiene] does that. A line may have 1 MiB, a file 10 million lines.
+// ReadRecipients reads a file of recipients, in UTF-8, with or without a byte order
+// mark. An error names the line; octets that are not UTF-8 are one. Addresses are not
+// checked; [Hygiene] does that. A line may have 1 MiB, a file 10 million lines.
 func ReadRecipients(r io.Reader, f Format) ([]Recipient, error) {
-	b := bufio.NewReader(r)
-	if mark, _ := b.Peek(3); bytes.Equal(mark, []byte("\ufeff")) {
-		_, _ = b.Discard(3) // what was just seen
-	}
 	switch f {
 	case Plain:
-		return readLines(b, readPlain)
+		return readLines(r, readPlain)
 	case CSV:
-		return readCSV(b)
+		return readCSV(r)
 	case JSONLines:
-		return readLines(b, readObject)
+		return readLines(r, readObject)
 	}
 	return nil, fmt.Errorf("unknown format of recipients %q: plain, csv or jsonl", f)
 }
 
-// readLines reads a recipient a line; read gives nil for a line that has none.
-func readLines(r io.Reader, read func(line string) (*Recipient, error)) (all []Recipient, err error) {
-	lines := bufio.NewScanner(r)
+// eachLine reads a text line by line, without the blanks around each. Where its octets
+// are wrong is known better than what they were taken for.
+func eachLine(r io.Reader, read func(line string) error) error {
+	checked := text.NewReader(r)
+	lines := bufio.NewScanner(checked)
 	lines.Buffer(nil, longestLine)
 	n := 0
 	for lines.Scan() {
 		n++
-		one, err := read(strings.TrimSpace(lines.Text()))
-		if err == nil && len(all) == mostRecipients {
-			err = errTooMany
+		line := strings.TrimSpace(lines.Text())
+		err := error(nil)
+		if strings.Contains(line, "\r") {
+			err = errLineEnds
+		} else {
+			err = read(line)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
-		}
-		if one != nil {
-			all = append(all, *one)
+			return cmp.Or(checked.Err(), fmt.Errorf("line %d: %w", n, err))
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("line %d: %w", n+1, err)
+		return cmp.Or(checked.Err(), fmt.Errorf("line %d: %w", n+1, err))
+	}
+	return nil
+}
+
+var errLineEnds = errors.New("lines end with CR alone, as on very old machines: save the file with LF or CRLF")
+
+// readLines reads a recipient a line; read gives nil for a line that has none.
+func readLines(r io.Reader, read func(line string) (*Recipient, error)) (all []Recipient, err error) {
+	err = eachLine(r, func(line string) error {
+		one, err := read(line)
+		switch {
+		case err != nil:
+			return err
+		case one != nil && len(all) == mostRecipients:
+			return errTooMany
+		case one != nil:
+			all = append(all, *one)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return all, nil
 }
@@ -147,6 +171,9 @@ func readObject(line string) (*Recipient, error) {
 	if line == "" {
 		return nil, nil
 	}
+	if loneSurrogate(line) { // of which encoding/json makes U+FFFD
+		return nil, errors.New("it has half of a character in it: a \\u escape of a surrogate without its pair")
+	}
 	var object map[string]any
 	d := json.NewDecoder(strings.NewReader(line))
 	d.UseNumber() // 12345678 is not to become 1.2345678e+07
@@ -166,6 +193,26 @@ func readObject(line string) (*Recipient, error) {
 	}
 	withoutNull(data)
 	return fromData(data)
+}
+
+// loneSurrogate finds an escape of half a character (RFC 8259 §8.2).
+func loneSurrogate(line string) bool {
+	high := false // the last character was the first half of one
+	for i := 0; i < len(line); i++ {
+		unit := uint64(0)
+		if line[i] == '\\' {
+			if i++; i+5 <= len(line) && line[i] == 'u' {
+				unit, _ = strconv.ParseUint(line[i+1:i+5], 16, 16) // what is no number is no JSON either
+				i += 4
+			}
+		}
+		low := 0xdc00 <= unit && unit <= 0xdfff
+		if high != low {
+			return true
+		}
+		high = 0xd800 <= unit && unit <= 0xdbff
+	}
+	return high
 }
 
 // withoutNull takes members out that are null, at every depth: a template would write
@@ -202,8 +249,16 @@ func fromData(data map[string]any) (*Recipient, error) {
 	return r, nil
 }
 
-func readCSV(r io.Reader) (all []Recipient, err error) {
-	bound := &bounded{r: r}
+func readCSV(r io.Reader) ([]Recipient, error) {
+	checked := text.NewReader(r)
+	all, err := readTable(&bounded{r: checked})
+	if fault := checked.Err(); fault != nil {
+		return nil, fault // whatever else seems wrong comes of it
+	}
+	return all, err
+}
+
+func readTable(bound *bounded) (all []Recipient, err error) {
 	table := csv.NewReader(bound)
 	table.ReuseRecord = true
 	first, err := table.Read()
@@ -243,6 +298,9 @@ func readCSV(r io.Reader) (all []Recipient, err error) {
 func columns(record []string) (names []string, err error) {
 	seen := map[string]bool{}
 	for _, name := range record {
+		if strings.Contains(name, "\r") {
+			return nil, errLineEnds
+		}
 		name = strings.ToLower(strings.TrimSpace(name))
 		if seen[name] {
 			return nil, fmt.Errorf("two columns are called %q", name)
@@ -251,9 +309,20 @@ func columns(record []string) (names []string, err error) {
 		names = append(names, name)
 	}
 	if !seen["address"] && !seen["email"] {
-		return nil, fmt.Errorf("no column is called address or email, only %s", printable(strings.Join(names, ", ")))
+		return nil, fmt.Errorf("no column is called address or email, only %s%s", text.Words(strings.Join(names, ", ")), separated(names))
 	}
 	return names, nil
+}
+
+// separated says what is the matter with a table whose columns are one, because
+// something else than a comma stands between them.
+func separated(names []string) string {
+	for _, s := range []struct{ mark, name string }{{";", "semicolons"}, {"\t", "tabs"}, {"|", "vertical bars"}} {
+		if len(names) == 1 && strings.Contains(names[0], s.mark) {
+			return ". There are " + s.name + " between the columns: save the file with commas"
+		}
+	}
+	return ""
 }
 
 // bounded keeps one record from filling the memory: an open quote takes everything.

@@ -7,9 +7,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
+	"unicode/utf8"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/text"
 )
 
 // Report is what became of a mailing.
@@ -108,6 +109,12 @@ func (r *Report) Failures() []Failure {
 
 // WriteTable writes a line for each recipient as comma-separated values (RFC 4180):
 // recipient, state, stage, code, enhanced, text, under a line of these names.
+//
+// Spreadsheets calculate what begins with one of = + - @, a tab or a CR, and servers
+// and lists can say what they like. So such a cell has an apostrophe before it, and so
+// does one that begins with an apostrophe: whoever wants what was meant takes one away
+// where a cell begins with one. The address is another than it was only by that; the
+// text has its control characters escaped.
 func (r *Report) WriteTable(w io.Writer) error {
 	table := csv.NewWriter(w)
 	_ = table.Write([]string{"recipient", "state", "stage", "code", "enhanced", "text"}) // Error tells
@@ -117,28 +124,28 @@ func (r *Report) WriteTable(w io.Writer) error {
 		if o.Reply.Code != 0 {
 			code = strconv.Itoa(o.Reply.Code)
 		}
-		_ = table.Write([]string{o.Recipient, o.State.String(), o.Stage.String(), code, o.Reply.Enhanced.String(), reason(o)})
+		_ = table.Write([]string{cell(o.Recipient), o.State.String(), o.Stage.String(), code, o.Reply.Enhanced.String(), cell(reason(o))})
 	}
 	table.Flush()
 	return table.Error()
+}
+
+// cell keeps a spreadsheet from taking a text for a formula (CSV injection).
+func cell(s string) string {
+	first, _ := utf8.DecodeRuneInString(s)
+	if s != "" && strings.ContainsRune("=+-@\t\r\n'\uff1d\uff0b\uff0d\uff20", first) { // the last four are = + - @ in full width
+		return "'" + s
+	}
+	return s
 }
 
 // reason is the server's words, or ours, on one line.
 func reason(o *postrider.Outcome) string {
 	switch {
 	case o.Reply.Code != 0:
-		return printable(strings.ReplaceAll(o.Reply.Text, "\n", " / "))
+		return text.Words(strings.ReplaceAll(o.Reply.Text, "\n", " / "))
 	case o.Err != nil:
-		return printable(strings.TrimPrefix(o.Err.Error(), "postrider: "))
+		return text.Words(strings.TrimPrefix(o.Err.Error(), "postrider: "))
 	}
 	return ""
-}
-
-// printable escapes what would do something to a terminal or a log.
-func printable(s string) string {
-	if !strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) }) {
-		return s
-	}
-	quoted := strconv.QuoteToGraphic(s)
-	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }

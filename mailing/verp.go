@@ -172,29 +172,3 @@ func (v VERP) Edit() Edit {
 		},
 	}
 }
-
-// quoteLocal puts a local part that is no Dot-string between quotes (RFC 5321 §4.1.2).
-func quoteLocal(local string) string {
-	special := strings.ContainsFunc(local, func(c rune) bool {
-		return c <= ' ' || c == 0x7f || strings.ContainsRune(`()<>[]:;@\,"`, c)
-	})
-	if !special && local != "" && local[0] != '.' && !strings.HasSuffix(local, ".") && !strings.Contains(local, "..") {
-		return local
-	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"`
-}
-
-// unquoteLocal takes the quotes of a Quoted-string away.
-func unquoteLocal(local string) string {
-	if len(local) < 2 || local[0] != '"' || local[len(local)-1] != '"' {
-		return local
-	}
-	var b strings.Builder
-	for i := 1; i < len(local)-1; i++ {
-		if local[i] == '\\' && i+1 < len(local)-1 {
-			i++
-		}
-		b.WriteByte(local[i])
-	}
-	return b.String()
-}

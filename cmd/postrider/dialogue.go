@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/text"
 )
 
 // dialogue shows what is said on the wires: "> " before our commands, "< " before
@@ -33,6 +34,7 @@ func newDialogue(w io.Writer) *postrider.Trace {
 		Content:         d.sent,
 		TransactionDone: d.transactionDone,
 		WireClosed:      d.closed,
+		FellBack:        d.fellBack,
 	}
 }
 
@@ -48,7 +50,7 @@ func (d *dialogue) line(format string, args ...any) {
 
 func (d *dialogue) dialed(wire int, address string, took time.Duration, err error) {
 	if err != nil {
-		d.line("* no connection to %s: %s", address, printable(err.Error()))
+		d.line("* no connection to %s: %s", address, text.Words(err.Error()))
 		return
 	}
 	d.line("* wire %d to %s, after %v", wire, address, took.Round(time.Microsecond))
@@ -56,7 +58,7 @@ func (d *dialogue) dialed(wire int, address string, took time.Duration, err erro
 
 func (d *dialogue) tlsDone(_ int, state tls.ConnectionState, err error) {
 	if err != nil {
-		d.line("* no TLS: %s", printable(err.Error()))
+		d.line("* no TLS: %s", text.Words(err.Error()))
 		return
 	}
 	d.line("* %s, %s", tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite))
@@ -74,12 +76,12 @@ func (d *dialogue) command(wire int, line string) {
 // reply shows every line of a reply as it came.
 func (d *dialogue) reply(_ int, r postrider.Reply) {
 	lines := strings.Split(r.Text, "\n")
-	for i, text := range lines {
+	for i, line := range lines {
 		between := "-"
 		if i == len(lines)-1 {
 			between = " "
 		}
-		d.line("< %d%s%s", r.Code, between, printable(text))
+		d.line("< %d%s%s", r.Code, between, text.Words(line))
 	}
 }
 
@@ -113,9 +115,7 @@ func (d *dialogue) closed(wire, _ int, reason error) {
 }
 
 // printable escapes what a terminal should not get to see.
-func printable(text string) string {
-	if text == "" {
-		return ""
-	}
-	return postrider.Reply{Text: text}.String()
-}
+func printable(s string) string { return text.Printable(s) }
+
+// fellBack says what the server does not do well.
+func (d *dialogue) fellBack(wire int, what string) { d.line("* wire %d: %s", wire, what) }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/text"
 	"github.com/postrider/postrider/mailing"
 )
 
@@ -22,6 +23,8 @@ type mailCmd struct {
 	Recipients string  `arg:"" name:"recipients" help:"The file of recipients: addresses a line, CSV, or JSON Lines."`
 	Format     string  `placeholder:"plain|csv|jsonl" help:"What the file of recipients is. Default: what its name ends with; else plain."`
 	Sender     *string `short:"f" name:"from" placeholder:"ADDRESS" help:"The envelope's sender, who gets the bounces; '<>' for nobody. Default: user@host, as sendmail has it."`
+
+	Encoding string `placeholder:"NAME" help:"The encoding of those files of recipients, of --suppress and of templates that are not UTF-8: windows-1252, iso-8859-2, shift_jis and so on. Without it what is not UTF-8 is refused."`
 
 	mailText `embed:""`
 	mailPlan `embed:""`
@@ -82,6 +85,10 @@ func (c *mailCmd) Validate() error {
 		return errors.New("--concurrency, --retry, --drain and --first cannot be negative, nor can --concurrency be 0")
 	case c.Journal != "" && c.NoJournal:
 		return errors.New("--journal and --no-journal: give one of them")
+	case c.Encoding != "":
+		if err := text.CheckEncoding(c.Encoding); err != nil {
+			return fmt.Errorf("--encoding: %w", err)
+		}
 	}
 	return errors.Join(c.mailText.validate(), c.mailPlan.validate(), c.settings.Validate())
 }
@@ -112,26 +119,29 @@ func (c *mailCmd) mail(ctx context.Context, std streams, r *mailReport) error {
 	if len(r.people) == 0 {
 		return fail(exitData, errors.New("nobody is left to send to"))
 	}
-	text, err := c.mailText.read()
+	files, err := c.readTexts()
 	if err != nil {
 		return err
 	}
 	r.from = senderAddress(c.Sender, &route.cfg)
-	if c.DryRun || c.Preview != "" {
-		return c.show(std, r, text)
+	if err := checkSender(ctx, r.from); err != nil {
+		return err
 	}
-	if err := c.openJournal(std, r, text); err != nil {
+	if c.DryRun || c.Preview != "" {
+		return c.show(std, r, files)
+	}
+	if err := c.openJournal(std, r, files); err != nil {
 		return err
 	}
 	defer r.book.close()
-	return c.deliver(ctx, std, r, text)
+	return c.deliver(ctx, std, r, files)
 }
 
 // readPeople reads who is to get it, and takes out who is not.
 func (c *mailCmd) readPeople(r *mailReport) error {
-	f, err := os.Open(c.Recipients)
+	f, err := c.openText(c.Recipients)
 	if err != nil {
-		return fail(exitNoInput, err)
+		return err
 	}
 	defer f.Close()
 	format := mailing.Format(c.Format)
@@ -140,7 +150,7 @@ func (c *mailCmd) readPeople(r *mailReport) error {
 	}
 	all, err := mailing.ReadRecipients(f, format)
 	if err != nil {
-		return fail(exitData, fmt.Errorf("%s: %w", c.Recipients, err))
+		return fail(exitData, c.wrongText(c.Recipients, err))
 	}
 	r.list, r.skipped = mailing.Hygiene{KeepDuplicates: c.KeepDuplicates}.Clean(all)
 	return c.suppress(r)
@@ -151,13 +161,13 @@ func (c *mailCmd) readPeople(r *mailReport) error {
 func (c *mailCmd) suppress(r *mailReport) error {
 	list := &mailing.Suppression{}
 	if c.Suppress != "" {
-		f, err := os.Open(c.Suppress)
+		f, err := c.openText(c.Suppress)
 		if err != nil {
-			return fail(exitNoInput, err)
+			return err
 		}
 		defer f.Close()
 		if list, err = mailing.ReadSuppression(f); err != nil {
-			return fail(exitData, fmt.Errorf("%s: %w", c.Suppress, err))
+			return fail(exitData, c.wrongText(c.Suppress, err))
 		}
 	}
 	people, skipped := mailing.Hygiene{Suppressed: list, KeepDuplicates: true}.Clean(r.list)
@@ -283,6 +293,17 @@ func (c *mailCmd) delivery(r *mailReport, places []int, pace float64) (d *mailin
 	}
 	d.Log = mailing.Log{Writer: f, ListName: c.ListID}
 	return d, f.Close, nil
+}
+
+// checkSender finds a sender that no message could have before any is made.
+func checkSender(ctx context.Context, from string) error {
+	if from == "" {
+		return nil
+	}
+	if err := checkAddress(ctx, from); err != nil {
+		return fail(exitData, fmt.Errorf("the sender %q (-f): %w", from, err))
+	}
+	return nil
 }
 
 // senderAddress is the envelope's sender: what -f says, else user@host.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/internal/journal"
+	"github.com/postrider/postrider/internal/text"
 	"github.com/postrider/postrider/mailing"
 )
 
@@ -142,7 +143,7 @@ func newRecordOutcome(at int, o *postrider.Outcome) recordOutcome {
 
 // commit writes a record, and waits until it is on the disk.
 func (b *book) commit(r *record) error {
-	payload, err := json.Marshal(r)
+	payload, err := text.JSON(r, "")
 	if err == nil {
 		err = b.journal.Commit(payload)
 	}
@@ -170,7 +171,7 @@ func (b *book) after(a *mailing.Attempt, places []int) {
 		r.Outcomes = append(r.Outcomes, newRecordOutcome(at, &now))
 	}
 	if b.journal != nil {
-		if payload, err := json.Marshal(r); err == nil {
+		if payload, err := text.JSON(r, ""); err == nil {
 			_ = b.journal.Append(payload)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/text"
 	"github.com/postrider/postrider/mailing"
 )
 
@@ -44,32 +45,90 @@ func (t *mailText) validate() error {
 	}
 	for _, f := range t.Field {
 		if name, _, ok := strings.Cut(f, ":"); !ok || strings.TrimSpace(name) == "" {
-			return fmt.Errorf("--field %s: write NAME: TEMPLATE", f)
+			return fmt.Errorf("--field %s: write NAME: TEMPLATE", printable(f))
 		}
 	}
 	return nil
 }
 
-func (t *mailText) read() (files *mailTextFiles, err error) {
+// readTexts reads them. The message has its own words for its encodings, and stays as
+// it is; templates are UTF-8 or become it.
+func (c *mailCmd) readTexts() (files *mailTextFiles, err error) {
 	files = &mailTextFiles{}
-	for _, f := range []struct {
-		name string
-		text *[]byte
-	}{{t.Message, &files.message}, {t.Text, &files.text}, {t.HTML, &files.html}} {
-		if f.name == "" {
-			continue
-		}
-		if *f.text, err = readText(f.name); err != nil {
+	if c.Message != "" {
+		if files.message, err = readText(c.Message); err != nil {
 			return nil, err
 		}
 	}
+	if files.text, err = c.readTemplate(c.Text); err != nil {
+		return nil, err
+	}
+	if files.html, err = c.readTemplate(c.HTML); err != nil {
+		return nil, err
+	}
 	if !beginsWithHeader(files.message) {
-		return nil, fail(exitData, fmt.Errorf("%s has no header: it begins with neither a field, such as Subject: News, nor an empty line", t.Message))
+		return nil, fail(exitData, fmt.Errorf("%s has no header: it begins with neither a field, such as Subject: News, nor an empty line", c.Message))
 	}
 	if files.message != nil {
 		files.message, err = withoutBcc(files.message)
 	}
 	return files, err
+}
+
+// readTemplate reads a file of text; none without a name.
+func (c *mailCmd) readTemplate(name string) ([]byte, error) {
+	if name == "" {
+		return nil, nil
+	}
+	octets, err := readText(name)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.decoded(bytes.NewReader(octets))
+	if err == nil {
+		octets, err = io.ReadAll(text.NewReader(r))
+	}
+	if err != nil {
+		return nil, fail(exitData, c.wrongText(name, err))
+	}
+	return octets, nil
+}
+
+// openText opens a file of text, for somebody who checks that it is UTF-8.
+func (c *mailCmd) openText(name string) (io.ReadCloser, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fail(exitNoInput, err)
+	}
+	r, err := c.decoded(f)
+	if err != nil {
+		f.Close()
+		return nil, fail(exitData, c.wrongText(name, err))
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{r, f}, nil
+}
+
+// decoded is a text in the encoding that --encoding names, as UTF-8.
+func (c *mailCmd) decoded(r io.Reader) (io.Reader, error) {
+	if c.Encoding == "" {
+		return r, nil
+	}
+	octets, err := io.ReadAll(r)
+	if err == nil {
+		octets, err = text.Decode(octets, c.Encoding)
+	}
+	return bytes.NewReader(octets), err
+}
+
+// wrongText says what is wrong with a file, and what to do about its encoding.
+func (c *mailCmd) wrongText(name string, err error) error {
+	if fault := (*text.EncodingError)(nil); c.Encoding == "" && errors.As(err, &fault) {
+		return fmt.Errorf("%s: %w. Save it as UTF-8, or name its encoding, as in --encoding windows-1252", name, err)
+	}
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 // withoutBcc takes out of a message who else gets it.
@@ -96,14 +155,14 @@ func readText(name string) ([]byte, error) {
 		return nil, fail(exitNoInput, err)
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, longestText+1))
+	octets, err := io.ReadAll(io.LimitReader(f, longestText+1))
 	switch {
 	case err != nil:
 		return nil, fail(exitNoInput, err)
-	case len(text) > longestText:
+	case len(octets) > longestText:
 		return nil, fail(exitData, fmt.Errorf("%s is larger than %d octets", name, longestText))
 	}
-	return text, nil
+	return octets, nil
 }
 
 // merge is the templates, and whether there are any.
@@ -265,11 +324,11 @@ func hasField(message []byte, name string) bool {
 
 // readKey reads a private key. What is in the file is not told.
 func readKey(name string) (crypto.Signer, error) {
-	text, err := readText(name)
+	octets, err := readText(name)
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(text)
+	block, _ := pem.Decode(octets)
 	if block == nil {
 		return nil, fail(exitConfig, fmt.Errorf("%s has no PEM block", name))
 	}

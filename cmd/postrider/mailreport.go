@@ -269,9 +269,10 @@ func content(m *postrider.Message) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// writePreview writes messages as files, without overwriting any.
+// writePreview writes messages as files, without overwriting any. They are mail, and
+// so nobody else's to read.
 func writePreview(std streams, dir string, first []*postrider.Message) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	for i, m := range first {
@@ -280,7 +281,7 @@ func writePreview(std streams, dir string, first []*postrider.Message) error {
 		if err != nil {
 			return err
 		}
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return err
 		}

@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 //	waitsink                  waits for a sink that ends by itself
 //	arrived GOT SENT          GOT has CRLF at every line end, and is SENT but for that
 //	repeat N TEXT FILE        writes a file of N lines
+//	octets TEXT FILE          writes a file of what TEXT says with Go's escapes
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -35,6 +36,7 @@ func TestScripts(t *testing.T) {
 			// No configuration of this machine has a say.
 			env.Setenv("POSTRIDER_CONFIG_FILE", os.DevNull)
 			env.Setenv("GORACE", swiftEnd)
+			env.Setenv("LATIN1", "caf\xe9")
 			env.Setenv("GREETING", "554 5.3.2 \x1b[2J clean")
 			p := &sinkProcess{}
 			env.Values[sinkKey{}] = p
@@ -48,6 +50,7 @@ func TestScripts(t *testing.T) {
 			"waitsink": func(ts *testscript.TestScript, _ bool, _ []string) { sinkOf(ts).end(ts, false) },
 			"arrived":  arrived,
 			"repeat":   repeat,
+			"octets":   octets,
 		},
 		RequireUniqueNames: true,
 	})
@@ -71,6 +74,12 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if strconv.Itoa(got) != args[0] {
 		ts.Fatalf("exit status %d, want %s", got, args[0])
 	}
+}
+
+func octets(ts *testscript.TestScript, _ bool, args []string) {
+	text, err := strconv.Unquote(`"` + args[0] + `"`)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o666))
 }
 
 type sinkKey struct{}

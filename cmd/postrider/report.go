@@ -1,13 +1,13 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/text"
 )
 
 // report is what is known in the end; what was not reached is nil.
@@ -173,11 +173,18 @@ func (r *report) printJSON(std streams, code int) error {
 }
 
 // writeJSON writes an object as a person can read it, too.
-func writeJSON(w io.Writer, object any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(object)
+func writeJSON(w io.Writer, object any) error { return writeEncoded(w, object, "  ") }
+
+// writeJSONLine writes an object on a line of its own.
+func writeJSONLine(w io.Writer, object any) error { return writeEncoded(w, object, "") }
+
+// writeEncoded is how this program says anything as JSON.
+func writeEncoded(w io.Writer, object any, indent string) error {
+	encoded, err := text.JSON(object, indent)
+	if err == nil {
+		_, err = w.Write(append(encoded, '\n'))
+	}
+	return err
 }
 
 func outcomeJSON(o postrider.Outcome) jsonOutcome {

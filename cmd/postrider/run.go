@@ -11,6 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/text"
 )
 
 // streams are what a subcommand reads and writes.
@@ -84,6 +85,10 @@ func run(ctx context.Context, args []string, std streams) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
+	if err := checkArguments(args); err != nil {
+		std.warn("%v", err)
+		return exitUsage
+	}
 	command, err := parser.Parse(args)
 	if err == nil {
 		err = command.Run()
@@ -97,6 +102,18 @@ func run(ctx context.Context, args []string, std streams) int {
 		return exitUsage
 	}
 	return finish(std, err)
+}
+
+// checkArguments refuses what is not UTF-8, before it becomes part of a message that
+// is declared to be. The parser would put U+FFFD in the place of such octets, in
+// addresses and the names of files too.
+func checkArguments(args []string) error {
+	for i, arg := range args {
+		if err := text.Check(arg); err != nil {
+			return fmt.Errorf("argument %d, %s: %w: write command lines, and names of files in them, in UTF-8", i+1, printable(arg), err)
+		}
+	}
+	return nil
 }
 
 // path is the subcommand that a wrong command line is about, if it got so far.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -118,7 +117,7 @@ func (c *sinkCmd) server(l *ledger) (*smtptest.Server, error) {
 // prepare writes what has to be there before the first client comes.
 func (c *sinkCmd) prepare(s *smtptest.Server) error {
 	if c.Save != "" {
-		if err := os.MkdirAll(c.Save, 0o777); err != nil {
+		if err := os.MkdirAll(c.Save, 0o700); err != nil {
 			return fail(exitCantCreate, err)
 		}
 	}
@@ -257,7 +256,7 @@ func (l *ledger) create(content []byte) (string, error) {
 	for {
 		l.file++
 		name := filepath.Join(l.dir, fmt.Sprintf("%06d.eml", l.file))
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
@@ -308,8 +307,6 @@ func (l *ledger) print(object any, sentence string) {
 		fmt.Fprintln(l.std.out, sentence)
 		return
 	}
-	encoder := json.NewEncoder(l.std.out)
-	encoder.SetEscapeHTML(false)
 	// These shapes always encode; a closed standard output is nobody's loss here.
-	_ = encoder.Encode(object)
+	_ = writeJSONLine(l.std.out, object)
 }

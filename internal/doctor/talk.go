@@ -13,6 +13,7 @@ import (
 	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/internal/dial"
 	"github.com/postrider/postrider/internal/hint"
+	"github.com/postrider/postrider/internal/text"
 	"github.com/postrider/postrider/internal/wire"
 )
 
@@ -228,12 +229,12 @@ func words(err error) string {
 	if err == nil {
 		return "nothing"
 	}
-	return wire.Printable(strings.TrimPrefix(err.Error(), "postrider: "))
+	return text.Words(strings.TrimPrefix(err.Error(), "postrider: "))
 }
 
 // said is a reply on one line.
 func said(r wire.Reply) string {
-	return wire.Printable(strings.TrimSpace(fmt.Sprintf("%d %s", r.Code, strings.ReplaceAll(r.Text, "\n", " / "))))
+	return text.Words(strings.TrimSpace(fmt.Sprintf("%d %s", r.Code, strings.ReplaceAll(r.Text, "\n", " / "))))
 }
 
 // enhanced is the enhanced code as the table of hints wants it.

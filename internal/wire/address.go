@@ -6,12 +6,15 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/postrider/postrider/internal/text"
 )
 
 // CheckAddress reports why an address cannot stand between the angle brackets of
 // MAIL or RCPT (RFC 5321 §4.1.2, RFC 6531 §3.3), nil if it can. What it lets
-// through cannot end the command or add a parameter to it. It is lenient where
-// addresses in use break the grammar harmlessly (dots in a row, no domain).
+// through cannot end the command or add a parameter to it, and has nothing in it that
+// nobody sees. It is lenient where addresses in use break the grammar harmlessly
+// (dots in a row, no domain).
 func CheckAddress(a string) error {
 	if _, plain := plainAddress(a); plain {
 		return nil
@@ -50,6 +53,9 @@ func checkAddress(a string) error {
 	if i := strings.IndexFunc(a, isControl); i >= 0 {
 		c, _ := utf8.DecodeRuneInString(a[i:])
 		return fmt.Errorf("the address has a control character (%U) in it", c)
+	}
+	if name, found := text.Unseen(a); found {
+		return fmt.Errorf("the address has a %s in it, which cannot be seen", name)
 	}
 	if bare, ok := bareAddress(a); ok {
 		return fmt.Errorf("the address has a display name or angle brackets: write only %s", bare)

@@ -41,7 +41,8 @@ var goodAddresses = [][2]string{
 	{`"é è"`, "example.com"},
 	{`"\é"`, "example.com"},
 	{"ж", ""},
-	{"a\u200db", "example.com"}, // a joiner is spelling in some scripts
+	{"a\u200db", "example.com"}, // joiners are spelling in some scripts
+	{"a\u200cb", "example.com"},
 	// Not the grammar, but in use, and harmless.
 	{"anne..person", "example.com"},
 	{".anne.", "example.com"},
@@ -87,6 +88,15 @@ func TestBadAddresses(t *testing.T) {
 		{"a\u009bx@example.com", "control character (U+009B)"},
 		{"a\u2028x@example.com", "control character (U+2028)"},
 		{"a@example.com\u2029", "control character (U+2029)"},
+		// What nobody sees, by name.
+		{"\u200banne@example.com", "ZERO WIDTH SPACE (U+200B)"},
+		{"anne@exam\u00adple.com", "SOFT HYPHEN (U+00AD)"},
+		{"an\u00a0ne@example.com", "NO-BREAK SPACE (U+00A0)"},
+		{"\"an\u00a0ne\"@example.com", "NO-BREAK SPACE (U+00A0)"},
+		{"\ufeffanne@example.com", "BYTE ORDER MARK (U+FEFF)"},
+		{"anne\u202e@example.com", "turns the direction of writing (U+202E)"},
+		{"anne\U000e0041@example.com", "invisible character (U+E0041)"},
+		{"anne\ufffd@example.com", "REPLACEMENT CHARACTER (U+FFFD)"},
 		{"\xe9tienne@example.com", "not valid UTF-8"},
 		{"anne@ex\xffmple.com", "not valid UTF-8"},
 		{"\xc0\x8danne@example.com", "not valid UTF-8"}, // an overlong CR

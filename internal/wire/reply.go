@@ -7,8 +7,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/postrider/postrider/internal/text"
 )
 
 // Bounds of what a server may say in one reply. RFC 5321 §4.5.3.1.5 allows 512
@@ -263,23 +263,5 @@ func trim(b []byte) []byte {
 
 func digit(c byte) bool { return '0' <= c && c <= '9' }
 
-// Printable escapes what a terminal or a log must not get raw: control
-// characters, line ends and invalid UTF-8.
-func Printable(s string) string {
-	bad := func(c rune) bool { return c == utf8.RuneError || !unicode.IsPrint(c) }
-	if strings.IndexFunc(s, bad) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for len(s) > 0 {
-		c, n := utf8.DecodeRuneInString(s)
-		if bad(c) {
-			q := strconv.QuoteToASCII(s[:n])
-			b.WriteString(q[1 : len(q)-1])
-		} else {
-			b.WriteString(s[:n])
-		}
-		s = s[n:]
-	}
-	return b.String()
-}
+// Printable escapes what a terminal or a log must not get raw.
+func Printable(s string) string { return text.Printable(s) }

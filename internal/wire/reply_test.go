@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-	"unicode/utf8"
 )
 
 // A part is what one call of a reader's Read gives.
@@ -362,38 +361,6 @@ func TestEnhanced(t *testing.T) {
 	} {
 		if got := (Reply{tt.code, tt.text}).Enhanced(); got != tt.want {
 			t.Errorf("Enhanced() of %d %q = %v, want %v", tt.code, tt.text, got, tt.want)
-		}
-	}
-}
-
-func TestPrintable(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                         "",
-		"5.1.1 no such user":       "5.1.1 no such user",
-		`a "quoted" \ thing`:       `a "quoted" \ thing`,
-		"Müßiggang 日本 עברית 🚫":     "Müßiggang 日本 עברית 🚫",
-		"e\u0301":                  "e\u0301",
-		"a\r\nb\tc":                `a\r\nb\tc`,
-		"\x00\x07\x7f":             `\x00\a\x7f`,
-		"\x1b[31mred":              `\x1b[31mred`,
-		"\u0085\u009b31m":          `\u0085\u009b31m`, // C1: a CSI in one character
-		"\xff\xc3(":                `\xff\xc3(`,
-		"\xed\xa0\x80":             `\xed\xa0\x80`, // a surrogate
-		"\ufffd":                   `\ufffd`,
-		"a\u202eb\u202c":           `a\u202eb\u202c`, // right-to-left override: the text behind it would be shown backwards
-		"\u2066\u2069\u200f\u061c": `\u2066\u2069\u200f\u061c`,
-		"a\u200bb\ufeff\u00ad":     `a\u200bb\ufeff\u00ad`,
-		"a\u2028b\u2029":           `a\u2028b\u2029`,
-		"a\u00a0b":                 `a\u00a0b`,
-		"\U000e0041":               `\U000e0041`, // tag characters are invisible
-		"\ue000":                   `\ue000`,
-	} {
-		got := Printable(in)
-		if got != want {
-			t.Errorf("Printable(%q) = %s, want %s", in, got, want)
-		}
-		if !utf8.ValidString(got) || Printable(got) != got {
-			t.Errorf("Printable(%q) = %q, which is not printable", in, got)
 		}
 	}
 }
