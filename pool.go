@@ -132,7 +132,10 @@ func anyRedirect(servers []Config) func() (string, bool) {
 func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
 	d, err := newDelivery(ctx, m, p.redirect)
 	defer d.body.discard()
-	switch begun := p.begin(); {
+	begun := p.begin()
+	var outcomes []Outcome // none, if something of the caller's panics
+	defer func() { p.end(outcomes) }()
+	switch {
 	case err != nil:
 		d.leave(&Error{Stage: StageLocal, Command: "message", Err: err})
 	case !begun:
@@ -141,7 +144,7 @@ func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
 		p.carry(ctx, d)
 	}
 	r, sendErr := d.result(p.String())
-	p.end(r)
+	outcomes = r.Outcomes
 	return r, sendErr
 }
 
@@ -153,27 +156,40 @@ func (p *Pool) SendMail(ctx context.Context, from string, to []string, content [
 // carry brings a delivery to its end, on one connection after the other if need be.
 func (p *Pool) carry(ctx context.Context, d *delivery) {
 	w := &waiter{ready: make(chan struct{}, 1)}
-	for {
-		m, err := p.seat(ctx, w)
-		if err != nil {
-			d.leave(err)
-			return
+	whole := false
+	defer func() {
+		if !whole { // a hook or a context panicked: what it had goes to the others
+			p.giveBack(w)
 		}
-		if err := p.wait(ctx, d); err != nil {
-			p.giveBack(m)
-			d.leave(err)
-			return
-		}
-		m.conn.deliver(d, nil)
-		if !p.settle(m, w, d) {
-			return
-		}
+	}()
+	for again := true; again; {
+		again = p.try(ctx, d, w)
+	}
+	whole = true
+}
+
+// try takes a seat for a delivery and hands it over; it reports whether another one is
+// to be taken.
+func (p *Pool) try(ctx context.Context, d *delivery, w *waiter) (again bool) {
+	m, err := p.seat(ctx, w)
+	if err != nil {
+		d.leave(err)
+		return false
+	}
+	if err := p.wait(ctx, d, w); err != nil {
+		p.giveBack(w)
+		d.leave(err)
+		return false
+	}
+	m.conn.deliver(d, nil)
+	if again = p.settle(w, d); again {
 		d.reopen()
 	}
+	return again
 }
 
 // wait waits for the delivery's turn by the rates.
-func (p *Pool) wait(ctx context.Context, d *delivery) *Error {
+func (p *Pool) wait(ctx context.Context, d *delivery, w *waiter) *Error {
 	if !p.messages.Limits() && !p.recipients.Limits() {
 		return nil
 	}
@@ -186,6 +202,9 @@ func (p *Pool) wait(ctx context.Context, d *delivery) *Error {
 	if err != nil {
 		return &Error{Stage: StageLocal, Command: "send", Err: fmt.Errorf("waiting for its turn by the rate limit: %w", err)}
 	}
+	p.mu.Lock()
+	w.mark = w.seat.at.limit.Mark() // its result tells of the limit that is in force now
+	p.mu.Unlock()
 	return nil
 }
 
@@ -208,10 +227,10 @@ func (p *Pool) begin() bool {
 }
 
 // end counts what became of it.
-func (p *Pool) end(r *Result) {
+func (p *Pool) end(outcomes []Outcome) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.stats.count(r.Outcomes)
+	p.stats.count(outcomes)
 	p.sends--
 	p.drainedLocked()
 }

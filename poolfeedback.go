@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/postrider/postrider/internal/pace"
 )
 
 // What a pool learns from each wire that was opened, or not, and from each Send that
@@ -84,25 +86,22 @@ func (p *Pool) lockedOutLocked(e *endpoint, err *Error) {
 // settle frees the seat of a delivery that a connection has finished with, and
 // reports whether it goes on: some are Untried because of the server, and another
 // way may be left to try.
-func (p *Pool) settle(m *member, w *waiter, d *delivery) (again bool) {
+func (p *Pool) settle(w *waiter, d *delivery) (again bool) {
 	p.mu.Lock()
 	defer p.unlock()
-	m.taken--
-	now := time.Now()
+	m := w.seat
 	switch v, reply := judge(d); v {
 	case verdictServed:
-		p.servedLocked(m.at, d, now)
+		p.servedLocked(m.at, d, w.mark)
 	case verdictBusy:
-		p.busyLocked(m.at, reply, now)
+		p.busyLocked(m.at, reply, w.mark)
 	}
 	if d.movable() {
 		w.meet(m.at, d.err)
 		p.stats.Moves++
 		again = true
 	}
-	if m.taken == 0 && !m.leaving && !slices.Contains(p.endpoints, m.at) {
-		p.retireLocked(m) // SRV records do not name its server any more
-	}
+	p.standLocked(w)
 	p.dispatchLocked()
 	return again
 }
@@ -151,29 +150,36 @@ func asksForSlower(r Reply) bool {
 	return r.Code == 454 || r.Temporary() && r.Enhanced[0] == 4 && r.Enhanced[1] == 7
 }
 
-func (p *Pool) servedLocked(e *endpoint, d *delivery, now time.Time) {
+func (p *Pool) servedLocked(e *endpoint, d *delivery, mark int) {
 	e.served++
 	p.messages.Passed(1)
 	for _, o := range d.outcomes {
 		if o.Stage == StageRcpt || o.State == Accepted {
 			if e.greys.count(o.Stage == StageRcpt && asksForSlower(o.Reply)) {
-				p.busyLocked(e, o.Reply, now)
+				p.busyLocked(e, o.Reply, mark)
 				return
 			}
 		}
 	}
 	before := e.limit.Now()
-	e.limit.Succeeded(now)
+	e.limit.Succeeded(mark, time.Now())
 	p.tellLimitLocked(e, before)
 }
 
 // busyLocked answers a server that asks for less.
-func (p *Pool) busyLocked(e *endpoint, reply Reply, now time.Time) {
+func (p *Pool) busyLocked(e *endpoint, reply Reply, mark int) {
+	signal := pace.Fewer
 	if asksForSlower(reply) {
-		p.messages.Slow()
+		signal = pace.Slower
 	}
 	before := e.limit.Now()
-	e.limit.Throttled(now)
+	heard := e.limit.Throttled(mark, signal, time.Now())
+	if signal == pace.Slower || heard && before == 1 { // it is not the number of connections
+		p.messages.Slow()
+	}
+	if heard {
+		p.retireReserveLocked(e, before)
+	}
 	p.tellLimitLocked(e, before)
 }
 

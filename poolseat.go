@@ -35,7 +35,8 @@ type waiter struct {
 	met   []encounter   // where it was tried before
 
 	// The answer, guarded by Pool.mu until ready has a token.
-	seat     *member
+	seat     *member // nil again when it was given back
+	mark     int     // of the limit that was in force when the seat was given
 	err      *Error
 	answered bool
 }
@@ -50,6 +51,10 @@ type encounter struct {
 
 func (w *waiter) answer(m *member, err *Error) {
 	w.seat, w.err, w.answered = m, err, true
+	if m != nil {
+		m.taken++
+		w.mark = m.at.limit.Mark()
+	}
 	signal(w.ready)
 }
 
@@ -123,11 +128,25 @@ func (p *Pool) leaveQueue(ctx context.Context, w *waiter, began time.Time) (*mem
 	return nil, &Error{Stage: StageLocal, Command: "send", Address: p.String(), Err: context.Cause(ctx)}
 }
 
-// giveBack frees a seat on which nothing was sent.
-func (p *Pool) giveBack(m *member) {
+// standLocked frees a Send's seat, if it has one.
+func (p *Pool) standLocked(w *waiter) {
+	m := w.seat
+	if m == nil {
+		return
+	}
+	w.seat = nil
+	if m.taken--; m.taken == 0 && !m.leaving && !slices.Contains(p.endpoints, m.at) {
+		p.retireLocked(m) // SRV records do not name its server any more
+	}
+}
+
+// giveBack ends what a Send has of the pool: its place in the line, or a seat on which
+// nothing was sent.
+func (p *Pool) giveBack(w *waiter) {
 	p.mu.Lock()
 	defer p.unlock()
-	m.taken--
+	p.waiters.remove(func(other *waiter) bool { return other == w })
+	p.standLocked(w)
 	p.dispatchLocked()
 }
 
@@ -139,7 +158,6 @@ func (p *Pool) dispatchLocked() {
 		m, possible := p.chooseLocked(w, now)
 		switch {
 		case m != nil:
-			m.taken++
 			p.waiters.pop().answer(m, nil)
 		case !possible:
 			p.waiters.pop().answer(nil, p.allDownLocked(w, now))
@@ -219,14 +237,46 @@ func (p *Pool) placeLocked(e *endpoint, w *waiter, now time.Time) (m *member, po
 }
 
 // freeLocked is the server's first connection that has a wire and less than its
-// share of seats taken. The first, so that the last ones go idle.
+// share of seats taken. The first, so that the last ones go idle. No more connections
+// are used than the limit allows: others that are open stand by.
 func (e *endpoint) freeLocked(members []*member, share func(room int) int) *member {
+	idle, used := e.usableLocked(members)
 	for _, m := range members {
-		if room := int(m.conn.room.Load()); m.at == e && !m.leaving && room > 0 && m.taken < share(room) {
+		room := e.limit.Places(int(m.conn.room.Load()))
+		switch {
+		case m.at != e || m.leaving || room == 0:
+			continue
+		case m.taken > 0:
+			used--
+			if used < 0 { // the limit fell since it was given out; it is drained
+				return nil
+			}
+		case idle <= 0:
+			continue
+		}
+		if m.taken < share(room) {
 			return m
 		}
 	}
 	return nil
+}
+
+// usableLocked is how many of the server's open wires may be used: of those in use, and
+// of idle ones besides. A connection in use that waits for its next wire counts too, but
+// leaves the others one at the least: its server may keep it waiting.
+func (e *endpoint) usableLocked(members []*member) (idle, used int) {
+	busy, wireless := 0, 0
+	for _, m := range members {
+		switch {
+		case m.at != e || m.taken == 0:
+		case m.conn.room.Load() == 0:
+			wireless++
+		default:
+			busy++
+		}
+	}
+	used = max(1, e.limit.Now()-wireless)
+	return used - busy, used
 }
 
 // hasWireLocked reports that a wire to a server is open or being opened.
@@ -297,6 +347,20 @@ func (p *Pool) newMemberLocked(e *endpoint) *member {
 func (p *Pool) dropLocked(m *member) {
 	p.past.add(m.conn.Stats())
 	p.members = slices.DeleteFunc(p.members, func(other *member) bool { return other == m })
+}
+
+// retireReserveLocked ends idle connections beyond a limit that was too high all the
+// same: they may be what the server counts.
+func (p *Pool) retireReserveLocked(e *endpoint, limit int) {
+	wires := 0
+	for _, m := range slices.Clone(p.members) {
+		if m.at != e || !m.active() || m.leaving {
+			continue
+		}
+		if wires++; wires > limit && m.taken == 0 && !m.opening {
+			p.retireLocked(m)
+		}
+	}
 }
 
 // retireLocked ends an idle connection.
