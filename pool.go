@@ -181,6 +181,7 @@ func (p *Pool) try(ctx context.Context, d *delivery, w *waiter) (again bool) {
 		d.leave(err)
 		return false
 	}
+	w.carried = len(d.transactions)
 	m.conn.deliver(d, nil)
 	if again = p.settle(w, d); again {
 		d.reopen()

@@ -90,7 +90,7 @@ func (p *Pool) settle(w *waiter, d *delivery) (again bool) {
 	p.mu.Lock()
 	defer p.unlock()
 	m := w.seat
-	switch v, reply := judge(d); v {
+	switch v, reply := judge(d, d.transactions[w.carried:]); v {
 	case verdictServed:
 		p.servedLocked(m.at, d, w.mark)
 	case verdictBusy:
@@ -116,32 +116,40 @@ const (
 )
 
 // judge tells what a delivery met, and by which reply. Refusals of messages and
-// recipients are answers like any other.
-func judge(d *delivery) (verdict, Reply) {
+// recipients are answers like any other. The transactions are those that it had there.
+func judge(d *delivery, carried []Transaction) (verdict, Reply) {
 	for _, o := range d.outcomes {
-		if o.State == Deferred && o.Stage != StageRcpt && asksForFewer(o.Reply) {
+		if o.State == Deferred && (o.Stage != StageRcpt && asksForLess(o.Reply) || isBusy(o.Reply)) {
 			return verdictBusy, o.Reply
+		}
+	}
+	for _, tx := range carried { // also one that was sent again, and went well then
+		if tx.Reply.Code == 421 && isBusy(tx.Reply) {
+			return verdictBusy, tx.Reply
 		}
 	}
 	switch e := d.err; {
 	case e == nil:
 		return verdictServed, Reply{}
-	case e.Stage != StageLocal && e.Stage != StageConnect && !d.ownFault && asksForFewer(e.Reply):
+	case e.Stage != StageLocal && e.Stage != StageConnect && !d.ownFault && asksForLess(e.Reply):
 		return verdictBusy, e.Reply
 	}
 	return verdictNone, Reply{}
 }
 
-// asksForFewer reports the replies by which a server wants fewer connections: closing
-// down, too busy, a network under load (RFC 3463 §3.4, §3.5), or slower mail.
-func asksForFewer(r Reply) bool {
-	switch r.Enhanced {
-	case EnhancedCode{4, 3, 2}, EnhancedCode{4, 4, 5}:
-		return true
-	case EnhancedCode{4, 4, 2}:
-		return false // idle for too long
-	}
-	return r.Code == 421 || asksForSlower(r)
+// asksForLess reports the replies by which a server wants fewer connections or slower
+// mail.
+func asksForLess(r Reply) bool {
+	return r.Code == 421 && r.Enhanced != (EnhancedCode{4, 4, 2}) || isBusy(r) || asksForSlower(r) ||
+		r.Enhanced == (EnhancedCode{4, 3, 1})
+}
+
+// isBusy reports the replies that are about the server as a whole, whatever they
+// answer: it does not accept mail, or its network is under load (RFC 3463 §3.4, §3.5).
+// That its storage is full (4.3.1), which busy servers say, is sometimes said of one
+// mailbox.
+func isBusy(r Reply) bool {
+	return r.Enhanced == EnhancedCode{4, 3, 2} || r.Enhanced == EnhancedCode{4, 4, 5}
 }
 
 // asksForSlower reports the replies by which a server wants slower mail: a policy
@@ -155,14 +163,14 @@ func (p *Pool) servedLocked(e *endpoint, d *delivery, mark int) {
 	p.messages.Passed(1)
 	for _, o := range d.outcomes {
 		if o.Stage == StageRcpt || o.State == Accepted {
-			if e.greys.count(o.Stage == StageRcpt && asksForSlower(o.Reply)) {
+			if e.greys.count(o.Stage == StageRcpt && asksForLess(o.Reply), time.Now()) {
 				p.busyLocked(e, o.Reply, mark)
 				return
 			}
 		}
 	}
 	before := e.limit.Now()
-	e.limit.Succeeded(mark, time.Now())
+	e.limit.Succeeded(mark, p.inUseLocked(e), time.Now())
 	p.tellLimitLocked(e, before)
 }
 
@@ -174,7 +182,10 @@ func (p *Pool) busyLocked(e *endpoint, reply Reply, mark int) {
 	}
 	before := e.limit.Now()
 	heard := e.limit.Throttled(mark, signal, time.Now())
-	if signal == pace.Slower || heard && before == 1 { // it is not the number of connections
+	switch {
+	case heard && before == 1: // it is not the number of connections
+		p.messages.Slow()
+	case signal == pace.Slower && p.messages.Slowed():
 		p.messages.Slow()
 	}
 	if heard {
@@ -233,20 +244,29 @@ func (e *endpoint) downError(now time.Time) *Error {
 }
 
 // greys tells throttling at RCPT from greylisting: only when most of so many
-// recipients got a throttle reply, it is the server that asks for less.
-type greys struct{ throttled, all int }
+// recipients got a throttle reply, it is the server that asks for less. For a while
+// after that each such reply says so: fewer are refused as the pool gives way.
+type greys struct {
+	throttled, all int
+	until          time.Time
+}
 
-const greyWindow = 16
+const (
+	greyWindow = 16
+	greyWhile  = time.Minute
+)
 
-func (g *greys) count(throttled bool) (most bool) {
+// count counts a recipient; it reports whether the server asks for less.
+func (g *greys) count(throttled bool, now time.Time) bool {
 	g.all++
 	if throttled {
 		g.throttled++
 	}
-	if g.all < greyWindow {
-		return false
+	if g.all == greyWindow {
+		if g.throttled > greyWindow/2 {
+			g.until = now.Add(greyWhile)
+		}
+		g.throttled, g.all = 0, 0
 	}
-	most = g.throttled > g.all/2
-	*g = greys{}
-	return most
+	return throttled && now.Before(g.until)
 }

@@ -34,6 +34,8 @@ type waiter struct {
 	ready chan struct{} // it was answered; capacity 1
 	met   []encounter   // where it was tried before
 
+	carried int // transactions that it had before this seat
+
 	// The answer, guarded by Pool.mu until ready has a token.
 	seat     *member // nil again when it was given back
 	mark     int     // of the limit that was in force when the seat was given
@@ -236,29 +238,51 @@ func (p *Pool) placeLocked(e *endpoint, w *waiter, now time.Time) (m *member, po
 	return e.freeLocked(p.members, func(room int) int { return room }), true
 }
 
-// freeLocked is the server's first connection that has a wire and less than its
-// share of seats taken. The first, so that the last ones go idle. No more connections
-// are used than the limit allows: others that are open stand by.
-func (e *endpoint) freeLocked(members []*member, share func(room int) int) *member {
-	idle, used := e.usableLocked(members)
+// freeLocked is a connection of the server that has a wire and less than its share of
+// seats taken: the first, so that the last ones go idle, and the emptiest where the
+// server limits their number, so that all that it allows are used.
+func (e *endpoint) freeLocked(members []*member, share func(room int) int) (best *member) {
+	spare := e.spareLocked(members)
 	for _, m := range members {
 		room := e.limit.Places(int(m.conn.room.Load()))
 		switch {
-		case m.at != e || m.leaving || room == 0:
-			continue
-		case m.taken > 0:
-			used--
-			if used < 0 { // the limit fell since it was given out; it is drained
-				return nil
-			}
-		case idle <= 0:
-			continue
-		}
-		if m.taken < share(room) {
+		case m.at != e || m.leaving || room == 0 || m.taken >= share(room):
+		case spare < 0 || spare == 0 && m.taken == 0:
+		case !e.limit.Pressed():
 			return m
+		case best == nil || m.taken < best.taken:
+			best = m
 		}
 	}
-	return nil
+	return best
+}
+
+// spareLocked is how many of the server's open wires may be used beside those that are.
+// Below 0 more are in use than the limit allows, since it fell: until they are drained,
+// nobody is seated. A connection that waits for its next wire counts too, but leaves
+// the others one at the least: its server may keep it waiting.
+func (e *endpoint) spareLocked(members []*member) int {
+	used, wireless := 0, 0
+	for _, m := range members {
+		switch {
+		case m.at != e || m.taken == 0:
+		case m.conn.room.Load() == 0:
+			wireless++
+		default:
+			used++
+		}
+	}
+	return max(1, e.limit.Now()-wireless) - used
+}
+
+// inUseLocked is how many of a server's connections have seats taken.
+func (p *Pool) inUseLocked(e *endpoint) (n int) {
+	for _, m := range p.members {
+		if m.at == e && m.taken > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // usableLocked is how many of the server's open wires may be used: of those in use, and

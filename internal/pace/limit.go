@@ -17,7 +17,8 @@ type Limit struct {
 	Max int // at least 1
 
 	now       int // 0: not asked yet, which is Max
-	falls     int // how often it fell by throttle replies
+	changes   int // how often it fell by throttle replies, or was raised
+	fell      int // which of them was the last fall
 	step      int // how many connections the last fall took, if nothing has succeeded since
 	successes int // since the limit changed
 	raised    int // how often it was raised since it fell
@@ -67,25 +68,32 @@ func (l *Limit) Places(most int) int {
 }
 
 // Mark belongs to a message that is handed over now. The limit listens only to results of messages that were handed over
-// since it last fell: those underway then tell of a limit that is not in force any more.
-func (l *Limit) Mark() int { return l.falls }
+// since it last fell, and is raised only by those since it last changed: the others tell of a limit that is not in force
+// any more.
+func (l *Limit) Mark() int { return l.changes }
 
-// Succeeded tells of a message that was answered without a signal.
-func (l *Limit) Succeeded(mark int, t time.Time) {
-	if mark != l.falls {
+// Pressed reports that the MTA gets fewer connections than it might.
+func (l *Limit) Pressed() bool { return l.Now() < l.Max }
+
+// Succeeded tells of a message that was answered without a signal, while so many connections were in use. A limit that
+// is not reached is not raised: nothing was tried.
+func (l *Limit) Succeeded(mark, used int, t time.Time) {
+	if mark < l.fell {
 		return
 	}
 	l.step = 0
 	if l.places > 0 {
 		l.widen()
 	}
-	if l.Now() >= l.Max || t.Before(l.held) {
+	if !l.Pressed() || used < l.now || mark != l.changes || t.Before(l.held) {
 		return
 	}
 	if l.successes++; l.successes >= l.now {
 		l.now++
 		l.raised++
+		l.changes++
 		l.successes, l.raisedAt = 0, t
+		l.places, l.gladly = fewPlaces, 0 // the fewer are refused if it is too much
 		// Up again: if this was too much, the next result says so, and holds for longer.
 		l.held = t.Add(l.hold / 10)
 		if l.now == l.Max {
@@ -108,13 +116,14 @@ func (l *Limit) widen() {
 // Throttled tells of a reply by which the MTA asks for less; it reports whether it was listened to. Of the replies to
 // messages that were underway together only the first counts.
 func (l *Limit) Throttled(mark int, s Signal, t time.Time) (heard bool) {
-	if mark != l.falls {
+	if mark < l.fell {
 		return false
 	}
 	was := l.Now()
 	l.step = max(1, min(2*l.step, was/2))
 	l.now = max(1, was-l.step)
-	l.falls++
+	l.changes++
+	l.fell = l.changes
 	l.successes, l.gladly = 0, 0
 	l.places = fewPlaces
 	if was == 1 {

@@ -17,14 +17,14 @@ func TestLimitHoldsWhatACapSaysAndProbesUpwards(t *testing.T) {
 		t.Fatalf("%d after a cap of 3", l.Now())
 	}
 	for range 100 {
-		l.Succeeded(l.Mark(), now.Add(firstHold-1))
+		l.Succeeded(l.Mark(), l.Now(), now.Add(firstHold-1))
 	}
 	if l.Now() != 3 {
 		t.Errorf("%d while it is held", l.Now())
 	}
 	now = now.Add(firstHold)
 	for range 3 {
-		l.Succeeded(l.Mark(), now)
+		l.Succeeded(l.Mark(), l.Now(), now)
 	}
 	if l.Now() != 4 {
 		t.Errorf("%d after three successes; it grows by one for as many as it is", l.Now())
@@ -32,7 +32,7 @@ func TestLimitHoldsWhatACapSaysAndProbesUpwards(t *testing.T) {
 	// The probe fails: the next hold is twice as long.
 	l.Capped(3, now)
 	for range 100 {
-		l.Succeeded(l.Mark(), now.Add(2*firstHold-1))
+		l.Succeeded(l.Mark(), l.Now(), now.Add(2*firstHold-1))
 	}
 	if l.Now() != 3 {
 		t.Errorf("%d: the second hold is as short as the first", l.Now())
@@ -44,7 +44,7 @@ func TestLimitNeverExceedsMaxNorFallsBelowOne(t *testing.T) {
 	now := start
 	for range 50 {
 		now = now.Add(time.Hour)
-		l.Succeeded(l.Mark(), now)
+		l.Succeeded(l.Mark(), l.Now(), now)
 		if l.Now() > 2 {
 			t.Fatalf("%d of 2", l.Now())
 		}
@@ -74,7 +74,7 @@ func TestLimitHearsOneReplyOfThoseUnderway(t *testing.T) {
 		t.Errorf("%d after 8 at a time, of which %d were heard", l.Now(), heard)
 	}
 	for range 100 {
-		l.Succeeded(mark, start.Add(time.Minute))
+		l.Succeeded(mark, l.Now(), start.Add(time.Minute))
 	}
 	if l.Now() != 7 {
 		t.Errorf("%d by messages that are older than the limit", l.Now())
@@ -94,7 +94,7 @@ func TestLimitFallsFasterWhileNothingSucceeds(t *testing.T) {
 	l = Limit{Max: 20}
 	l.Throttled(l.Mark(), Slower, start)
 	l.Throttled(l.Mark(), Slower, start)
-	l.Succeeded(l.Mark(), start)
+	l.Succeeded(l.Mark(), l.Now(), start)
 	if l.Throttled(l.Mark(), Slower, start); l.Now() != 16 {
 		t.Errorf("%d behind a success; want 16", l.Now())
 	}
@@ -105,7 +105,7 @@ func TestLimitFallsFasterWhileNothingSucceeds(t *testing.T) {
 func failedProbe(l *Limit, s Signal, now *time.Time) time.Duration {
 	began := *now
 	for l.Now() == 3 {
-		l.Succeeded(l.Mark(), *now)
+		l.Succeeded(l.Mark(), l.Now(), *now)
 		*now = now.Add(time.Second / 10)
 	}
 	l.Throttled(l.Mark(), s, *now)
@@ -138,7 +138,7 @@ func TestLimitForgetsHoldsWhenTheMTATakesMore(t *testing.T) {
 	l.Throttled(l.Mark(), Fewer, now)
 	l.Throttled(l.Mark(), Fewer, now)
 	for l.Now() < 4 {
-		l.Succeeded(l.Mark(), now)
+		l.Succeeded(l.Mark(), l.Now(), now)
 		now = now.Add(time.Second / 10)
 	}
 	l.Throttled(l.Mark(), Fewer, now)
@@ -166,11 +166,11 @@ func TestLimitNarrowsConnections(t *testing.T) {
 			t.Errorf("%d places; want %d", l.Places(64), want)
 		}
 		for range want {
-			l.Succeeded(l.Mark(), start)
+			l.Succeeded(l.Mark(), l.Now(), start)
 		}
 	}
 	for range 10_000 {
-		l.Succeeded(l.Mark(), start)
+		l.Succeeded(l.Mark(), l.Now(), start)
 	}
 	if l.Places(5000) != 5000 {
 		t.Errorf("%d places of 5000 after a long calm", l.Places(5000))
@@ -185,7 +185,7 @@ func TestLimitHoldsOnceForRefusalsTogether(t *testing.T) {
 	}
 	now := start.Add(firstHold)
 	for range 3 {
-		l.Succeeded(l.Mark(), now)
+		l.Succeeded(l.Mark(), l.Now(), now)
 	}
 	if l.Now() != 4 {
 		t.Errorf("%d when the first hold is over", l.Now())
@@ -199,13 +199,13 @@ func TestLimitForgetsLongHolds(t *testing.T) {
 	for range 5 {
 		l.Capped(1, now)
 		now = now.Add(maxHold)
-		l.Succeeded(l.Mark(), now)
+		l.Succeeded(l.Mark(), l.Now(), now)
 	}
 	if l.Now() != 2 {
 		t.Fatalf("%d", l.Now())
 	}
 	l.Capped(1, now)
-	l.Succeeded(l.Mark(), now.Add(firstHold))
+	l.Succeeded(l.Mark(), l.Now(), now.Add(firstHold))
 	if l.Now() != 2 {
 		t.Error("the first hold of a new trouble is a long one")
 	}
