@@ -174,23 +174,26 @@ func (p *Pool) servedLocked(e *endpoint, d *delivery, mark int) {
 	p.tellLimitLocked(e, before)
 }
 
-// busyLocked answers a server that asks for less.
+// busyLocked answers a server that asks for less: with fewer connections, and with
+// slower mail when even one is too much. Where that was so, a reply that may be about
+// the rate is: one of the two gives way, not both.
 func (p *Pool) busyLocked(e *endpoint, reply Reply, mark int) {
 	signal := pace.Fewer
 	if asksForSlower(reply) {
 		signal = pace.Slower
 	}
+	if signal == pace.Slower && p.messages.Slowed() {
+		p.messages.Slow()
+		return
+	}
 	before := e.limit.Now()
-	heard := e.limit.Throttled(mark, signal, time.Now())
-	switch {
-	case heard && before == 1: // it is not the number of connections
-		p.messages.Slow()
-	case signal == pace.Slower && p.messages.Slowed():
+	if !e.limit.Throttled(mark, signal, time.Now()) {
+		return
+	}
+	if before == 1 {
 		p.messages.Slow()
 	}
-	if heard {
-		p.retireReserveLocked(e, before)
-	}
+	p.retireReserveLocked(e, before)
 	p.tellLimitLocked(e, before)
 }
 
