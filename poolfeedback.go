@@ -20,6 +20,9 @@ func (p *Pool) opened(m *member, err *Error) {
 	defer p.unlock()
 	since := m.since
 	m.opening = false
+	if m.late != nil {
+		m.late.Stop()
+	}
 	if err == nil {
 		p.upLocked(m.at)
 	} else {

@@ -16,8 +16,10 @@ import (
 type member struct {
 	conn    *Connection
 	at      *endpoint
-	taken   int // seats
-	since   int // how many messages its server had answered when it was asked to open a wire
+	taken   int         // seats
+	since   int         // how many messages its server had answered when it was asked to open a wire
+	asked   time.Time   // when that was
+	late    *time.Timer // looks again when it is late; nil: nobody waits for it before others
 	opening bool
 	leaving bool // it is being ended, to make room for a connection elsewhere
 }
@@ -185,8 +187,16 @@ func (p *Pool) chooseLocked(w *waiter, now time.Time) (m *member, possible bool)
 	return nil, possible
 }
 
+// patience is how long a Send whose turn it is at one of several servers waits for the
+// first wire to it, before another one takes its turn.
+const patience = time.Second
+
+// maxCredit is how many turns of its own a server may have in hand, since it was full.
+const maxCredit = 32
+
 // chooseAmongLocked spreads over the servers of one priority by their weights: each
-// gains its weight with every message, and the one that has most pays for it.
+// gains its weight with every message, and the one that has most pays for it. One that
+// is full, or late with its first wire, loses its turn to the next.
 func (p *Pool) chooseAmongLocked(group []*endpoint, w *waiter, now time.Time) (m *member, possible bool) {
 	if len(group) == 1 {
 		return p.placeLocked(group[0], w, now)
@@ -198,18 +208,47 @@ func (p *Pool) chooseAmongLocked(group []*endpoint, w *waiter, now time.Time) (m
 		m, mayBe = p.placeLocked(e, w, now)
 		possible = possible || mayBe
 		if m != nil {
-			total := 0
-			for _, other := range group {
-				if other.health.At(now) == pace.Up {
-					other.gained += other.weight
-					total += other.weight
-				}
-			}
-			e.gained -= total
+			p.payLocked(group, e, now)
 			return m, true
+		}
+		if mayBe && p.awaitedLocked(e, now) {
+			return nil, true
 		}
 	}
 	return nil, possible
+}
+
+// payLocked settles a turn that e had. Servers that are down, or were not opened in
+// time, gain nothing, so that they do not get everything when they come back.
+func (p *Pool) payLocked(group []*endpoint, e *endpoint, now time.Time) {
+	total := 0
+	for _, other := range group {
+		if other.health.At(now) == pace.Up && (other == e || p.inReachLocked(other, now)) {
+			other.gained += other.weight
+			total += other.weight
+		}
+	}
+	e.gained -= total
+	for _, other := range group {
+		other.gained = min(other.gained, maxCredit*max(total, other.weight))
+	}
+}
+
+// awaitedLocked reports that the first wire to a server is being opened, and is not late.
+func (p *Pool) awaitedLocked(e *endpoint, now time.Time) bool {
+	return !p.hasOpenWireLocked(e) && slices.ContainsFunc(p.members, func(m *member) bool {
+		return m.at == e && m.opening && now.Before(m.asked.Add(patience))
+	})
+}
+
+// inReachLocked reports that a server has a wire, or is not late with its first one.
+func (p *Pool) inReachLocked(e *endpoint, now time.Time) bool {
+	return p.hasOpenWireLocked(e) || p.awaitedLocked(e, now) ||
+		!slices.ContainsFunc(p.members, func(m *member) bool { return m.at == e && m.opening })
+}
+
+func (p *Pool) hasOpenWireLocked(e *endpoint) bool {
+	return slices.ContainsFunc(p.members, func(m *member) bool { return m.at == e && m.conn.room.Load() > 0 })
 }
 
 // placeLocked finds a seat at one server: on a wire that is not half full, or on any
@@ -228,7 +267,7 @@ func (p *Pool) placeLocked(e *endpoint, w *waiter, now time.Time) (m *member, po
 	}
 	switch state {
 	case pace.Up:
-		for p.openingLocked() < p.waiters.len() && p.connectLocked(e, e.limit.Now()) {
+		for (p.openingLocked() < p.waiters.len() || !p.hasWireLocked(e)) && p.connectLocked(e, e.limit.Now()) {
 		}
 	case pace.Probe:
 		if p.connectLocked(e, 1) {
@@ -350,9 +389,22 @@ func (p *Pool) connectLocked(e *endpoint, limit int) bool {
 	case unused == nil:
 		unused = p.newMemberLocked(e)
 	}
-	unused.opening, unused.since = true, e.served
-	unused.conn.connect()
+	p.openLocked(unused)
 	return true
+}
+
+// openLocked lets a connection open a wire. Where there are servers beside its own,
+// those who wait for it are seated elsewhere when it is late.
+func (p *Pool) openLocked(m *member) {
+	m.opening, m.since, m.asked = true, m.at.served, time.Now()
+	if len(p.endpoints) > 1 {
+		m.late = time.AfterFunc(patience, func() {
+			p.mu.Lock()
+			defer p.unlock()
+			p.dispatchLocked()
+		})
+	}
+	m.conn.connect()
 }
 
 // newMemberLocked adds a connection. One that has no wire, at another server, goes
