@@ -18,31 +18,33 @@ import (
 // arrows are the imports that are allowed inside the module, tests included, each
 // package by its folder. A new leaf costs one line.
 var arrows = map[string][]string{
-	".":                {"internal/dial", "internal/hint", "internal/pace", "internal/sasl", "internal/wire"},
-	"cmd/postrider":    {".", "config", "mailing", "smtptest", "internal/doctor", "internal/journal"},
-	"config":           {"."},
-	"internal/dial":    {},
-	"internal/doctor":  {".", "internal/dial", "internal/hint", "internal/sasl", "internal/wire"},
-	"internal/hint":    {},
-	"internal/journal": {},
-	"internal/memnet":  {},
-	"internal/mtatest": {},
-	"internal/pace":    {},
-	"internal/sasl":    {},
-	"internal/wire":    {},
-	"interop":          {".", "mailing", "smtptest", "internal/doctor", "internal/mtatest"},
-	"mailing":          {"."},
-	"smtptest":         {".", "internal/wire", "internal/memnet"},
+	".":                  {"internal/dial", "internal/hint", "internal/pace", "internal/sasl", "internal/wire"},
+	"cmd/postrider":      {".", "config", "mailing", "smtptest", "internal/doctor", "internal/journal"},
+	"config":             {"."},
+	"internal/dial":      {},
+	"internal/doctor":    {".", "internal/dial", "internal/hint", "internal/sasl", "internal/wire"},
+	"internal/hint":      {},
+	"internal/journal":   {},
+	"internal/memnet":    {},
+	"internal/mtatest":   {},
+	"internal/pace":      {},
+	"internal/sasl":      {},
+	"internal/test/pool": {},
+	"internal/wire":      {},
+	"interop":            {".", "mailing", "smtptest", "internal/doctor", "internal/mtatest"},
+	"mailing":            {"."},
+	"smtptest":           {".", "internal/wire", "internal/memnet"},
 }
 
 // testArrows are allowed to external tests besides.
 var testArrows = map[string][]string{
-	".":               {".", "smtptest", "config", "internal/memnet"},
-	"cmd/postrider":   {"internal/mtatest"},
-	"config":          {"config", "smtptest"},
-	"internal/doctor": {"smtptest"},
-	"mailing":         {"smtptest"},
-	"smtptest":        {"smtptest"},
+	".":                  {".", "smtptest", "config", "internal/memnet"},
+	"cmd/postrider":      {"internal/mtatest"},
+	"config":             {"config", "smtptest"},
+	"internal/doctor":    {"smtptest"},
+	"internal/test/pool": {".", "smtptest"},
+	"mailing":            {"smtptest"},
+	"smtptest":           {"smtptest"},
 }
 
 const module = "github.com/postrider/postrider"

@@ -319,20 +319,24 @@ func (p *Pool) String() string {
 // time does that, so that they are told in their order, and holds no lock meanwhile,
 // so that a hook may ask the pool for its Stats.
 func (p *Pool) unlock() {
-	if !p.telling {
-		p.telling = true
-		for len(p.told) > 0 {
-			told := p.told
-			p.told = nil
-			p.mu.Unlock()
-			for _, tell := range told {
-				tell()
-			}
-			p.mu.Lock()
-		}
-		p.telling = false
+	defer p.mu.Unlock()
+	if p.telling {
+		return
 	}
+	p.telling = true
+	defer func() { p.telling = false }() // also when a hook panics
+	for len(p.told) > 0 {
+		tell := p.told[0]
+		p.told = p.told[1:]
+		p.outside(tell)
+	}
+}
+
+// outside calls f without the lock.
+func (p *Pool) outside(f func()) {
 	p.mu.Unlock()
+	defer p.mu.Lock()
+	f()
 }
 
 // allDownLocked says why there is no server for a Send: what it met at each, or
