@@ -18,10 +18,12 @@ type PoolConfig struct {
 	// MaxConnections is how many connections may be open or being opened at a time,
 	// to all servers together. Default 4, which is much: where a server offers
 	// PIPELINING or CHUNKING one connection carries up to [Config.Window] messages
-	// at a time. The pool uses fewer while a server says that it has enough.
+	// at a time. The pool uses fewer while a server says that it has enough; wires
+	// beyond that stand by.
 	MaxConnections int
 
-	// Weights spread the mail: Weights[i] is the share of the i-th server. Servers
+	// Weights spread the mail: Weights[i] is the share of the i-th server, for whose
+	// first wire a Send waits a second at the most when its turn comes. Servers
 	// with 0, and those for which there is no weight, are used in their order when
 	// all that have one are down. nil: the first server that is up gets everything.
 	Weights []int
