@@ -324,24 +324,6 @@ func (p *Pool) inUseLocked(e *endpoint) (n int) {
 	return n
 }
 
-// usableLocked is how many of the server's open wires may be used: of those in use, and
-// of idle ones besides. A connection in use that waits for its next wire counts too, but
-// leaves the others one at the least: its server may keep it waiting.
-func (e *endpoint) usableLocked(members []*member) (idle, used int) {
-	busy, wireless := 0, 0
-	for _, m := range members {
-		switch {
-		case m.at != e || m.taken == 0:
-		case m.conn.room.Load() == 0:
-			wireless++
-		default:
-			busy++
-		}
-	}
-	used = max(1, e.limit.Now()-wireless)
-	return used - busy, used
-}
-
 // hasWireLocked reports that a wire to a server is open or being opened.
 func (p *Pool) hasWireLocked(e *endpoint) bool {
 	return slices.ContainsFunc(p.members, func(m *member) bool { return m.at == e && m.holdsWire() })
