@@ -18,10 +18,12 @@ type PoolConfig struct {
 	// MaxConnections is how many connections may be open or being opened at a time,
 	// to all servers together. Default 4, which is much: where a server offers
 	// PIPELINING or CHUNKING one connection carries up to [Config.Window] messages
-	// at a time. The pool uses fewer while a server says that it has enough.
+	// at a time. The pool uses fewer while a server says that it has enough; wires
+	// beyond that stand by.
 	MaxConnections int
 
-	// Weights spread the mail: Weights[i] is the share of the i-th server. Servers
+	// Weights spread the mail: Weights[i] is the share of the i-th server, for whose
+	// first wire a Send waits a second at the most when its turn comes. Servers
 	// with 0, and those for which there is no weight, are used in their order when
 	// all that have one are down. nil: the first server that is up gets everything.
 	Weights []int
@@ -132,7 +134,10 @@ func anyRedirect(servers []Config) func() (string, bool) {
 func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
 	d, err := newDelivery(ctx, m, p.redirect)
 	defer d.body.discard(ctx)
-	switch begun := p.begin(); {
+	begun := p.begin()
+	var outcomes []Outcome // none, if something of the caller's panics
+	defer func() { p.end(outcomes) }()
+	switch {
 	case err != nil:
 		d.leave(&Error{Stage: StageLocal, Command: "message", Err: err})
 	case !begun:
@@ -141,7 +146,7 @@ func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
 		p.carry(ctx, d)
 	}
 	r, sendErr := d.result(p.String())
-	p.end(r)
+	outcomes = r.Outcomes
 	d.raise()
 	return r, sendErr
 }
@@ -154,27 +159,41 @@ func (p *Pool) SendMail(ctx context.Context, from string, to []string, content [
 // carry brings a delivery to its end, on one connection after the other if need be.
 func (p *Pool) carry(ctx context.Context, d *delivery) {
 	w := &waiter{ready: make(chan struct{}, 1)}
-	for {
-		m, err := p.seat(ctx, w)
-		if err != nil {
-			d.leave(err)
-			return
+	whole := false
+	defer func() {
+		if !whole { // a hook or a context panicked: what it had goes to the others
+			p.giveBack(w)
 		}
-		if err := p.wait(ctx, d); err != nil {
-			p.giveBack(m)
-			d.leave(err)
-			return
-		}
-		m.conn.deliver(d, nil)
-		if !p.settle(m, w, d) {
-			return
-		}
+	}()
+	for again := true; again; {
+		again = p.try(ctx, d, w)
+	}
+	whole = true
+}
+
+// try takes a seat for a delivery and hands it over; it reports whether another one is
+// to be taken.
+func (p *Pool) try(ctx context.Context, d *delivery, w *waiter) (again bool) {
+	m, err := p.seat(ctx, w)
+	if err != nil {
+		d.leave(err)
+		return false
+	}
+	if err := p.wait(ctx, d, w); err != nil {
+		p.giveBack(w)
+		d.leave(err)
+		return false
+	}
+	w.carried = len(d.transactions)
+	m.conn.deliver(d, nil)
+	if again = p.settle(w, d); again {
 		d.reopen()
 	}
+	return again
 }
 
 // wait waits for the delivery's turn by the rates.
-func (p *Pool) wait(ctx context.Context, d *delivery) *Error {
+func (p *Pool) wait(ctx context.Context, d *delivery, w *waiter) *Error {
 	if !p.messages.Limits() && !p.recipients.Limits() {
 		return nil
 	}
@@ -187,6 +206,9 @@ func (p *Pool) wait(ctx context.Context, d *delivery) *Error {
 	if err != nil {
 		return &Error{Stage: StageLocal, Command: "send", Err: fmt.Errorf("waiting for its turn by the rate limit: %w", err)}
 	}
+	p.mu.Lock()
+	w.mark = w.seat.at.limit.Mark() // its result tells of the limit that is in force now
+	p.mu.Unlock()
 	return nil
 }
 
@@ -209,10 +231,10 @@ func (p *Pool) begin() bool {
 }
 
 // end counts what became of it.
-func (p *Pool) end(r *Result) {
+func (p *Pool) end(outcomes []Outcome) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.stats.count(r.Outcomes)
+	p.stats.count(outcomes)
 	p.sends--
 	p.drainedLocked()
 }
@@ -304,20 +326,24 @@ func (p *Pool) String() string {
 // time does that, so that they are told in their order, and holds no lock meanwhile,
 // so that a hook may ask the pool for its Stats.
 func (p *Pool) unlock() {
-	if !p.telling {
-		p.telling = true
-		for len(p.told) > 0 {
-			told := p.told
-			p.told = nil
-			p.mu.Unlock()
-			for _, tell := range told {
-				tell()
-			}
-			p.mu.Lock()
-		}
-		p.telling = false
+	defer p.mu.Unlock()
+	if p.telling {
+		return
 	}
+	p.telling = true
+	defer func() { p.telling = false }() // also when a hook panics
+	for len(p.told) > 0 {
+		tell := p.told[0]
+		p.told = p.told[1:]
+		p.outside(tell)
+	}
+}
+
+// outside calls f without the lock.
+func (p *Pool) outside(f func()) {
 	p.mu.Unlock()
+	defer p.mu.Lock()
+	f()
 }
 
 // allDownLocked says why there is no server for a Send: what it met at each, or

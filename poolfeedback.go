@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/postrider/postrider/internal/pace"
 )
 
 // What a pool learns from each wire that was opened, or not, and from each Send that
@@ -18,6 +20,9 @@ func (p *Pool) opened(m *member, err *Error) {
 	defer p.unlock()
 	since := m.since
 	m.opening = false
+	if m.late != nil {
+		m.late.Stop()
+	}
 	if err == nil {
 		p.upLocked(m.at)
 	} else {
@@ -84,25 +89,22 @@ func (p *Pool) lockedOutLocked(e *endpoint, err *Error) {
 // settle frees the seat of a delivery that a connection has finished with, and
 // reports whether it goes on: some are Untried because of the server, and another
 // way may be left to try.
-func (p *Pool) settle(m *member, w *waiter, d *delivery) (again bool) {
+func (p *Pool) settle(w *waiter, d *delivery) (again bool) {
 	p.mu.Lock()
 	defer p.unlock()
-	m.taken--
-	now := time.Now()
-	switch v, reply := judge(d); v {
+	m := w.seat
+	switch v, reply := judge(d, d.transactions[w.carried:]); v {
 	case verdictServed:
-		p.servedLocked(m.at, d, now)
+		p.servedLocked(m.at, d, w.mark)
 	case verdictBusy:
-		p.busyLocked(m.at, reply, now)
+		p.busyLocked(m.at, reply, w.mark)
 	}
 	if d.movable() {
 		w.meet(m.at, d.err)
 		p.stats.Moves++
 		again = true
 	}
-	if m.taken == 0 && !m.leaving && !slices.Contains(p.endpoints, m.at) {
-		p.retireLocked(m) // SRV records do not name its server any more
-	}
+	p.standLocked(w)
 	p.dispatchLocked()
 	return again
 }
@@ -117,32 +119,40 @@ const (
 )
 
 // judge tells what a delivery met, and by which reply. Refusals of messages and
-// recipients are answers like any other.
-func judge(d *delivery) (verdict, Reply) {
+// recipients are answers like any other. The transactions are those that it had there.
+func judge(d *delivery, carried []Transaction) (verdict, Reply) {
 	for _, o := range d.outcomes {
-		if o.State == Deferred && o.Stage != StageRcpt && asksForFewer(o.Reply) {
+		if o.State == Deferred && (o.Stage != StageRcpt && asksForLess(o.Reply) || isBusy(o.Reply)) {
 			return verdictBusy, o.Reply
+		}
+	}
+	for _, tx := range carried { // also one that was sent again, and went well then
+		if tx.Reply.Code == 421 && isBusy(tx.Reply) {
+			return verdictBusy, tx.Reply
 		}
 	}
 	switch e := d.err; {
 	case e == nil:
 		return verdictServed, Reply{}
-	case e.Stage != StageLocal && e.Stage != StageConnect && !d.ownFault && asksForFewer(e.Reply):
+	case e.Stage != StageLocal && e.Stage != StageConnect && !d.ownFault && asksForLess(e.Reply):
 		return verdictBusy, e.Reply
 	}
 	return verdictNone, Reply{}
 }
 
-// asksForFewer reports the replies by which a server wants fewer connections: closing
-// down, too busy, a network under load (RFC 3463 §3.4, §3.5), or slower mail.
-func asksForFewer(r Reply) bool {
-	switch r.Enhanced {
-	case EnhancedCode{4, 3, 2}, EnhancedCode{4, 4, 5}:
-		return true
-	case EnhancedCode{4, 4, 2}:
-		return false // idle for too long
-	}
-	return r.Code == 421 || asksForSlower(r)
+// asksForLess reports the replies by which a server wants fewer connections or slower
+// mail.
+func asksForLess(r Reply) bool {
+	return r.Code == 421 && r.Enhanced != (EnhancedCode{4, 4, 2}) || isBusy(r) || asksForSlower(r) ||
+		r.Enhanced == (EnhancedCode{4, 3, 1})
+}
+
+// isBusy reports the replies that are about the server as a whole, whatever they
+// answer: it does not accept mail, or its network is under load (RFC 3463 §3.4, §3.5).
+// That its storage is full (4.3.1), which busy servers say, is sometimes said of one
+// mailbox.
+func isBusy(r Reply) bool {
+	return r.Enhanced == EnhancedCode{4, 3, 2} || r.Enhanced == EnhancedCode{4, 4, 5}
 }
 
 // asksForSlower reports the replies by which a server wants slower mail: a policy
@@ -151,29 +161,42 @@ func asksForSlower(r Reply) bool {
 	return r.Code == 454 || r.Temporary() && r.Enhanced[0] == 4 && r.Enhanced[1] == 7
 }
 
-func (p *Pool) servedLocked(e *endpoint, d *delivery, now time.Time) {
+func (p *Pool) servedLocked(e *endpoint, d *delivery, mark int) {
 	e.served++
 	p.messages.Passed(1)
 	for _, o := range d.outcomes {
 		if o.Stage == StageRcpt || o.State == Accepted {
-			if e.greys.count(o.Stage == StageRcpt && asksForSlower(o.Reply)) {
-				p.busyLocked(e, o.Reply, now)
+			if e.greys.count(o.Stage == StageRcpt && asksForLess(o.Reply), time.Now()) {
+				p.busyLocked(e, o.Reply, mark)
 				return
 			}
 		}
 	}
 	before := e.limit.Now()
-	e.limit.Succeeded(now)
+	e.limit.Succeeded(mark, p.inUseLocked(e), time.Now())
 	p.tellLimitLocked(e, before)
 }
 
-// busyLocked answers a server that asks for less.
-func (p *Pool) busyLocked(e *endpoint, reply Reply, now time.Time) {
+// busyLocked answers a server that asks for less: with fewer connections, and with
+// slower mail when even one is too much. Where that was so, a reply that may be about
+// the rate is: one of the two gives way, not both.
+func (p *Pool) busyLocked(e *endpoint, reply Reply, mark int) {
+	signal := pace.Fewer
 	if asksForSlower(reply) {
+		signal = pace.Slower
+	}
+	if signal == pace.Slower && p.messages.Slowed() {
 		p.messages.Slow()
+		return
 	}
 	before := e.limit.Now()
-	e.limit.Throttled(now)
+	if !e.limit.Throttled(mark, signal, time.Now()) {
+		return
+	}
+	if before == 1 {
+		p.messages.Slow()
+	}
+	p.retireReserveLocked(e, before)
 	p.tellLimitLocked(e, before)
 }
 
@@ -227,20 +250,29 @@ func (e *endpoint) downError(now time.Time) *Error {
 }
 
 // greys tells throttling at RCPT from greylisting: only when most of so many
-// recipients got a throttle reply, it is the server that asks for less.
-type greys struct{ throttled, all int }
+// recipients got a throttle reply, it is the server that asks for less. For a while
+// after that each such reply says so: fewer are refused as the pool gives way.
+type greys struct {
+	throttled, all int
+	until          time.Time
+}
 
-const greyWindow = 16
+const (
+	greyWindow = 16
+	greyWhile  = time.Minute
+)
 
-func (g *greys) count(throttled bool) (most bool) {
+// count counts a recipient; it reports whether the server asks for less.
+func (g *greys) count(throttled bool, now time.Time) bool {
 	g.all++
 	if throttled {
 		g.throttled++
 	}
-	if g.all < greyWindow {
-		return false
+	if g.all == greyWindow {
+		if g.throttled > greyWindow/2 {
+			g.until = now.Add(greyWhile)
+		}
+		g.throttled, g.all = 0, 0
 	}
-	most = g.throttled > g.all/2
-	*g = greys{}
-	return most
+	return throttled && now.Before(g.until)
 }

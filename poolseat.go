@@ -16,8 +16,10 @@ import (
 type member struct {
 	conn    *Connection
 	at      *endpoint
-	taken   int // seats
-	since   int // how many messages its server had answered when it was asked to open a wire
+	taken   int         // seats
+	since   int         // how many messages its server had answered when it was asked to open a wire
+	asked   time.Time   // when that was
+	late    *time.Timer // looks again when it is late; nil: nobody waits for it before others
 	opening bool
 	leaving bool // it is being ended, to make room for a connection elsewhere
 }
@@ -34,8 +36,11 @@ type waiter struct {
 	ready chan struct{} // it was answered; capacity 1
 	met   []encounter   // where it was tried before
 
+	carried int // transactions that it had before this seat
+
 	// The answer, guarded by Pool.mu until ready has a token.
-	seat     *member
+	seat     *member // nil again when it was given back
+	mark     int     // of the limit that was in force when the seat was given
 	err      *Error
 	answered bool
 }
@@ -50,6 +55,10 @@ type encounter struct {
 
 func (w *waiter) answer(m *member, err *Error) {
 	w.seat, w.err, w.answered = m, err, true
+	if m != nil {
+		m.taken++
+		w.mark = m.at.limit.Mark()
+	}
 	signal(w.ready)
 }
 
@@ -123,11 +132,25 @@ func (p *Pool) leaveQueue(ctx context.Context, w *waiter, began time.Time) (*mem
 	return nil, &Error{Stage: StageLocal, Command: "send", Address: p.String(), Err: context.Cause(ctx)}
 }
 
-// giveBack frees a seat on which nothing was sent.
-func (p *Pool) giveBack(m *member) {
+// standLocked frees a Send's seat, if it has one.
+func (p *Pool) standLocked(w *waiter) {
+	m := w.seat
+	if m == nil {
+		return
+	}
+	w.seat = nil
+	if m.taken--; m.taken == 0 && !m.leaving && !slices.Contains(p.endpoints, m.at) {
+		p.retireLocked(m) // SRV records do not name its server any more
+	}
+}
+
+// giveBack ends what a Send has of the pool: its place in the line, or a seat on which
+// nothing was sent.
+func (p *Pool) giveBack(w *waiter) {
 	p.mu.Lock()
 	defer p.unlock()
-	m.taken--
+	p.waiters.remove(func(other *waiter) bool { return other == w })
+	p.standLocked(w)
 	p.dispatchLocked()
 }
 
@@ -139,7 +162,6 @@ func (p *Pool) dispatchLocked() {
 		m, possible := p.chooseLocked(w, now)
 		switch {
 		case m != nil:
-			m.taken++
 			p.waiters.pop().answer(m, nil)
 		case !possible:
 			p.waiters.pop().answer(nil, p.allDownLocked(w, now))
@@ -165,8 +187,16 @@ func (p *Pool) chooseLocked(w *waiter, now time.Time) (m *member, possible bool)
 	return nil, possible
 }
 
+// patience is how long a Send whose turn it is at one of several servers waits for the
+// first wire to it, before another one takes its turn.
+const patience = time.Second
+
+// maxCredit is how many turns of its own a server may have in hand, since it was full.
+const maxCredit = 32
+
 // chooseAmongLocked spreads over the servers of one priority by their weights: each
-// gains its weight with every message, and the one that has most pays for it.
+// gains its weight with every message, and the one that has most pays for it. One that
+// is full, or late with its first wire, loses its turn to the next.
 func (p *Pool) chooseAmongLocked(group []*endpoint, w *waiter, now time.Time) (m *member, possible bool) {
 	if len(group) == 1 {
 		return p.placeLocked(group[0], w, now)
@@ -178,18 +208,47 @@ func (p *Pool) chooseAmongLocked(group []*endpoint, w *waiter, now time.Time) (m
 		m, mayBe = p.placeLocked(e, w, now)
 		possible = possible || mayBe
 		if m != nil {
-			total := 0
-			for _, other := range group {
-				if other.health.At(now) == pace.Up {
-					other.gained += other.weight
-					total += other.weight
-				}
-			}
-			e.gained -= total
+			p.payLocked(group, e, now)
 			return m, true
+		}
+		if mayBe && p.awaitedLocked(e, now) {
+			return nil, true
 		}
 	}
 	return nil, possible
+}
+
+// payLocked settles a turn that e had. Servers that are down, or were not opened in
+// time, gain nothing, so that they do not get everything when they come back.
+func (p *Pool) payLocked(group []*endpoint, e *endpoint, now time.Time) {
+	total := 0
+	for _, other := range group {
+		if other.health.At(now) == pace.Up && (other == e || p.inReachLocked(other, now)) {
+			other.gained += other.weight
+			total += other.weight
+		}
+	}
+	e.gained -= total
+	for _, other := range group {
+		other.gained = min(other.gained, maxCredit*max(total, other.weight))
+	}
+}
+
+// awaitedLocked reports that the first wire to a server is being opened, and is not late.
+func (p *Pool) awaitedLocked(e *endpoint, now time.Time) bool {
+	return !p.hasOpenWireLocked(e) && slices.ContainsFunc(p.members, func(m *member) bool {
+		return m.at == e && m.opening && now.Before(m.asked.Add(patience))
+	})
+}
+
+// inReachLocked reports that a server has a wire, or is not late with its first one.
+func (p *Pool) inReachLocked(e *endpoint, now time.Time) bool {
+	return p.hasOpenWireLocked(e) || p.awaitedLocked(e, now) ||
+		!slices.ContainsFunc(p.members, func(m *member) bool { return m.at == e && m.opening })
+}
+
+func (p *Pool) hasOpenWireLocked(e *endpoint) bool {
+	return slices.ContainsFunc(p.members, func(m *member) bool { return m.at == e && m.conn.room.Load() > 0 })
 }
 
 // placeLocked finds a seat at one server: on a wire that is not half full, or on any
@@ -208,7 +267,7 @@ func (p *Pool) placeLocked(e *endpoint, w *waiter, now time.Time) (m *member, po
 	}
 	switch state {
 	case pace.Up:
-		for p.openingLocked() < p.waiters.len() && p.connectLocked(e, e.limit.Now()) {
+		for (p.openingLocked() < p.waiters.len() || !p.hasWireLocked(e)) && p.connectLocked(e, e.limit.Now()) {
 		}
 	case pace.Probe:
 		if p.connectLocked(e, 1) {
@@ -218,15 +277,51 @@ func (p *Pool) placeLocked(e *endpoint, w *waiter, now time.Time) (m *member, po
 	return e.freeLocked(p.members, func(room int) int { return room }), true
 }
 
-// freeLocked is the server's first connection that has a wire and less than its
-// share of seats taken. The first, so that the last ones go idle.
-func (e *endpoint) freeLocked(members []*member, share func(room int) int) *member {
+// freeLocked is a connection of the server that has a wire and less than its share of
+// seats taken: the first, so that the last ones go idle, and the emptiest where the
+// server limits their number, so that all that it allows are used.
+func (e *endpoint) freeLocked(members []*member, share func(room int) int) (best *member) {
+	spare := e.spareLocked(members)
 	for _, m := range members {
-		if room := int(m.conn.room.Load()); m.at == e && !m.leaving && room > 0 && m.taken < share(room) {
+		room := e.limit.Places(int(m.conn.room.Load()))
+		switch {
+		case m.at != e || m.leaving || room == 0 || m.taken >= share(room):
+		case spare < 0 || spare == 0 && m.taken == 0:
+		case !e.limit.Pressed():
 			return m
+		case best == nil || m.taken < best.taken:
+			best = m
 		}
 	}
-	return nil
+	return best
+}
+
+// spareLocked is how many of the server's open wires may be used beside those that are.
+// Below 0 more are in use than the limit allows, since it fell: until they are drained,
+// nobody is seated. A connection that waits for its next wire counts too, but leaves
+// the others one at the least: its server may keep it waiting.
+func (e *endpoint) spareLocked(members []*member) int {
+	used, wireless := 0, 0
+	for _, m := range members {
+		switch {
+		case m.at != e || m.taken == 0:
+		case m.conn.room.Load() == 0:
+			wireless++
+		default:
+			used++
+		}
+	}
+	return max(1, e.limit.Now()-wireless) - used
+}
+
+// inUseLocked is how many of a server's connections have seats taken.
+func (p *Pool) inUseLocked(e *endpoint) (n int) {
+	for _, m := range p.members {
+		if m.at == e && m.taken > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // hasWireLocked reports that a wire to a server is open or being opened.
@@ -276,9 +371,22 @@ func (p *Pool) connectLocked(e *endpoint, limit int) bool {
 	case unused == nil:
 		unused = p.newMemberLocked(e)
 	}
-	unused.opening, unused.since = true, e.served
-	unused.conn.connect()
+	p.openLocked(unused)
 	return true
+}
+
+// openLocked lets a connection open a wire. Where there are servers beside its own,
+// those who wait for it are seated elsewhere when it is late.
+func (p *Pool) openLocked(m *member) {
+	m.opening, m.since, m.asked = true, m.at.served, time.Now()
+	if len(p.endpoints) > 1 {
+		m.late = time.AfterFunc(patience, func() {
+			p.mu.Lock()
+			defer p.unlock()
+			p.dispatchLocked()
+		})
+	}
+	m.conn.connect()
 }
 
 // newMemberLocked adds a connection. One that has no wire, at another server, goes
@@ -297,6 +405,20 @@ func (p *Pool) newMemberLocked(e *endpoint) *member {
 func (p *Pool) dropLocked(m *member) {
 	p.past.add(m.conn.Stats())
 	p.members = slices.DeleteFunc(p.members, func(other *member) bool { return other == m })
+}
+
+// retireReserveLocked ends idle connections beyond a limit that was too high all the
+// same: they may be what the server counts.
+func (p *Pool) retireReserveLocked(e *endpoint, limit int) {
+	wires := 0
+	for _, m := range slices.Clone(p.members) {
+		if m.at != e || !m.active() || m.leaving {
+			continue
+		}
+		if wires++; wires > limit && m.taken == 0 && !m.opening {
+			p.retireLocked(m)
+		}
+	}
 }
 
 // retireLocked ends an idle connection.

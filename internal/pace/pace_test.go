@@ -17,14 +17,14 @@ func TestLimitHoldsWhatACapSaysAndProbesUpwards(t *testing.T) {
 		t.Fatalf("%d after a cap of 3", l.Now())
 	}
 	for range 100 {
-		l.Succeeded(now.Add(firstHold - 1))
+		l.Succeeded(l.Mark(), l.Now(), now.Add(firstHold-1))
 	}
 	if l.Now() != 3 {
 		t.Errorf("%d while it is held", l.Now())
 	}
 	now = now.Add(firstHold)
 	for range 3 {
-		l.Succeeded(now)
+		l.Succeeded(l.Mark(), l.Now(), now)
 	}
 	if l.Now() != 4 {
 		t.Errorf("%d after three successes; it grows by one for as many as it is", l.Now())
@@ -32,7 +32,7 @@ func TestLimitHoldsWhatACapSaysAndProbesUpwards(t *testing.T) {
 	// The probe fails: the next hold is twice as long.
 	l.Capped(3, now)
 	for range 100 {
-		l.Succeeded(now.Add(2*firstHold - 1))
+		l.Succeeded(l.Mark(), l.Now(), now.Add(2*firstHold-1))
 	}
 	if l.Now() != 3 {
 		t.Errorf("%d: the second hold is as short as the first", l.Now())
@@ -44,14 +44,14 @@ func TestLimitNeverExceedsMaxNorFallsBelowOne(t *testing.T) {
 	now := start
 	for range 50 {
 		now = now.Add(time.Hour)
-		l.Succeeded(now)
+		l.Succeeded(l.Mark(), l.Now(), now)
 		if l.Now() > 2 {
 			t.Fatalf("%d of 2", l.Now())
 		}
 	}
 	for range 50 {
 		now = now.Add(time.Hour)
-		l.Throttled(now)
+		l.Throttled(l.Mark(), Slower, now)
 		l.Capped(0, now)
 		if l.Now() < 1 {
 			t.Fatal("no connection is left")
@@ -59,19 +59,136 @@ func TestLimitNeverExceedsMaxNorFallsBelowOne(t *testing.T) {
 	}
 }
 
-// Of the replies that were underway together one counts: the limit is not halved by
-// the window that was sent before it fell.
-func TestLimitHearsOneThrottleReplyOfAWindow(t *testing.T) {
+// Of the results of messages that were underway together one counts: those that went out
+// before the limit fell tell nothing of the one in force, gladly taken ones neither.
+func TestLimitHearsOneReplyOfThoseUnderway(t *testing.T) {
 	l := Limit{Max: 8}
+	mark := l.Mark()
+	heard := 0
 	for range 8 {
-		l.Throttled(start)
+		if l.Throttled(mark, Fewer, start) {
+			heard++
+		}
+	}
+	if l.Now() != 7 || heard != 1 {
+		t.Errorf("%d after 8 at a time, of which %d were heard", l.Now(), heard)
+	}
+	for range 100 {
+		l.Succeeded(mark, l.Now(), start.Add(time.Minute))
 	}
 	if l.Now() != 7 {
-		t.Errorf("%d after one window of 8", l.Now())
+		t.Errorf("%d by messages that are older than the limit", l.Now())
 	}
-	l.Throttled(start)
-	if l.Now() != 6 {
-		t.Errorf("%d after the next", l.Now())
+}
+
+// Signals without a success between them take 1, 2, 4 connections, and never more than
+// half: from 20 to 3 it takes five of them, not seventeen.
+func TestLimitFallsFasterWhileNothingSucceeds(t *testing.T) {
+	l := Limit{Max: 20}
+	for _, want := range []int{19, 17, 13, 7, 4, 2, 1, 1} {
+		l.Throttled(l.Mark(), Slower, start)
+		if l.Now() != want {
+			t.Fatalf("%d; want %d", l.Now(), want)
+		}
+	}
+	l = Limit{Max: 20}
+	l.Throttled(l.Mark(), Slower, start)
+	l.Throttled(l.Mark(), Slower, start)
+	l.Succeeded(l.Mark(), l.Now(), start)
+	if l.Throttled(l.Mark(), Slower, start); l.Now() != 16 {
+		t.Errorf("%d behind a success; want 16", l.Now())
+	}
+}
+
+// failedProbe lets a limit of 3 be tried with 4 as soon as it may, and fail; it gives how
+// long that took.
+func failedProbe(l *Limit, s Signal, now *time.Time) time.Duration {
+	began := *now
+	for l.Now() == 3 {
+		l.Succeeded(l.Mark(), l.Now(), *now)
+		*now = now.Add(time.Second / 10)
+	}
+	l.Throttled(l.Mark(), s, *now)
+	return now.Sub(began).Truncate(time.Second)
+}
+
+// A limit that fails again and again is held for longer, if it is about what is underway;
+// a reply that may be about the rate takes connections away for a moment only.
+func TestLimitIsHeldLongerEachTimeAProbeFails(t *testing.T) {
+	for _, tt := range []struct {
+		signal Signal
+		want   []time.Duration
+	}{{Fewer, []time.Duration{2, 4, 8, 16, 32, 60, 60}}, {Slower, []time.Duration{2, 2, 2}}} {
+		l := Limit{Max: 4}
+		now := start
+		l.Throttled(l.Mark(), tt.signal, now)
+		for i, want := range tt.want {
+			if got := failedProbe(&l, tt.signal, &now); got != want*time.Second {
+				t.Errorf("signal %v: probe %d came after %v; want %v", tt.signal, i+1, got, want*time.Second)
+			}
+		}
+	}
+}
+
+// When more than one connection was won, the MTA takes more: holds are short again.
+func TestLimitForgetsHoldsWhenTheMTATakesMore(t *testing.T) {
+	l := Limit{Max: 5}
+	now := start
+	l.Throttled(l.Mark(), Fewer, now)
+	l.Throttled(l.Mark(), Fewer, now)
+	l.Throttled(l.Mark(), Fewer, now)
+	for l.Now() < 4 {
+		l.Succeeded(l.Mark(), l.Now(), now)
+		now = now.Add(time.Second / 10)
+	}
+	l.Throttled(l.Mark(), Fewer, now)
+	for _, want := range []time.Duration{2, 4} {
+		if got := failedProbe(&l, Fewer, &now); got != want*time.Second {
+			t.Errorf("probed after %v; want %v", got, want*time.Second)
+		}
+	}
+}
+
+// After a throttle reply few messages are on each connection, and one only if a single
+// connection was too much; each round of successes doubles them.
+func TestLimitNarrowsConnections(t *testing.T) {
+	l := Limit{Max: 2}
+	if l.Places(64) != 64 {
+		t.Errorf("%d places before anything happened", l.Places(64))
+	}
+	l.Throttled(l.Mark(), Fewer, start)
+	if l.Places(64) != 2 || l.Places(1) != 1 {
+		t.Errorf("%d and %d places", l.Places(64), l.Places(1))
+	}
+	l.Throttled(l.Mark(), Fewer, start)
+	for _, want := range []int{1, 2, 4, 8} {
+		if l.Places(64) != want {
+			t.Errorf("%d places; want %d", l.Places(64), want)
+		}
+		for range want {
+			l.Succeeded(l.Mark(), l.Now(), start)
+		}
+	}
+	for range 10_000 {
+		l.Succeeded(l.Mark(), l.Now(), start)
+	}
+	if l.Places(5000) != 5000 {
+		t.Errorf("%d places of 5000 after a long calm", l.Places(5000))
+	}
+}
+
+// Connections that are refused together tell one thing, and lengthen the hold once.
+func TestLimitHoldsOnceForRefusalsTogether(t *testing.T) {
+	l := Limit{Max: 20}
+	for n := 19; n >= 3; n-- {
+		l.Capped(n, start)
+	}
+	now := start.Add(firstHold)
+	for range 3 {
+		l.Succeeded(l.Mark(), l.Now(), now)
+	}
+	if l.Now() != 4 {
+		t.Errorf("%d when the first hold is over", l.Now())
 	}
 }
 
@@ -82,13 +199,13 @@ func TestLimitForgetsLongHolds(t *testing.T) {
 	for range 5 {
 		l.Capped(1, now)
 		now = now.Add(maxHold)
-		l.Succeeded(now)
+		l.Succeeded(l.Mark(), l.Now(), now)
 	}
 	if l.Now() != 2 {
 		t.Fatalf("%d", l.Now())
 	}
 	l.Capped(1, now)
-	l.Succeeded(now.Add(firstHold))
+	l.Succeeded(l.Mark(), l.Now(), now.Add(firstHold))
 	if l.Now() != 2 {
 		t.Error("the first hold of a new trouble is a long one")
 	}

@@ -16,11 +16,13 @@ type Rate struct {
 	slow    atomic.Bool
 
 	limiter *rate.Limiter
+	turn    chan struct{} // held by who waits for the limiter; capacity 1
 
 	mu      sync.Mutex
 	current rate.Limit // in force; allowed, when it is not slow
 	peak    rate.Limit // what the MTA took when it was slowed last
 	changed time.Time
+	calm    int // quiet seconds since the last throttle reply
 	meter   meter
 }
 
@@ -29,7 +31,8 @@ const (
 	quiet   = time.Second   // without a throttle reply before it goes faster
 	deaf    = quiet / 4     // after a throttle reply: the next ones are of the same time
 	faster  = 1.25          // up to nearly what the MTA has taken before
-	gently  = 1.03          // beyond that
+	gently  = 1.03          // beyond that; twice as much more for each quiet second
+	fastest = 2
 )
 
 // NewRate allows so many events a second, and burst of them at once. 0 a second is no limit; the burst is 1 at the least.
@@ -38,18 +41,31 @@ func NewRate(perSecond float64, burst int) *Rate {
 	if perSecond <= 0 {
 		allowed = rate.Inf
 	}
-	return &Rate{allowed: allowed, current: allowed, limiter: rate.NewLimiter(allowed, max(1, burst))}
+	return &Rate{allowed: allowed, current: allowed, limiter: rate.NewLimiter(allowed, max(1, burst)), turn: make(chan struct{}, 1)}
 }
 
 // Limits reports whether Wait may wait at all.
 func (r *Rate) Limits() bool { return r.allowed != rate.Inf || r.slow.Load() }
 
-// Wait waits until n events may happen, or until ctx is done; n may be more than the burst.
+// Slowed reports that it goes slower than allowed, because the MTA asked for it.
+func (r *Rate) Slowed() bool { return r.slow.Load() }
+
+// Wait waits until n events may happen, or until ctx is done; n may be more than the burst. One at a time waits for the
+// limiter, so that nobody has a time that was set before it went faster.
 func (r *Rate) Wait(ctx context.Context, n int) error {
+	if !r.Limits() {
+		return nil
+	}
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	if r.slow.Load() {
 		r.recover()
 	}
-	if r.allowed == rate.Inf && !r.slow.Load() {
+	if !r.Limits() {
 		return nil
 	}
 	for burst := r.limiter.Burst(); n > 0; n -= burst {
@@ -86,6 +102,7 @@ func (r *Rate) Slow() {
 	r.peak = max(passed, slowest)
 	// The measure is of a second or two, in which few may have passed by chance.
 	r.current, r.changed = max(slowest, 0.7*r.current, 0.9*min(r.current, passed)), now
+	r.calm = 0
 	r.limiter.SetLimitAt(now, r.current)
 	r.slow.Store(true)
 }
@@ -110,7 +127,8 @@ func (r *Rate) recover() {
 		if r.current*faster < 0.9*r.peak {
 			r.current *= faster
 		} else {
-			r.current *= gently
+			r.current *= min(fastest, 1+(gently-1)*rate.Limit(uint(1)<<min(r.calm, 16)))
+			r.calm++
 		}
 		r.changed = r.changed.Add(quiet)
 		if r.current >= r.allowed || r.allowed == rate.Inf && r.current >= 2*r.peak {
