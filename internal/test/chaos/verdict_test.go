@@ -62,6 +62,9 @@ func transactions(d *dialogue) (all []*transaction) {
 			if t != nil {
 				t.content = append(t.content, o)
 			}
+			if o.verb == "." || o.last {
+				t = nil
+			}
 		case "RSET":
 			t = nil
 		}
