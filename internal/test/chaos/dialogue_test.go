@@ -135,6 +135,7 @@ type dialogue struct {
 	broken   int // the op whose answer was out of step or did not parse; -1: none
 	surplus  int // replies behind the last op's
 	junk     []string
+	vague    bool // within TLS: an answer may have come before its command
 	openings []*transaction
 }
 
@@ -184,6 +185,9 @@ func (rd *reader) answer(o *op) {
 	// come before the content's end, though.
 	content := o.verb == "." || o.verb == "BDAT"
 	early := h.wrote < o.end && !(content && h.refused()) || content && !o.whole && h.class() == 2
+	if early && rd.d.wire.tls {
+		rd.d.vague, early = true, false // the server's end cannot tell what the client had handed over by then
+	}
 	if h.malform || !inStep(o.verb, h.code) || early {
 		rd.dead, rd.d.broken = true, len(rd.d.ops)-1
 		return

@@ -428,3 +428,21 @@ func TestRecoveredPanic(t *testing.T) {
 		t.Error("Close does not return")
 	}
 }
+
+// A reply that was read before its command was handed over answers nothing: with the 354 comes
+// a 250, before an octet of the content has left; and behind the answer to EHLO a refusal of the
+// MAIL that was not yet said.
+func TestAnswerBeforeItsCommand(t *testing.T) {
+	for _, verb := range []string{"DATA", "EHLO", "."} {
+		for _, code := range []string{"250 2.0.0 again", "450 4.2.1 busy", "550 5.7.1 no"} {
+			t.Run(verb+" "+code, func(t *testing.T) {
+				play(t, sound(), func(s *scene) {
+					s.m.script = on(verb, 1, fault{kind: double, code: code})
+					s.connect()
+					s.sendOne(s.mail(100, 1))
+					s.sendOne(s.mail(100, 1))
+				})
+			})
+		}
+	}
+}
