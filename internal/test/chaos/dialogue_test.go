@@ -215,7 +215,7 @@ func (rd *reader) command() {
 		rd.answer(o)
 		// A client that took nonsense for an answer goes on where this reader stops.
 		gone := rd.dead && bytes.HasPrefix(rd.w[rd.at:], []byte(firstWords))
-		if gone || o.reply != nil && o.reply.code == 354 && rd.at < len(rd.w) {
+		if gone || o.reply != nil && o.reply.code == 354 && (rd.at < len(rd.w) || rd.refusedNext()) {
 			rd.content()
 		}
 		return
@@ -230,6 +230,12 @@ func (rd *reader) command() {
 	case o.verb == "RSET", o.last:
 		rd.open = false
 	}
+}
+
+// refusedNext reports a refusal behind a 354 of which the client saw no octet off: the
+// content's answer all the same.
+func (rd *reader) refusedNext() bool {
+	return !rd.dead && rd.next < len(rd.d.replies) && rd.d.replies[rd.next].refused()
 }
 
 func (rd *reader) chunk(o *op) {
