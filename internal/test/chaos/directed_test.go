@@ -450,3 +450,24 @@ func TestAnswerBeforeItsCommand(t *testing.T) {
 		}
 	}
 }
+
+// The same with a content of one write, most of which the kernel has not taken yet.
+func TestAcceptedWhileWriting(t *testing.T) {
+	for name, p := range map[string]plan{"DATA": sound(), "BDAT": chunking()} {
+		for _, size := range []int{500, 20_000} {
+			t.Run(fmt.Sprint(name, size), func(t *testing.T) {
+				play(t, p, func(s *scene) {
+					s.nets[0].Buffer = 64
+					s.m.script = on("DATA", 1, fault{kind: amid, code: "250 2.0.0 taken", at: 20, pause: time.Second})
+					s.m.earlyChunk = func(wire, n int) string {
+						return map[bool]string{true: "250 2.0.0 taken"}[n == 1]
+					}
+					s.connect()
+					l := s.mail(size, 1)
+					s.sendOne(l)
+					s.none(isAccepted, isRefused, isDeferred)
+				})
+			})
+		}
+	}
+}
