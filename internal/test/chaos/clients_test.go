@@ -33,7 +33,6 @@ type run struct {
 
 	mu     sync.Mutex
 	ending int64 // when Close, or a Quit that may break off, was called; 0: not yet
-	hung   bool
 }
 
 func (r *run) client() client {

@@ -135,6 +135,7 @@ type dialogue struct {
 	broken   int // the op whose answer was out of step or did not parse; -1: none
 	surplus  int // replies behind the last op's
 	junk     []string
+	vague    bool // within TLS: an answer may have come before its command
 	openings []*transaction
 }
 
@@ -145,6 +146,9 @@ type reader struct {
 	at   int
 	next int // the next reply
 	dead bool
+
+	open    bool // MAIL was said, and its transaction's end was not
+	probing bool // the op before was the question whether a refused chunk's octets are discarded
 }
 
 // understand takes apart what went over a wire.
@@ -171,9 +175,19 @@ func (rd *reader) answer(o *op) {
 	if rd.dead || rd.next >= len(rd.d.replies) {
 		return
 	}
+	if h := &rd.d.replies[rd.next]; rd.probing && h.code != 250 && rd.next+1 < len(rd.d.replies) {
+		rd.next++ // the octets of the chunk were read as a command, HELP, and this answers it
+	}
+	rd.probing = o.verb == "BDAT" && !rd.open && string(o.body) == "HELP\r\n"
 	h := &rd.d.replies[rd.next]
 	rd.next++
-	early := (o.verb == "." || o.verb == "BDAT") && h.class() == 2 && (!o.whole || h.wrote < o.end)
+	// What was read before the command was handed over is no answer to it. A refusal may
+	// come before the content's end, though.
+	content := o.verb == "." || o.verb == "BDAT"
+	early := h.wrote < o.end && !(content && h.refused()) || content && !o.whole && h.class() == 2
+	if early && rd.d.wire.tls {
+		rd.d.vague, early = true, false // the server's end cannot tell what the client had handed over by then
+	}
 	if h.malform || !inStep(o.verb, h.code) || early {
 		rd.dead, rd.d.broken = true, len(rd.d.ops)-1
 		return
@@ -201,7 +215,7 @@ func (rd *reader) command() {
 		rd.answer(o)
 		// A client that took nonsense for an answer goes on where this reader stops.
 		gone := rd.dead && bytes.HasPrefix(rd.w[rd.at:], []byte(firstWords))
-		if gone || o.reply != nil && o.reply.code == 354 && rd.at < len(rd.w) {
+		if gone || o.reply != nil && o.reply.code == 354 && (rd.at < len(rd.w) || rd.refusedNext()) {
 			rd.content()
 		}
 		return
@@ -210,6 +224,18 @@ func (rd *reader) command() {
 		rd.d.junk = append(rd.d.junk, o.line)
 	}
 	rd.answer(o)
+	switch {
+	case o.verb == "MAIL":
+		rd.open = true
+	case o.verb == "RSET", o.last:
+		rd.open = false
+	}
+}
+
+// refusedNext reports a refusal behind a 354 of which the client saw no octet off: the
+// content's answer all the same.
+func (rd *reader) refusedNext() bool {
+	return !rd.dead && rd.next < len(rd.d.replies) && rd.d.replies[rd.next].refused()
 }
 
 func (rd *reader) chunk(o *op) {
@@ -232,6 +258,7 @@ func (rd *reader) chunk(o *op) {
 // content reads what stands behind a 354, up to the line with the dot.
 func (rd *reader) content() {
 	o := &op{verb: ".", at: rd.at, term: -1}
+	rd.open = false
 	defer func() { rd.answer(o) }()
 	rest := rd.w[rd.at:]
 	if n := terminator(rest); n >= 0 {

@@ -18,7 +18,7 @@
 // RFC 1047, and of docs/flow.md.
 //
 // Everything runs in testing/synctest bubbles over in-memory connections, where two
-// minutes of silence cost nothing, and for a few seeds over TCP.
+// minutes of silence cost nothing.
 //
 //	go test ./internal/test/chaos -run Seeds -v                a few seeds
 //	POSTRIDER_CI=1 go test ./internal/test/chaos               some hundred

@@ -47,6 +47,7 @@ func sortedKeys(m map[string]*letter) []string {
 func (j *judgement) listen(t *tap) {
 	d := understand(t)
 	j.dialogues = append(j.dialogues, d)
+	j.w.vague = j.w.vague || d.vague
 	s := j.w.sessionOf(t)
 	if len(d.junk) > 0 {
 		j.w.violated("words", "%s, wire %d: no command: %.100q", t.server, t.number, d.junk[0])
@@ -144,6 +145,9 @@ var stateBits = map[postrider.State]states{postrider.Accepted: accepted, postrid
 
 // outcome: what was read allows what was told.
 func (j *judgement) outcome(l *letter, s *sending, to string, o postrider.Outcome) {
+	if j.w.vague {
+		return
+	}
 	var rides []*transaction
 	for _, t := range j.rides[l.message.From] {
 		if t.seq > s.began && t.seq < s.ended {

@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -169,4 +168,8 @@ func chunking() plan {
 	return p
 }
 
-var background = context.Background
+// busy takes its time for each answer, so that windows fill.
+func busy(p plan) plan {
+	p.latency = 20 * time.Millisecond
+	return p
+}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/postrider/postrider"
-	"github.com/postrider/postrider/internal/memnet"
 	"go.uber.org/goleak"
 )
 
@@ -38,7 +37,7 @@ func seeds() (first uint64, n int) {
 	case *minutesFlag > 0:
 		return *firstFlag, 1 << 40
 	case os.Getenv("POSTRIDER_CI") != "":
-		return *firstFlag, 400
+		return *firstFlag, 300
 	}
 	return *firstFlag, 40
 }
@@ -100,7 +99,6 @@ func (r *run) open(t *testing.T, pooled bool, configs []postrider.Config) {
 	var err error
 	if pooled {
 		cfg := postrider.PoolConfig{MaxConnections: 1 + r.rnd.IntN(6), Weights: [][]int{nil, {2, 1, 1}}[r.rnd.IntN(2)]}
-		cfg.LookupHost = nil
 		r.pool, err = postrider.NewPool(cfg, configs...)
 	} else {
 		r.conn, err = postrider.NewConnection(configs[0])
@@ -187,5 +185,3 @@ func (r *run) counters() {
 		r.w.violated("counters", "left behind: %+v", s)
 	}
 }
-
-var _ = memnet.Listen

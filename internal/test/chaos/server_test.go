@@ -227,6 +227,9 @@ func (s *session) put(text string) {
 
 // reply makes the lines of a reply: sometimes several.
 func (s *session) reply(text string) string {
+	if strings.Contains(text, "\r\n") {
+		return text
+	}
 	code, rest := text[:3], text[4:]
 	if s.p.split && s.rnd.IntN(4) == 0 {
 		return code + "-" + rest + "\r\n" + code + "-\r\n" + code + " " + rest + "\r\n"
@@ -303,12 +306,12 @@ func (s *session) perform(f fault, verb string, do func() string) {
 		s.crooked = true
 	case double:
 		s.crooked = true
-		answer := do()
-		s.say(answer)
+		answer := s.reply(do())
+		second := answer
 		if f.code != "" {
-			answer = f.code
+			second = s.reply(f.code)
 		}
-		s.say(answer)
+		s.say(answer + second) // in one piece
 	case junk:
 		s.crooked = true
 		do()

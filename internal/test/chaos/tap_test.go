@@ -9,19 +9,11 @@ import (
 	"time"
 )
 
-// socket is one end of a connection, as memnet and TCP have it.
+// socket is one end of a connection, as memnet has it.
 type socket interface {
 	net.Conn
 	CloseWrite() error
 	Abort() error
-}
-
-// tcpSocket gives a TCP connection the Abort that resets it.
-type tcpSocket struct{ *net.TCPConn }
-
-func (s tcpSocket) Abort() error {
-	s.SetLinger(0)
-	return s.Close()
 }
 
 // clock numbers the events of one run.
@@ -203,9 +195,4 @@ func (w *world) dialer(name string, tls bool, dial func(context.Context, string,
 	}
 }
 
-func asSocket(c net.Conn) socket {
-	if t, ok := c.(*net.TCPConn); ok {
-		return tcpSocket{t}
-	}
-	return c.(socket)
-}
+func asSocket(c net.Conn) socket { return c.(socket) }

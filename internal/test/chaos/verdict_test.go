@@ -62,6 +62,9 @@ func transactions(d *dialogue) (all []*transaction) {
 			if t != nil {
 				t.content = append(t.content, o)
 			}
+			if o.verb == "." || o.last {
+				t = nil
+			}
 		case "RSET":
 			t = nil
 		}
@@ -154,6 +157,9 @@ func (t *transaction) byReplies(to string) states {
 	if t.nobodyAccepted() {
 		return untried
 	}
+	if !t.content[len(t.content)-1].whole {
+		return untried | unknown // a cut behind a dot: the terminator's first octet, or a line's
+	}
 	return unknown
 }
 
@@ -167,6 +173,15 @@ func (t *transaction) nobodyAccepted() bool {
 	return true
 }
 
+// contradicted: the server refused MAIL, and its other answers do not go with that.
+func (t *transaction) contradicted() bool {
+	bad := t.rset != nil && t.rset.reply != nil && t.rset.reply.code != 250
+	for _, o := range t.rcpts {
+		bad = bad || o.reply.class() == 2
+	}
+	return bad
+}
+
 func (t *transaction) mailRefused(r *op) states {
 	h := t.mail.reply
 	var own states
@@ -176,13 +191,10 @@ func (t *transaction) mailRefused(r *op) states {
 	default:
 		own = judge(h)
 	}
-	if r != nil && r.reply.refused() {
-		return own
+	if !t.begun() && t.contradicted() {
+		return own | untried // a client may believe none of it
 	}
-	if r != nil && r.reply.class() == 2 && !t.begun() {
-		return own | untried // the server contradicts itself
-	}
-	if _, end := t.end(); end.refused() || !t.begun() {
+	if _, end := t.end(); end.refused() || !t.begun() || r != nil && r.reply.refused() {
 		return own
 	}
 	sound := t.rset == nil || t.rset.reply != nil && t.rset.reply.code == 250

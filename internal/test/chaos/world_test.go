@@ -21,6 +21,7 @@ type world struct {
 	seed   uint64
 	clock  clock
 	secret bool // there is TLS
+	vague  bool // and an answer may have come before its command: what was read says little
 
 	mu       sync.Mutex
 	taps     []*tap
