@@ -60,6 +60,9 @@ A journal on disk knows whom a message was about to be sent to, and what became 
 it. After a crash or Ctrl-C the same command again sends to exactly those still
 owed. Those who may have got it, because no answer came, are asked about.
 
+Every file that is written is opened before anything is sent. None is overwritten
+that is read too, nor any that postrider may not have written, unless --force names it.
+
 In templates {{.name}} is the recipient's, as is every other column or member of the
 file. What one recipient lacks is an error before the first message leaves.
 
