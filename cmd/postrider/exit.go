@@ -38,6 +38,7 @@ Exit status, as in sysexits.h:
   67  recipients were refused
   69  the MTA refused the message or the sender, or cannot be used; or some
       recipients were accepted and others have to be tried again
+  73  a file cannot be written, or is not to be overwritten (postrider mail)
   75  nobody was accepted, and the same may succeed later: send it again
   76  a recipient may or may not get the message, because the answer to its end
       was never read; or the MTA does not speak SMTP. Sending again may duplicate

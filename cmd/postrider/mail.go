@@ -1,13 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -47,6 +47,8 @@ type mailCmd struct {
 	Log     string `placeholder:"FILE" help:"Append to FILE the lines that Mailman writes to its smtp.log."`
 	JSON    bool   `help:"Tell everything as one JSON object on standard output."`
 
+	Force []string `sep:"none" placeholder:"FILE" help:"Overwrite FILE, which --journal, --table or --preview would leave alone because postrider may not have written it. May be repeated."`
+
 	settings `embed:""`
 }
 
@@ -60,6 +62,9 @@ addresses, duplicates and who is to be left alone are told before anything is se
 A journal on disk knows whom a message was about to be sent to, and what became of
 it. After a crash or Ctrl-C the same command again sends to exactly those still
 owed. Those who may have got it, because no answer came, are asked about.
+
+Every file that is written is opened before anything is sent. None is overwritten
+that is read too, nor any that postrider may not have written, unless --force names it.
 
 In templates {{.name}} is the recipient's, as is every other column or member of the
 file. What one recipient lacks is an error before the first message leaves.
@@ -95,7 +100,8 @@ func (c *mailCmd) Validate() error {
 
 // Run sends the mailing and reports.
 func (c *mailCmd) Run(ctx context.Context, std streams) error {
-	r := &mailReport{cmd: c}
+	r := &mailReport{cmd: c, out: newOutputs(std, c.Force)}
+	defer r.out.close()
 	r.err = c.mail(ctx, std, r)
 	return r.print(std)
 }
@@ -110,6 +116,10 @@ func (c *mailCmd) mail(ctx context.Context, std streams, r *mailReport) error {
 	if err != nil {
 		return err
 	}
+	if r.journal, err = c.journalName(); err != nil {
+		return err
+	}
+	c.inputs(r)
 	if err := c.readPeople(r); err != nil {
 		return err
 	}
@@ -130,11 +140,14 @@ func (c *mailCmd) mail(ctx context.Context, std streams, r *mailReport) error {
 	if c.DryRun || c.Preview != "" {
 		return c.show(std, r, files)
 	}
-	if err := c.openJournal(std, r, files); err != nil {
+	if err := c.openOutputs(r); err != nil {
 		return err
 	}
+	if err := c.openJournal(std, r, files); err != nil {
+		return errors.Join(err, r.closeLog())
+	}
 	defer r.book.close()
-	return c.deliver(ctx, std, r, files)
+	return errors.Join(c.deliver(ctx, std, r, files), r.closeLog())
 }
 
 // readPeople reads who is to get it, and takes out who is not.
@@ -182,21 +195,71 @@ func (c *mailCmd) suppress(r *mailReport) error {
 	return nil
 }
 
-// openJournal opens the journal, and finds out who is owed what. A mailing that
-// cannot be made leaves none behind: it will be another when it is mended.
-func (c *mailCmd) openJournal(std streams, r *mailReport, text *mailTextFiles) (err error) {
-	name := ""
-	if !c.NoJournal {
-		name = cmp.Or(c.Journal, c.Recipients+".journal")
-	}
-	created := time.Now()
-	if _, err := os.Stat(name); name == "" || errors.Is(err, fs.ErrNotExist) {
-		if r.ready, err = c.prepare(r.from, r.people, text, created); err != nil {
+// inputs enters what is read: no output takes its place.
+func (c *mailCmd) inputs(r *mailReport) {
+	r.out.reading("the file of recipients", c.Recipients)
+	r.out.reading("--suppress", c.Suppress)
+	r.out.reading("--message", c.Message)
+	r.out.reading("--text", c.Text)
+	r.out.reading("--html", c.HTML)
+	r.out.reading("--dkim-key", c.DKIMKey)
+	c.settings.inputs(r.out, r.route)
+}
+
+// openOutputs opens what is written in the end, while nothing is sent yet.
+func (c *mailCmd) openOutputs(r *mailReport) (err error) {
+	if c.Table != "" {
+		if r.table, err = r.out.open(&output{flag: "--table", name: c.Table, mode: 0o666, ours: isTable}); err != nil {
 			return err
 		}
 	}
-	if r.book, err = openBook(name, c.identity(r, text), len(r.list), created); err != nil {
-		return err
+	if c.Log != "" {
+		r.log, err = r.out.append("--log", c.Log)
+	}
+	return err
+}
+
+// journalName is where the journal is, if there is one. It is beside the recipients
+// only if those are in a file that is the same one next time.
+func (c *mailCmd) journalName() (string, error) {
+	switch {
+	case c.NoJournal || c.DryRun || c.Preview != "":
+		return "", nil
+	case c.Journal != "":
+		return c.Journal, nil
+	}
+	info, err := os.Stat(c.Recipients)
+	if err == nil && !info.IsDir() && !info.Mode().IsRegular() || ofProcess(c.Recipients) {
+		return "", fail(exitUsage, fmt.Errorf("%s has no journal beside it: name one with --journal FILE, which the same command finds again, or do without with --no-journal", c.Recipients))
+	}
+	return c.Recipients + ".journal", nil
+}
+
+// ofProcess reports a name that leads elsewhere in every process, such as /dev/stdin.
+func ofProcess(name string) bool {
+	path, err := filepath.Abs(name)
+	return err == nil && (strings.HasPrefix(path, "/dev/") || strings.HasPrefix(path, "/proc/"))
+}
+
+// openJournal opens the journal, and finds out who is owed what. A mailing that
+// cannot be made leaves none behind: it will be another when it is mended.
+func (c *mailCmd) openJournal(std streams, r *mailReport, text *mailTextFiles) (err error) {
+	created := time.Now()
+	r.book = newBook(len(r.list), created)
+	info, err := os.Stat(r.journal)
+	if r.journal == "" || errors.Is(err, fs.ErrNotExist) {
+		if r.ready, err = c.prepare(r.from, r.people, text, created); err != nil {
+			return err
+		}
+	} else if err == nil {
+		if err := r.out.take("--journal", r.journal, info, writes); err != nil {
+			return err
+		}
+	}
+	if r.journal != "" {
+		if err := r.book.keep(r.journal, c.identity(r, text), info != nil && r.out.forced(info)); err != nil {
+			return err
+		}
 	}
 	if err := c.decideUnknown(std, r); err != nil {
 		r.outcomes = r.book.of(r.places)
@@ -249,10 +312,7 @@ func (c *mailCmd) deliver(ctx context.Context, std streams, r *mailReport, text 
 		return err
 	}
 	defer leave(context.WithoutCancel(ctx), pool, nil)
-	d, closeLog, err := c.delivery(r, places, pace)
-	if err != nil {
-		return err
-	}
+	d := c.delivery(r, places, pace)
 	wipe := r.book.tally.follow(std, len(owed))
 	report, err := d.Deliver(ctx, pool, r.ready.message)
 	wipe()
@@ -263,17 +323,17 @@ func (c *mailCmd) deliver(ctx context.Context, std streams, r *mailReport, text 
 	if failed := r.book.close(); failed != nil {
 		err = errors.Join(err, fail(exitCantCreate, fmt.Errorf("the journal: %w", failed)))
 	}
-	return errors.Join(err, closeLog())
+	return err
 }
 
 // delivery is how it is sent. The journal is a user of its hooks: what is about to
 // happen is on the disk before it does, and what became of it is written down after.
-func (c *mailCmd) delivery(r *mailReport, places []int, pace float64) (d *mailing.Delivery, closeLog func() error, err error) {
+func (c *mailCmd) delivery(r *mailReport, places []int, pace float64) *mailing.Delivery {
 	limiter := rate.NewLimiter(rate.Inf, 0)
 	if pace > 0 {
 		limiter = rate.NewLimiter(rate.Limit(pace), 1)
 	}
-	d = &mailing.Delivery{
+	d := &mailing.Delivery{
 		Plan:        func(*postrider.Message) (iter.Seq[mailing.Part], error) { return r.ready.parts, nil },
 		Concurrency: c.Concurrency, Drain: c.Drain, Retry: mailing.Retry{For: c.Retry},
 		Before: func(ctx context.Context, a *mailing.Attempt) error {
@@ -284,15 +344,10 @@ func (c *mailCmd) delivery(r *mailReport, places []int, pace float64) (d *mailin
 		},
 		After: func(a *mailing.Attempt) { r.book.after(a, places) },
 	}
-	if c.Log == "" {
-		return d, func() error { return nil }, nil
+	if r.log != nil {
+		d.Log = mailing.Log{Writer: r.log, ListName: c.ListID}
 	}
-	f, err := os.OpenFile(c.Log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
-	if err != nil {
-		return nil, nil, fail(exitCantCreate, err)
-	}
-	d.Log = mailing.Log{Writer: f, ListName: c.ListID}
-	return d, f.Close, nil
+	return d
 }
 
 // checkSender finds a sender that no message could have before any is made.

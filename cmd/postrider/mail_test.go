@@ -114,11 +114,17 @@ func TestMailProgress(t *testing.T) {
 	})
 }
 
+// openBook opens the journal of a mailing to n.
+func openBook(name string, n int, created time.Time) (*book, error) {
+	b := newBook(n, created)
+	return b, b.keep(name, []byte("id"), false)
+}
+
 // A journal of another mailing, or one that is damaged, is not written to.
 func TestMailJournalThatIsWrong(t *testing.T) {
 	dir := mailDir(t)
 	name := filepath.Join(dir, "j")
-	b, err := openBook(name, []byte("id"), 5, time.Now())
+	b, err := openBook(name, 5, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,16 +141,16 @@ func TestMailJournalThatIsWrong(t *testing.T) {
 	if err := b.before(&mailing.Attempt{Index: []int{2, 4}}, owed); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openBook(name, []byte("id"), 5, time.Now()); errorCode(err) != exitTempFail {
+	if _, err := openBook(name, 5, time.Now()); errorCode(err) != exitTempFail {
 		t.Errorf("while it is open: %v", err)
 	}
 	if err := b.close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openBook(name, []byte("id"), 3, time.Now()); errorCode(err) != exitData {
+	if _, err := openBook(name, 3, time.Now()); errorCode(err) != exitData {
 		t.Errorf("with fewer recipients than it names: %v", err)
 	}
-	again, err := openBook(name, []byte("id"), 5, time.Now().Add(time.Hour))
+	again, err := openBook(name, 5, time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,16 +46,18 @@ type (
 	}
 )
 
-// openBook opens the journal of a mailing for n recipients; without a name, a book
-// that forgets.
-func openBook(name string, identity []byte, n int, created time.Time) (b *book, err error) {
-	b = &book{created: created, tally: &tally{}, outcomes: make([]postrider.Outcome, n), open: make([]bool, n)}
+// newBook begins a book for n recipients, that forgets.
+func newBook(n int, created time.Time) *book {
+	b := &book{created: created, tally: &tally{}, outcomes: make([]postrider.Outcome, n), open: make([]bool, n)}
 	for i := range b.open {
 		b.open[i] = true
 	}
-	if name == "" {
-		return b, nil
-	}
+	return b
+}
+
+// keep opens the journal of the mailing, or makes it, and enters what is in it. With
+// force it takes the place of a file that is no journal.
+func (b *book) keep(name string, identity []byte, force bool) (err error) {
 	known := false
 	b.journal, err = journal.Open(name, identity, func(payload []byte) error {
 		var r record
@@ -67,28 +69,42 @@ func openBook(name string, identity []byte, n int, created time.Time) (b *book, 
 		}
 		return b.replay(&r)
 	})
+	if force && errors.Is(err, journal.ErrForeign) {
+		b.journal, err = journal.Overwrite(name, identity)
+	}
 	if err == nil && !known {
 		err = b.commit(&record{Created: &b.created})
 	}
 	if err != nil {
-		return nil, journalError(name, err)
+		return journalError(name, errors.Join(err, b.close()))
 	}
-	return b, nil
+	return nil
 }
 
 // journalError says what to do.
 func journalError(name string, err error) error {
+	var damage *journal.Damage
+	code, advice := exitData, ""
 	switch {
 	case errors.Is(err, journal.ErrOther):
-		err = errors.New("it belongs to another mailing: other recipients, another message, or other flags. Name another with --journal, or remove it if that one is over")
+		err = errors.New("it belongs to another mailing: other recipients, another message, or other flags")
+		advice = "Name another with --journal, or remove it if that one is over"
 	case errors.Is(err, journal.ErrLocked):
-		return fail(exitTempFail, fmt.Errorf("the journal %s: %w: is the mailing being sent already?", name, err))
-	case errors.Is(err, journal.ErrDamaged):
-		err = fmt.Errorf("%w: who has got the message is not known for certain", err)
+		code, advice = exitTempFail, "Is the mailing being sent already?"
+	case errors.Is(err, journal.ErrMoved):
+		code, advice = exitTempFail, "Is the mailing being sent already?"
+	case errors.Is(err, journal.ErrVersion):
+		advice = "End the mailing with the version that began it. With a new journal (--journal) it is sent to everybody again"
+	case errors.As(err, &damage) && damage.Sound > 0:
+		advice = "Who has got the message since then is not known. Put a copy of the journal in its place; or go on from what is sound, " +
+			fmt.Sprintf("and those noted behind it may get the message twice: head -c %d %s > NEW, and --journal NEW", damage.Sound, name)
+	case errors.Is(err, journal.ErrForeign), errors.Is(err, journal.ErrDamaged):
+		advice = "If it was one, something has emptied or overwritten it, and who has got the message is not known: put a copy in its place. " +
+			"If it is another file, name another with --journal. To send to everybody and lose what is in it, remove it, or name it with --force"
 	default:
-		return fail(exitCantCreate, fmt.Errorf("the journal: %w", err))
+		return fail(exitCantCreate, fmt.Errorf("the journal %s: %w", name, cause(err)))
 	}
-	return fail(exitData, fmt.Errorf("the journal %s: %w", name, err))
+	return fail(code, fmt.Errorf("the journal %s: %w. %s", name, err, advice))
 }
 
 // errNoAnswer is what is known of a recipient whose intent is the last that is known.

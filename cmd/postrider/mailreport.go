@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +18,10 @@ import (
 type mailReport struct {
 	cmd      *mailCmd
 	route    *route
+	out      *outputs
+	journal  string   // its name; "": none
+	table    *output  // nil: none
+	log      *os.File // nil: none
 	from     string
 	list     []mailing.Recipient // whom the journal knows, by their places
 	people   []mailing.Recipient // of them, those who are to get it
@@ -62,8 +66,8 @@ func (r *mailReport) print(std streams) error {
 	if r.outcomes != nil {
 		result = &postrider.Result{Outcomes: report.Outcomes}
 	}
-	if r.cmd.Table != "" && result != nil {
-		if err := writeTable(r.cmd.Table, report); err != nil {
+	if r.table != nil && result != nil {
+		if err := r.table.write(report.WriteTable); err != nil {
 			r.err = errors.Join(r.err, fail(exitCantCreate, err))
 		}
 	}
@@ -90,13 +94,22 @@ func (r *mailReport) print(std streams) error {
 	return &toldError{code, told}
 }
 
-func writeTable(name string, report *mailing.Report) error {
-	f, err := os.Create(name)
-	if err != nil {
-		return err
+// isTable tells a table of ours by its line of names.
+func isTable(text []byte) bool {
+	var names bytes.Buffer
+	_ = new(mailing.Report).WriteTable(&names) // that cannot fail
+	return bytes.HasPrefix(text, names.Bytes())
+}
+
+// closeLog closes it, if there is one.
+func (r *mailReport) closeLog() error {
+	if r.log == nil {
+		return nil
 	}
-	w := bufio.NewWriter(f)
-	return errors.Join(report.WriteTable(w), w.Flush(), f.Close())
+	if err := r.log.Close(); err != nil {
+		return fail(exitCantCreate, err)
+	}
+	return nil
 }
 
 // printLines has the figures on standard output, and on standard error what went
@@ -221,8 +234,8 @@ func (c *mailCmd) show(std streams, r *mailReport, files *mailTextFiles) error {
 		return fail(exitData, err)
 	}
 	if c.Preview != "" {
-		if err := writePreview(std, c.Preview, first); err != nil {
-			return fail(exitCantCreate, err)
+		if err := c.writePreview(std, r.out, first); err != nil {
+			return err
 		}
 	}
 	if c.DryRun && c.JSON {
@@ -269,25 +282,23 @@ func content(m *postrider.Message) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// writePreview writes messages as files, without overwriting any. They are mail, and
-// so nobody else's to read.
-func writePreview(std streams, dir string, first []*postrider.Message) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+// writePreview writes messages as files. They are mail, and so nobody else's to read.
+func (c *mailCmd) writePreview(std streams, o *outputs, first []*postrider.Message) error {
+	if err := os.MkdirAll(c.Preview, 0o700); err != nil {
+		return fail(exitCantCreate, err)
 	}
 	for i, m := range first {
-		name := filepath.Join(dir, fmt.Sprintf("%06d.eml", i+1))
+		name := filepath.Join(c.Preview, fmt.Sprintf("%06d.eml", i+1))
 		text, err := content(m)
 		if err != nil {
-			return err
+			return fail(exitCantCreate, err)
 		}
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		out, err := o.open(&output{flag: "--preview", name: name, mode: 0o600})
 		if err != nil {
 			return err
 		}
-		_, err = f.Write(text)
-		if err := errors.Join(err, f.Close()); err != nil {
-			return err
+		if err := out.write(func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
+			return fail(exitCantCreate, err)
 		}
 		std.warn("%s: from <%s> to <%s>", name, printable(m.From), printable(strings.Join(m.To, ">, <")))
 	}

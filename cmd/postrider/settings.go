@@ -127,6 +127,7 @@ type route struct {
 	pool     postrider.PoolConfig
 	servers  []postrider.Config // all of them
 	warnings []*config.Error
+	file     string // the configuration's; "": there is none
 
 	redirected string // development mode's address, "" if it is off
 	origin     string // where that was switched on
@@ -138,7 +139,7 @@ func (s *settings) load(ctx context.Context) (*route, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &route{warnings: c.Warnings()}
+	r := &route{warnings: c.Warnings(), file: c.File()}
 	if r.pool, r.servers, err = c.Pool(ctx); err != nil {
 		return r, err
 	}
@@ -153,6 +154,17 @@ func (s *settings) load(ctx context.Context) (*route, error) {
 		}
 	}
 	return r, nil
+}
+
+// inputs enters the files that say how to reach the MTA.
+func (s *settings) inputs(o *outputs, r *route) {
+	o.reading("the configuration", r.file)
+	o.reading("--password-file", s.PasswordFile)
+	for i := range r.servers {
+		o.reading("--ca-file", r.servers[i].CAFile)
+		o.reading("--client-cert", r.servers[i].ClientCert)
+		o.reading("--client-key", r.servers[i].ClientKey)
+	}
 }
 
 // checkLogin finds half a login. The library does not log in with it, as Mailman

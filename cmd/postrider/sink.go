@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -20,6 +21,7 @@ type sinkCmd struct {
 	Listen      string   `default:"127.0.0.1:2525" placeholder:"ADDRESS" help:"Where to listen: [HOST]:PORT or unix:/path. Without HOST only this machine gets in; port 0 is a free one. Default: ${default}."`
 	Mode        mode     `default:"smtp" placeholder:"smtp|smtps|starttls" help:"No TLS, TLS from the start, or STARTTLS. Default: ${default}."`
 	CAOut       string   `name:"ca-out" placeholder:"FILE" help:"Write the certificate authority to FILE (PEM), for the client's --ca-file. It is a new one each time; the certificate is for localhost, 127.0.0.1, ::1 and example.com."`
+	Force       []string `sep:"none" placeholder:"FILE" help:"Overwrite FILE, which --ca-out would leave alone because no sink wrote it."`
 	User        []string `sep:"none" placeholder:"NAME:env:VARIABLE" help:"Let NAME log in with the password in the environment's VARIABLE, or in the first line of a file with NAME:file:PATH. May be repeated."`
 	RequireAuth bool     `help:"Refuse mail from who has not logged in."`
 	MaxMessages int      `placeholder:"N" help:"End after N messages. Default: never."`
@@ -81,7 +83,7 @@ func (c *sinkCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	if err := c.prepare(s); err != nil {
+	if err := c.prepare(std, s); err != nil {
 		return err
 	}
 	if s.Listener, err = listen(c.Listen); err != nil {
@@ -115,16 +117,28 @@ func (c *sinkCmd) server(l *ledger) (*smtptest.Server, error) {
 }
 
 // prepare writes what has to be there before the first client comes.
-func (c *sinkCmd) prepare(s *smtptest.Server) error {
+func (c *sinkCmd) prepare(std streams, s *smtptest.Server) error {
 	if c.Save != "" {
 		if err := os.MkdirAll(c.Save, 0o700); err != nil {
 			return fail(exitCantCreate, err)
 		}
 	}
-	if c.CAOut != "" {
-		if err := os.WriteFile(c.CAOut, s.CAPEM(), 0o666); err != nil {
-			return fail(exitCantCreate, err)
+	if c.CAOut == "" {
+		return nil
+	}
+	o := newOutputs(std, c.Force)
+	defer o.close()
+	for _, u := range c.User {
+		if _, where, found := strings.Cut(u, ":file:"); found {
+			o.reading("--user", where)
 		}
+	}
+	out, err := o.open(&output{flag: "--ca-out", name: c.CAOut, mode: 0o666, ours: isAuthority})
+	if err != nil {
+		return err
+	}
+	if err := out.write(func(w io.Writer) error { _, err := w.Write(s.CAPEM()); return err }); err != nil {
+		return fail(exitCantCreate, err)
 	}
 	return nil
 }

@@ -1,105 +1,207 @@
 // Package journal keeps records on disk, one behind the other, so that what was
 // committed is there after a crash, a kill, or a power cut.
 //
-// A record is a line: a checksum, how far the file was known to be on the disk when
-// it was written, and the payload. The first is the journal's identity. What a crash
-// left half-written at the end is cut off when the journal is opened again; damage in
-// what was once known to be on the disk is an error, because a record that was acted
-// on may be missing.
+// A journal begins with a line that names its format, and the first record is its
+// identity; both are there from the moment at which the file has its name. A record
+// is a line: a check over the check of the record before it and its own text, its
+// length, and the payload. So whatever was changed, lost, emptied, or put in another
+// order is found when the journal is opened, and is an error: a record that was acted
+// on may be among it. Only the beginning of a record at the very end is no error, for
+// it is what a crash leaves of one that nobody had been told of; it is cut off. One
+// thing cannot be found: the end of the file being gone.
 package journal
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
-	"strconv"
 	"sync"
-
-	"github.com/gofrs/flock"
 )
 
-// longestRecord bounds what a damaged file can make us read at once.
-const longestRecord = 16 << 20
-
 var (
-	// ErrLocked answers who opens a journal that another process has open.
+	// ErrLocked is the error for a journal that another process has open.
 	ErrLocked = errors.New("it is in use by another process")
 
-	// ErrOther answers who opens a journal of another identity.
+	// ErrMoved is the error for a journal whose name no longer leads to it: it was
+	// removed, renamed or replaced, and another process may have made a new one.
+	ErrMoved = errors.New("it was removed, renamed or replaced while it was in use")
+
+	// ErrOther is the error for a journal of another identity.
 	ErrOther = errors.New("it belongs to something else")
 
-	// ErrDamaged answers who opens a journal of which something is lost that was on
-	// the disk.
+	// ErrVersion is the error for a journal in the format of another version.
+	ErrVersion = errors.New("it was written by another version of this program")
+
+	// ErrForeign is the error for a file that does not begin as journals do. It may
+	// have been a journal; a journal is never empty.
+	ErrForeign = errors.New("it does not begin as a journal does")
+
+	// ErrDamaged is the error for a journal of which something is lost or changed,
+	// in a [Damage].
 	ErrDamaged = errors.New("it is damaged")
 )
 
+// Damage is the error for a damaged journal, an [ErrDamaged].
+type Damage struct {
+	Sound int64 // this many octets from its beginning are as they were written
+	Err   error // what is wrong with what is behind them
+}
+
+func (d *Damage) Error() string {
+	return fmt.Sprintf("behind octet %d %v", d.Sound, d.Err)
+}
+
+// Unwrap makes it an ErrDamaged.
+func (d *Damage) Unwrap() []error { return []error{ErrDamaged, d.Err} }
+
 // Journal is an open journal. It may be used by several goroutines.
 type Journal struct {
+	name string
 	file *os.File
-	lock *flock.Flock
+	info fs.FileInfo
 
 	mu      sync.Mutex
 	changed *sync.Cond // something below did
+	last    check      // of the last record
 	written int64
 	synced  int64 // how far the file is known to be on the disk
 	syncing bool
 	err     error // the first that a write or sync had; nothing is trusted after it
 }
 
-// Open opens the journal, or makes one, and gives every payload that is in it to
-// replay, in order. Payloads must not be kept. A file of the name with ".lock" behind
-// it keeps other processes away.
+// Open opens the journal, or makes one if there is no file of that name, and calls
+// replay with every payload that is in it, in order. Payloads must not be kept. The
+// file itself is locked against other processes, whatever names it has, until Close.
+// No file that is not a journal of this identity is changed. Where the system and the
+// owner allow it, nobody but the owner can read the file from then on.
 func Open(name string, identity []byte, replay func(payload []byte) error) (*Journal, error) {
-	lock := flock.New(name + ".lock")
-	switch ok, err := lock.TryLock(); {
-	case err != nil:
+	j, err := openLocked(name, identity)
+	if err != nil {
 		return nil, err
-	case !ok:
-		return nil, ErrLocked
 	}
-	j := &Journal{lock: lock}
-	j.changed = sync.NewCond(&j.mu)
-	if err := j.open(name, identity, replay); err != nil {
+	if err := j.resume(identity, replay); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
 	return j, nil
 }
 
-func (j *Journal) open(name string, identity []byte, replay func([]byte) error) (err error) {
-	if j.file, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+// Overwrite makes a new journal of a file that is none, whatever it holds. It fails
+// with fs.ErrExist if the file is a journal.
+func Overwrite(name string, identity []byte) (*Journal, error) {
+	j, err := openLocked(name, identity)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.overwrite(identity); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return j, nil
+}
+
+// openLocked opens the file of the name, which it makes if there is none, and locks it.
+func openLocked(name string, identity []byte) (*Journal, error) {
+	// A file that is removed again and again between the steps is given up.
+	for range 10 {
+		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			if err := create(name, identity); err != nil && !errors.Is(err, fs.ErrExist) {
+				return nil, err
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		j := &Journal{name: name, file: f}
+		j.changed = sync.NewCond(&j.mu)
+		if err := j.lock(); err == nil {
+			return j, nil
+		} else if f.Close(); !errors.Is(err, ErrMoved) {
+			return nil, err
+		}
+	}
+	return nil, ErrMoved
+}
+
+// lock takes the lock of the file. Between opening and locking, the name may have been
+// given to another file, which others lock: then this one is worth nothing.
+func (j *Journal) lock() (err error) {
+	if j.info, err = j.file.Stat(); err != nil {
 		return err
 	}
+	if !j.info.Mode().IsRegular() {
+		return errors.New("it is no regular file")
+	}
+	switch ok, err := tryLock(j.file); {
+	case err != nil:
+		return fmt.Errorf("locking %s: %w", j.name, err)
+	case !ok:
+		return ErrLocked
+	}
+	return j.inPlace()
+}
+
+// inPlace looks whether the name still leads to the file.
+func (j *Journal) inPlace() error {
+	switch info, err := os.Stat(j.name); {
+	case errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(info, j.info):
+		return ErrMoved
+	default:
+		return err
+	}
+}
+
+// resume reads what is there, and makes the journal ready to be written on.
+func (j *Journal) resume(identity []byte, replay func([]byte) error) error {
 	r := reading{identity: identity, replay: replay}
 	if err := r.all(j.file); err != nil {
 		return err
 	}
 	// What is behind the last whole record was never acted on.
-	if err := j.file.Truncate(r.good); err != nil {
+	if err := j.file.Truncate(r.sound); err != nil {
 		return err
 	}
-	if _, err := j.file.Seek(r.good, io.SeekStart); err != nil {
+	if _, err := j.file.Seek(r.sound, io.SeekStart); err != nil {
 		return err
 	}
-	j.written = r.good
-	if r.records == 0 {
-		if err := j.Append(identity); err != nil {
-			return err
-		}
+	j.last, j.written = r.last, r.sound
+	if j.info.Mode().Perm()&0o077 != 0 {
+		_ = j.file.Chmod(0o600) // not everybody who may write it may do that
 	}
-	// Now also what the last run had only written, and the name of a new file.
-	if err := j.Sync(); err != nil {
-		return err
-	}
-	return syncDirectory(filepath.Dir(name))
+	return j.Sync() // what the last run had only written, too
 }
 
-// Append adds a record. It is safe from the end of this process, but not from that of
-// the machine before the next Commit or Sync of anybody's has returned.
+func (j *Journal) overwrite(identity []byte) error {
+	if err := readMagic(j.file); !errors.Is(err, ErrForeign) {
+		if err == nil || errors.Is(err, ErrVersion) {
+			err = fmt.Errorf("it is a journal: %w", fs.ErrExist)
+		}
+		return err
+	}
+	header, last := encodeHeader(identity)
+	if err := errors.Join(j.file.Truncate(0), j.file.Chmod(0o600)); err != nil {
+		return err
+	}
+	// A crash before this is synced leaves what is no journal either.
+	n, err := j.file.WriteAt(header, 0)
+	if err != nil {
+		return err
+	}
+	if _, err := j.file.Seek(int64(n), io.SeekStart); err != nil {
+		return err
+	}
+	j.last, j.written = last, int64(n)
+	return j.Sync()
+}
+
+// Info tells the file from others.
+func (j *Journal) Info() fs.FileInfo { return j.info }
+
+// Append adds a record, whose payload has no line ends and no NULs. It is safe from
+// the end of this process, but not from that of the machine before the next Commit or
+// Sync of anybody's has returned.
 func (j *Journal) Append(payload []byte) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -107,7 +209,8 @@ func (j *Journal) Append(payload []byte) error {
 }
 
 // Commit adds a record and waits until it, and all before it, are on the disk. Those
-// who wait at the same time share one sync.
+// who wait at the same time share one sync. It fails with [ErrMoved] if others would
+// not find it there.
 func (j *Journal) Commit(payload []byte) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -129,9 +232,9 @@ func (j *Journal) append(payload []byte) error {
 	if j.err != nil {
 		return j.err
 	}
-	n, err := j.file.Write(encode(payload, j.synced))
-	j.written += int64(n)
-	j.err = err
+	line, last := encode(j.last, payload)
+	n, err := j.file.Write(line)
+	j.last, j.written, j.err = last, j.written+int64(n), err
 	return err
 }
 
@@ -147,6 +250,9 @@ func (j *Journal) syncTo(end int64) error {
 		target := j.written
 		j.mu.Unlock()
 		err := j.file.Sync()
+		if err == nil {
+			err = j.inPlace()
+		}
 		j.mu.Lock()
 		j.syncing = false
 		if err == nil {
@@ -163,104 +269,7 @@ func (j *Journal) syncTo(end int64) error {
 	return j.err
 }
 
-// Close syncs and closes the journal.
-func (j *Journal) Close() (err error) {
-	if j.file != nil {
-		err = errors.Join(j.Sync(), j.file.Close())
-	}
-	return errors.Join(err, j.lock.Unlock())
-}
-
-// syncDirectory makes a new name in it durable. Not every system can; there is nothing
-// to be done about it then.
-func syncDirectory(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	_ = d.Sync()
-	return nil
-}
-
-var table = crc32.MakeTable(crc32.Castagnoli)
-
-// encode makes a record of a payload without line ends.
-func encode(payload []byte, synced int64) []byte {
-	text := fmt.Appendf(nil, "%08x %x %s\n", 0, synced, payload)
-	copy(text, fmt.Sprintf("%08x", crc32.Checksum(text[8:], table)))
-	return text
-}
-
-// decode is the opposite; ok is false for what is no whole record.
-func decode(line []byte) (payload []byte, synced int64, ok bool) {
-	if len(line) < 12 || line[len(line)-1] != '\n' {
-		return nil, 0, false
-	}
-	sum, err := strconv.ParseUint(string(line[:8]), 16, 32)
-	if err != nil || uint32(sum) != crc32.Checksum(line[8:], table) {
-		return nil, 0, false
-	}
-	number, payload, found := bytes.Cut(line[9:len(line)-1], []byte(" "))
-	synced, err = strconv.ParseInt(string(number), 16, 64)
-	return payload, synced, found && err == nil
-}
-
-// reading reads a journal that was there already.
-type reading struct {
-	identity []byte
-	replay   func([]byte) error
-	records  int
-	good     int64 // where the last record ends behind which nothing is lost
-}
-
-// all reads the records up to the first that is not whole. If one behind that one
-// knows that the disk had more, something is lost that was acted on.
-func (r *reading) all(f io.Reader) error {
-	lines := bufio.NewReaderSize(f, 1<<16)
-	broken := false
-	for {
-		line, err := readLine(lines)
-		if err != nil && err != io.EOF {
-			return err
-		}
-		payload, synced, ok := decode(line)
-		switch {
-		case broken && ok && synced > r.good:
-			return fmt.Errorf("%w: what began at octet %d is lost", ErrDamaged, r.good)
-		case broken:
-		case ok:
-			if err := r.take(payload); err != nil {
-				return err
-			}
-			r.good += int64(len(line))
-		case len(line) > 0:
-			broken = true
-		}
-		if err == io.EOF {
-			return nil
-		}
-	}
-}
-
-// readLine reads up to a line end, or as much as a record may have.
-func readLine(r *bufio.Reader) (line []byte, err error) {
-	for len(line) < longestRecord {
-		part, err := r.ReadSlice('\n')
-		line = append(line, part...)
-		if err != bufio.ErrBufferFull {
-			return line, err
-		}
-	}
-	return line, nil
-}
-
-func (r *reading) take(payload []byte) error {
-	if r.records++; r.records > 1 {
-		return r.replay(payload)
-	}
-	if !bytes.Equal(payload, r.identity) {
-		return ErrOther
-	}
-	return nil
+// Close syncs and closes the journal, and lets others have it.
+func (j *Journal) Close() error {
+	return errors.Join(j.Sync(), unlock(j.file), j.file.Close())
 }
