@@ -26,8 +26,6 @@ type Connection struct {
 	ids    *atomic.Int64 // of wires; a pool's connections share it
 	opened func(*Error)  // nil, or told of each attempt to open a wire
 
-	unasked unasked // what a server says so, and how much of it is shown
-
 	mu         sync.Mutex
 	queue      queue[*delivery] // Sends that wait for their turn, and Quits
 	rideEnded  chan struct{}    // closed when it stops

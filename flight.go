@@ -104,10 +104,20 @@ func (w *wire) complete(tx *transaction, begin int) {
 	w.flight.complete = append(w.flight.complete, completion{tx, begin, len(w.flight.out)})
 }
 
+// mayWait is from how many octets on a write may well wait for a server that does not
+// read. Up to it there is room in any kernel's buffer.
+const mayWait = 4 << 10
+
 // flush registers what the flight is to be answered with, and hands it to the
-// kernel in one write.
+// kernel. While a write is underway nobody can tell how much of it has left; so in one
+// that may take a while the last octet of the last terminator comes in a write of its
+// own, and a 2yz that is read before that is known to be none.
 func (w *wire) flush() {
 	f := &w.flight
+	cut := 0
+	if n := len(f.complete); n > 0 && len(f.out) > mayWait {
+		cut = max(0, f.complete[n-1].end-1)
+	}
 	if len(f.expected) > 0 || len(f.complete) > 0 {
 		w.register(f)
 		clear(f.expected)
@@ -115,7 +125,8 @@ func (w *wire) flush() {
 		f.expected, f.complete = f.expected[:0], f.complete[:0]
 	}
 	if len(f.out) > 0 {
-		w.write(f.out)
+		w.write(f.out[:cut])
+		w.write(f.out[cut:])
 		f.out = f.out[:0]
 	}
 }

@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"fmt"
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"time"
 
 	smtp "github.com/postrider/postrider/internal/wire"
@@ -86,9 +84,6 @@ func (c *Connection) observeTransaction(tx Transaction, outcomes []Outcome) {
 }
 
 func (c *Connection) observeClosed(w *wire, transactions int, reason *Error) {
-	if n := c.unasked.notShown(w.id); n > 0 {
-		c.observeFallback(w.id, fmt.Sprintf("it said more than it was asked; not shown are %d replies", n))
-	}
 	var err error
 	if reason != nil {
 		err = reason
@@ -121,7 +116,6 @@ func (c *Connection) observeCommand(id int, line []byte) {
 // observeLine shows a line; only the hook that asks for credentials gets what is
 // masked in shown.
 func (c *Connection) observeLine(id int, line, shown string) {
-	c.unasked.command(id, line)
 	if t := c.cfg.Trace; t != nil {
 		if t.Command != nil {
 			t.Command(id, shown)
@@ -143,7 +137,7 @@ func (w *wire) readReply() (smtp.Reply, error) {
 }
 
 func (c *Connection) observeReply(id int, r smtp.Reply) {
-	if !c.watched || !c.unasked.shows(id) {
+	if !c.watched {
 		return
 	}
 	if t := c.cfg.Trace; t != nil && t.Reply != nil {
@@ -152,54 +146,6 @@ func (c *Connection) observeReply(id int, r smtp.Reply) {
 	if c.debugging() {
 		c.log().Debug("reply", "wire", id, "reply", replyFrom(r).String())
 	}
-}
-
-// shownUnasked is how many replies of a wire are shown beyond those that were due. A
-// server that is out of step has a few; one that never stops is not to fill a disk.
-const shownUnasked = 100
-
-// unasked counts what is said on a wire beyond what was asked. The zero value has
-// heard nothing.
-type unasked struct {
-	mu   sync.Mutex // commands and replies come from different goroutines
-	wire int
-	due  int // replies, at the most: a refused DATA has no second one
-	said int
-}
-
-// of turns to a wire, which is new if its number is. It is called with mu held.
-func (u *unasked) of(wire int) {
-	if u.wire != wire {
-		u.wire, u.due, u.said = wire, 1, 0 // the greeting
-	}
-}
-
-// command counts what will be answered.
-func (u *unasked) command(wire int, line string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.of(wire)
-	u.due++
-	if line == "DATA" {
-		u.due++ // the content's
-	}
-}
-
-// shows reports whether the next reply is to be shown, and counts it.
-func (u *unasked) shows(wire int) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.of(wire)
-	u.said++
-	return u.said <= u.due+shownUnasked
-}
-
-// notShown is how many there were beyond, of the wire that has ended.
-func (u *unasked) notShown(wire int) int {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.of(wire)
-	return max(0, u.said-u.due-shownUnasked)
 }
 
 func (c *Connection) observeContent(id int, octets []byte) {

@@ -47,8 +47,7 @@ type Trace struct {
 
 	// Command: a command line that is being sent, without CRLF; what follows AUTH
 	// and its mechanism is masked. Reply: an answer that was read, with passwords
-	// and tokens that the server repeats in it masked; of those beyond what was asked
-	// on a wire, the first 100.
+	// and tokens that the server repeats in it masked.
 	Command func(wire int, line string)
 	Reply   func(wire int, reply Reply)
 

@@ -246,7 +246,7 @@ func (w *wire) unaskedLocked(r smtp.Reply) (goOn bool) {
 	case endsWire(r):
 		w.c.stats.TurnedAway++
 		w.poisonLocked(e)
-		return true
+		return false // nothing is owed, however much more it may say
 	}
 	e.Err = errors.New("the server said something that answers no command")
 	w.outOfStepLocked(e)
