@@ -19,6 +19,7 @@ type letter struct {
 	id      int
 	message *postrider.Message
 	content []byte // as it must arrive
+	shrunk  []byte // as it may arrive when it is sent again, where its file shrinks meanwhile
 	kind    string
 	broken  bool // it can never be sent whole
 	sends   []*sending
@@ -152,6 +153,7 @@ func (l *letter) pack(rnd *rand.Rand, raw []byte, dir string) postrider.Content 
 			l.kind = "shrinking file"
 			name := l.file(raw, dir)
 			l.onMail = func() { os.Truncate(name, int64(len(raw)/2)) }
+			l.shrunk = canonical(raw[:len(raw)/2])
 			return postrider.File(name)
 		}
 	}

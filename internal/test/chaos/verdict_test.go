@@ -69,8 +69,8 @@ func transactions(d *dialogue) (all []*transaction) {
 			t = nil
 		}
 	}
-	for _, t := range all {
-		t.disturbed = d.broken >= 0 && t.lastOp() >= t.d.underway(d.broken)
+	for i, t := range all {
+		t.disturbed = d.broken >= 0 && t.lastOp() >= t.d.underway(d.broken) || d.surplus > 0 && i == len(all)-1
 	}
 	return all
 }
