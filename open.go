@@ -85,7 +85,7 @@ func (w *wire) introduce(ctx context.Context) *Error {
 	}
 	if err == nil && w.in.Buffered() > 0 {
 		// It would be taken for the reply to MAIL, and every one after it for the next.
-		err = w.openError(hint.Hello, smtp.Reply{}, errors.New("the server said more than it was asked for: replies and commands are out of step"))
+		err = w.openError(hint.Hello, smtp.Reply{}, errSurplus)
 	}
 	if err != nil && err.Command != string(hint.Handshake) {
 		w.tell("QUIT") // a courtesy; its reply is not waited for
@@ -101,6 +101,7 @@ func (w *wire) tell(line string) error {
 // tellMasked writes a line that is shown otherwise.
 func (w *wire) tellMasked(line, shown string) error {
 	w.c.observeLine(w.id, line, shown)
+	w.early = w.in.Buffered() > 0
 	w.conn.SetWriteDeadline(time.Now().Add(w.c.timeouts.Block))
 	_, err := w.conn.Write([]byte(line + "\r\n"))
 	return err
@@ -126,7 +127,10 @@ func (w *wire) overhear(timeout time.Duration) (smtp.Reply, error) {
 	w.conn.SetReadDeadline(time.Now().Add(timeout))
 	r, err := w.in.Read()
 	if err == nil {
-		return r, nil
+		if w.early && r.Code < 400 { // a farewell may come early
+			err = errSurplus
+		}
+		return r, err
 	}
 	var late net.Error
 	if errors.As(err, &late) && late.Timeout() {
@@ -168,6 +172,9 @@ func (w *wire) greeting() *Error {
 	}
 	return nil
 }
+
+// errSurplus: what was said before the command was is no answer to it.
+var errSurplus = errors.New("the server said more than it was asked for: replies and commands are out of step")
 
 // misfit is what to say of a reply that cannot be an answer; nil if it is a refusal.
 func misfit(c smtp.Command, r smtp.Reply) error {

@@ -280,3 +280,29 @@ func TestA421InTheMiddleOfAContentFreesTheWriter(t *testing.T) {
 		time.Sleep(time.Hour)
 	})
 }
+
+// A yes that came with the greeting is no answer to EHLO: each reply that follows would
+// be the one to the command before, and a refusal that of another recipient.
+func TestWordsBehindTheGreetingAnswerNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := playServer(t, func(p *peer) {
+			p.say("220 x ESMTP\n250 surplus") // in one segment
+			replies := map[string]string{"EHLO": "250 x", "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go"}
+			for {
+				line, err := p.in.ReadString('\n')
+				if err != nil {
+					return
+				}
+				if strings.Contains(line, "<bart@") {
+					p.say("550 5.1.1 no bart")
+				} else if reply := replies[line[:4]]; reply != "" {
+					p.say(reply)
+				}
+			}
+		})
+		result, err := p.send("bart@example.com", "cate@example.com", "dirk@example.com")
+		if result.Count(postrider.Untried) != 3 || err == nil || !strings.Contains(err.Error(), "out of step") {
+			t.Errorf("outcomes %v, %v", fates(result), err)
+		}
+	})
+}

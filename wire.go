@@ -32,6 +32,7 @@ type wire struct {
 	helloText string // its newest reply
 	loggedIn  bool
 	exim      bool // by its greeting
+	early     bool // while it was opened: what is read next was said before its command
 	encrypted bool
 	local     bool
 
@@ -438,9 +439,9 @@ func (w *wire) outOfStepLocked(e *Error) {
 	}
 	if w.caps.Pipelining {
 		w.c.pipeliningBrokenLocked(w)
-		for _, tx := range w.inFlight {
-			tx.shifted = true
-		}
+	}
+	for _, tx := range w.inFlight {
+		tx.shifted = true // one reply too many may have been said at any time before
 	}
 	w.poisonLocked(e)
 }

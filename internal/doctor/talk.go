@@ -33,6 +33,7 @@ type talk struct {
 	caps, before wire.Capabilities // of the newest EHLO, and of that before STARTTLS
 	encrypted    bool
 	state        tls.ConnectionState
+	early        bool // what is read next was said before its command
 	broken       bool // replies and commands are out of step, or there are no more
 }
 
@@ -69,6 +70,9 @@ var meaning = map[hint.Step]string{
 	hint.Data:      "the message is not taken",
 	hint.Content:   "the message is not taken",
 }
+
+// errSurplus: what was said before the command was is no answer to it.
+var errSurplus = errors.New("the server said more than it was asked for: replies and commands are out of step")
 
 var errNoAnswer = fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
 
@@ -145,11 +149,16 @@ func (t *talk) hear(limit time.Duration) (wire.Reply, error) {
 // hearExactly reads one to the letter.
 func (t *talk) hearExactly(limit time.Duration) (wire.Reply, error) {
 	t.conn.SetReadDeadline(time.Now().Add(limit))
-	return t.in.Read()
+	r, err := t.in.Read()
+	if err == nil && t.early && r.Code < 400 { // a farewell may come early
+		err = errSurplus
+	}
+	return r, err
 }
 
 // tell writes commands.
 func (t *talk) tell(lines string) error {
+	t.early = t.in.Buffered() > 0
 	t.conn.SetWriteDeadline(time.Now().Add(t.e.Patience))
 	_, err := t.conn.Write([]byte(lines + "\r\n"))
 	return err

@@ -437,7 +437,7 @@ func TestRecoveredPanic(t *testing.T) {
 // a 250, before an octet of the content has left; and behind the answer to EHLO a refusal of the
 // MAIL that was not yet said.
 func TestAnswerBeforeItsCommand(t *testing.T) {
-	for _, verb := range []string{"DATA", "EHLO", "."} {
+	for _, verb := range []string{"", "DATA", "EHLO", "."} { // "" is the greeting
 		for _, code := range []string{"250 2.0.0 again", "450 4.2.1 busy", "550 5.7.1 no"} {
 			t.Run(verb+" "+code, func(t *testing.T) {
 				play(t, sound(), func(s *scene) {
