@@ -313,6 +313,22 @@ func TestACapIsLearntFromTwoWiresThatAgree(t *testing.T) {
 	})
 }
 
+// A server that is busy for a moment says nothing of how much a wire may carry.
+func TestABusyServerTeachesNoCap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		busy := smtptest.Fault{Command: "MAIL", Nth: 2, Reply: "421 4.3.2 busy"}
+		first, second := busy, busy
+		first.Connection, second.Connection = 1, 2
+		r := windowSetting.start(t, options{faults: []smtptest.Fault{first, second}})
+		for i := range 20 {
+			r.accepted(fmt.Sprintf("member%d@example.com", i))
+		}
+		if s := r.conn.Stats(); s.Dials != 3 || s.EndedByCount != 0 {
+			t.Errorf("%d dials, %d wires left for their count", s.Dials, s.EndedByCount)
+		}
+	})
+}
+
 // Exim before 4.96 refused BDAT behind a message that it had refused.
 func TestBDATThatIsRefusedWhereItIsDueIsDoneWithout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

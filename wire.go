@@ -263,7 +263,9 @@ func (w *wire) turnedAwayLocked(e expectation, r smtp.Reply) {
 	if e.tx != nil && e.verb.stage() != StageContent {
 		e.tx.culprit = true
 	}
-	w.c.learnCapLocked(w, e.verb)
+	if r.Enhanced() != [3]int{4, 3, 2} { // busy (RFC 3463 §3.4), which is about a moment and not about this wire
+		w.c.learnCapLocked(w, e.verb)
+	}
 	w.c.stats.TurnedAway++
 	first := e // only this one is to live longer than the call
 	w.farewell = &first
