@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/hint"
-	"github.com/postrider/postrider/internal/wire"
+	"github.com/postrider/postrider/internal/text"
 )
 
 // soon is how many days before its end a certificate should have been renewed.
@@ -24,10 +24,10 @@ func (e *exam) certificate(chain []*x509.Certificate) {
 	left := int(time.Until(leaf.NotAfter).Hours() / 24)
 	f := Finding{
 		Check: "certificate", Stage: hint.Handshake, Level: OK,
-		Saw: fmt.Sprintf("for %s, %d days left", wire.Printable(strings.Join(names(leaf), ", ")), left),
+		Saw: fmt.Sprintf("for %s, %d days left", text.Printable(strings.Join(names(leaf), ", ")), left),
 		Details: []string{
-			"subject: " + wire.Printable(leaf.Subject.String()),
-			"issuer: " + wire.Printable(leaf.Issuer.String()),
+			"subject: " + text.Printable(leaf.Subject.String()),
+			"issuer: " + text.Printable(leaf.Issuer.String()),
 			fmt.Sprintf("valid: %s to %s", leaf.NotBefore.UTC().Format(time.DateOnly), leaf.NotAfter.UTC().Format(time.DateOnly)),
 			fmt.Sprintf("certificates sent: %d", len(chain)),
 			fmt.Sprintf("SHA-256 of the certificate: %x", sha256.Sum256(leaf.Raw)),
@@ -37,7 +37,7 @@ func (e *exam) certificate(chain []*x509.Certificate) {
 	if left < soon {
 		f.Level, f.Means, f.Set = Warning, "when it has ended, no mail goes out", "renew it on the server"
 		if time.Now().After(leaf.NotAfter) {
-			f.Saw = fmt.Sprintf("for %s, and ended on %s", wire.Printable(strings.Join(names(leaf), ", ")), leaf.NotAfter.UTC().Format(time.DateOnly))
+			f.Saw = fmt.Sprintf("for %s, and ended on %s", text.Printable(strings.Join(names(leaf), ", ")), leaf.NotAfter.UTC().Format(time.DateOnly))
 		}
 	}
 	e.found(f)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/internal/hint"
+	"github.com/postrider/postrider/internal/text"
 	"github.com/postrider/postrider/internal/wire"
 )
 
@@ -95,12 +96,12 @@ func (t *talk) hello(ctx context.Context) *trouble {
 }
 
 // offers is the EHLO reply without the server's greeting.
-func offers(text string) string {
-	lines := strings.Split(text, "\n")[1:]
+func offers(reply string) string {
+	lines := strings.Split(reply, "\n")[1:]
 	if len(lines) == 0 {
 		return "no extensions"
 	}
-	return wire.Printable(strings.Join(lines, ", "))
+	return text.Printable(strings.Join(lines, ", "))
 }
 
 // extensions says what those that the server has and lacks mean for mail.

@@ -11,6 +11,7 @@ import (
 	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/internal/hint"
 	"github.com/postrider/postrider/internal/sasl"
+	"github.com/postrider/postrider/internal/text"
 	"github.com/postrider/postrider/internal/wire"
 )
 
@@ -46,7 +47,7 @@ func (t *talk) offered() string {
 		if len(mechanisms) == 0 {
 			return "none"
 		}
-		return wire.Printable(t.e.secrets.Hide(strings.Join(mechanisms, " ")))
+		return text.Printable(t.e.secrets.Hide(strings.Join(mechanisms, " ")))
 	}
 	switch {
 	case !t.encrypted:

@@ -49,6 +49,7 @@ type Damage struct {
 	Err   error // what is wrong with what is behind them
 }
 
+// Error says where, and what.
 func (d *Damage) Error() string {
 	return fmt.Sprintf("behind octet %d %v", d.Sound, d.Err)
 }

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/postrider/postrider/internal/text"
 )
 
 // Local parts and domains that CheckAddress lets through, in pairs as
@@ -171,7 +173,7 @@ func TestBadAddresses(t *testing.T) {
 		err := CheckAddress(tt.address)
 		if err == nil {
 			t.Errorf("CheckAddress(%q) lets it through", tt.address)
-		} else if s := err.Error(); !strings.Contains(s, tt.want) || Printable(s) != s {
+		} else if s := err.Error(); !strings.Contains(s, tt.want) || text.Printable(s) != s {
 			t.Errorf("CheckAddress(%q) = %q, want %q in it and nothing raw", tt.address, s, tt.want)
 		}
 	}

@@ -3,6 +3,8 @@ package wire
 import (
 	"strings"
 	"testing"
+
+	"github.com/postrider/postrider/internal/text"
 )
 
 func TestMail(t *testing.T) {
@@ -126,7 +128,7 @@ func TestCheckDSN(t *testing.T) {
 		if (err != nil) != (tt.want != "") || err != nil && !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("CheckDSN(%q, %q, %q) = %v, want %q at its beginning", tt.ret, tt.envid, tt.notify, err, tt.want)
 		}
-		if err != nil && Printable(err.Error()) != err.Error() {
+		if err != nil && text.Printable(err.Error()) != err.Error() {
 			t.Errorf("not fit for a terminal: %q", err)
 		}
 	}

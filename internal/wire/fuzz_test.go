@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/postrider/postrider/internal/text"
 )
 
 // pieces cuts data after as many octets as each of cuts says.
@@ -73,7 +75,7 @@ func FuzzReply(f *testing.F) {
 			checkReply(t, r)
 		}
 		if errors.Is(end, ErrSyntax) {
-			if s := end.Error(); len(s) > 500 || Printable(s) != s {
+			if s := end.Error(); len(s) > 500 || text.Printable(s) != s {
 				t.Errorf("not fit for a terminal: %q", s)
 			}
 		} else if end != io.EOF && end != io.ErrUnexpectedEOF {
@@ -138,7 +140,7 @@ func checkReply(t *testing.T, r Reply) {
 	if e := r.Enhanced(); e != [3]int{} && !strings.HasPrefix(r.Text, fmt.Sprintf("%d.%d.%d", r.Code/100, e[1], e[2])) {
 		t.Fatalf("%d %q has the code %v", r.Code, r.Text, e)
 	}
-	if p := Printable(r.Text); Printable(p) != p {
+	if p := text.Printable(r.Text); text.Printable(p) != p {
 		t.Fatalf("%q is not printable", p)
 	}
 	c := ParseCapabilities(r.Text)

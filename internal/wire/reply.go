@@ -7,8 +7,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-
-	"github.com/postrider/postrider/internal/text"
 )
 
 // Bounds of what a server may say in one reply. RFC 5321 §4.5.3.1.5 allows 512
@@ -262,6 +260,3 @@ func trim(b []byte) []byte {
 }
 
 func digit(c byte) bool { return '0' <= c && c <= '9' }
-
-// Printable escapes what a terminal or a log must not get raw.
-func Printable(s string) string { return text.Printable(s) }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/postrider/postrider/internal/text"
 )
 
 // A part is what one call of a reader's Read gives.
@@ -138,7 +140,7 @@ func TestNoReply(t *testing.T) {
 					t.Fatalf("Read() = %v, want an ErrSyntax", err)
 				}
 				// It goes to an operator: short, and nothing raw in it.
-				if s := err.Error(); len(s) > 500 || Printable(s) != s {
+				if s := err.Error(); len(s) > 500 || text.Printable(s) != s {
 					t.Errorf("not fit for a terminal: %d octets, %.100q", len(s), s)
 				}
 			}
