@@ -82,12 +82,12 @@ func (j *judgement) takenMail(t taking) {
 	case t.misled:
 	case l == nil:
 		j.w.violated("forged", "%s took mail from %q to %q, which nobody sent: %.200q", t.server, t.from, t.to, t.content)
-	case l.broken:
-		j.w.violated("broken", "%s took %d octets of letter %d, whose content fails (%s)", t.server, len(t.content), l.id, l.kind)
-	case len(l.sends) > 1 && l.shrunk != nil && bytes.Equal(l.shrunk, t.content): // it was so when it was sent again
 	case len(t.content) == 0 && j.crooked[t.from]:
 		// 354 although every recipient was refused in words: a lone dot gets out of it (RFC 2920 §3.1), and a
 		// server that lies takes that for a message.
+	case l.broken:
+		j.w.violated("broken", "%s took %d octets of letter %d, whose content fails (%s)", t.server, len(t.content), l.id, l.kind)
+	case len(l.sends) > 1 && l.shrunk != nil && bytes.Equal(l.shrunk, t.content): // it was so when it was sent again
 	case !bytes.Equal(l.content, t.content):
 		var wires []*tap
 		for _, ride := range j.rides[t.from] {
