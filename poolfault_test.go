@@ -265,7 +265,7 @@ func TestPoolFollowsADNSAnswer(t *testing.T) {
 		if n := len(f.servers[1].Messages()); n != 500 {
 			t.Errorf("%d came to the new address", n)
 		}
-		if n := lookups.Load(); n > 3 {
+		if n := lookups.Load(); n > 2*4 { // each connection may ask, before there is an answer
 			t.Errorf("%d look-ups", n)
 		}
 	})
