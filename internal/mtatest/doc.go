@@ -12,8 +12,8 @@
 // the other side: clients of other people, to try on our own test server.
 //
 // The programs are Debian 12's, installed by `.ci/run install`, which also builds the servers on go-smtp from
-// interop/testdata; where one is missing the test is skipped with its package's name, but fails if CI=true or
-// POSTRIDER_CI=1. Only root may start Debian's.
+// interop/testdata. A test that needs one is skipped unless CI=true or POSTRIDER_CI=1, which `.ci/run check` sets; then
+// it fails if the program is missing. Only root may start Debian's.
 //
 // # What the servers offer
 //

@@ -245,32 +245,28 @@ func write(t testing.TB, path, text string) {
 	}
 }
 
-// require skips the test when a program that it needs is missing, or fails it in continuous
-// integration, where .ci/run has installed everything.
+// require skips a test that needs a mail server or a client of other people: they take minutes, and a run of all
+// tests that is not asked for them has to be quick. In continuous integration, where .ci/run has installed everything,
+// it runs, and fails when a program is missing.
 func require(t testing.TB, pkg string, paths ...string) {
 	t.Helper()
-	if os.Getuid() != 0 {
-		missing(t, "only root may start the mail servers")
-	}
 	for _, path := range paths {
 		requireFile(t, path, "takes it from Debian's package "+pkg)
+	}
+	if os.Getuid() != 0 {
+		t.Fatal("mtatest: only root may start the mail servers")
 	}
 }
 
 // requireFile does so for a program that root need not start; by says what .ci/run does to install it.
 func requireFile(t testing.TB, path, by string) {
 	t.Helper()
+	if os.Getenv("CI") != "true" && os.Getenv("POSTRIDER_CI") != "1" {
+		t.Skipf("mtatest: needs %s, which .ci/run install %s: run .ci/run check, or set POSTRIDER_CI=1", path, by)
+	}
 	if _, err := os.Stat(path); err != nil {
-		missing(t, fmt.Sprintf("%s is missing: run `.ci/run install`, which %s", path, by))
+		t.Fatalf("mtatest: %s is missing: run .ci/run install, which %s", path, by)
 	}
-}
-
-func missing(t testing.TB, why string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" || os.Getenv("POSTRIDER_CI") == "1" {
-		t.Fatalf("mtatest: %s", why)
-	}
-	t.Skipf("mtatest: %s", why)
 }
 
 // privateTree is where .ci/run unpacks the servers that cannot be installed beside Postfix, and builds those that
