@@ -339,5 +339,5 @@ func (w *wire) roomLocked() bool {
 	if len(w.inFlight) == 0 {
 		return true
 	}
-	return w.caps.Pipelining && len(w.inFlight) < min(w.window, w.c.window()) && w.unacked < w.c.windowOctets()
+	return w.caps.Pipelining && len(w.inFlight) < w.windowLocked() && w.unacked < w.c.windowOctets()
 }

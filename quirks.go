@@ -16,10 +16,15 @@ const quirkLife = time.Hour
 // supposedLife is how long what one wire alone has met is taken for a rule.
 const supposedLife = 5 * time.Minute
 
-// eximRefusals is how many refused transactions a wire to an Exim carries: each costs a
-// RSET, and by default Exim hangs up at the eleventh command that is no mail
-// (smtp_accept_max_nonmail), with whatever stands behind it unread.
-const eximRefusals = 5
+// Exim hangs up at the eleventh command of a wire that is no mail, with whatever stands
+// behind it unread (smtp_accept_max_nonmail, by default). Each refused transaction costs
+// a RSET, and so does each one that stands behind a MAIL that it refuses at its limit
+// (smtp_accept_max_per_connection). So as many as it may still refuse are in flight, and
+// a wire is left before that is too few.
+const (
+	eximResets   = 9
+	eximRefusals = 5
+)
 
 // quirks are the faults that a server has shown, on whatever wire.
 type quirks struct {
@@ -94,6 +99,15 @@ func (c *Connection) learnCapLocked(w *wire, v verb) {
 		c.quirks.capAt.Store(int64(k))
 		c.quirks.cap.setFor(life)
 	}
+}
+
+// windowLocked is how many transactions may be in flight now.
+func (w *wire) windowLocked() int {
+	n := min(w.window, w.c.window())
+	if w.exim {
+		n = min(n, max(1, eximResets-w.refused))
+	}
+	return n
 }
 
 // mostRefused is how many transactions may be refused on a wire before it is left; 0:

@@ -506,3 +506,27 @@ func TestASurplusReplyRefusesNobody(t *testing.T) {
 		}
 	})
 }
+
+// Exim hangs up at the eleventh RSET: no more than it could refuse are in flight.
+func TestEximHasNoMoreInFlightThanItsResets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f flights
+		greeting := smtptest.Fault{Command: smtptest.Greeting, Connection: smtptest.EachConnection, Reply: "220 mx ESMTP Exim 4.96 Thu"}
+		nobody := smtptest.Fault{Command: "RCPT", Address: "member7@example.com", Reply: "550 5.1.1 nobody"}
+		r := windowSetting.start(t, options{server: chunking, faults: []smtptest.Fault{greeting, nobody, slow},
+			client: func(cfg *postrider.Config) { cfg.Trace = f.trace() }})
+		messages := numberedMails(100)
+		for i := range messages {
+			if i%9 == 8 {
+				messages[i].To = []string{"member7@example.com"}
+			}
+		}
+		r.checkTaken(r.together(t.Context(), messages...))
+		if f.most != 8 { // the window grows to 8; by the time it could hold 9, one is refused
+			t.Errorf("%d in flight, want 8", f.most)
+		}
+		if s := r.conn.Stats(); s.EndedByCount != 2 || s.Unknown != 0 {
+			t.Errorf("12 are refused, and each wire is left after five: %+v", s)
+		}
+	})
+}
