@@ -430,7 +430,7 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 	left := w.inFlight
 	w.inFlight = nil
 	isBehind := func(tx *transaction) bool { return tx.behind && tx.final.Code == 0 }
-	if w.err != nil && !w.ours && w.farewell == nil && !w.windowed && slices.ContainsFunc(left, isBehind) {
+	if w.err != nil && !w.ours && !w.turnedAway && !w.windowed && slices.ContainsFunc(left, isBehind) {
 		// It has never taken a transaction behind an unread one, and hung up, fell
 		// silent or stopped reading at the first that it got.
 		c.fallBackLocked(w, &c.quirks.noWindow, "the server failed at transactions that follow each other unread: one at a time from now on")
@@ -442,7 +442,7 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 		if tx.broken == nil {
 			tx.broken = w.err
 		}
-		tx.culprit = tx.culprit || i == 0 && w.farewell == nil
+		tx.culprit = tx.culprit || i == 0 && !w.turnedAway
 		if tx.final.Code != 0 && tx.begun() && !tx.shifted {
 			w.completed++
 		}

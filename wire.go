@@ -39,36 +39,36 @@ type wire struct {
 	flight flight // of the writer
 
 	// Guarded by c.mu.
-	expected  queue[expectation]
-	inFlight  []*transaction // begun and not ended, in order
-	last      *transaction   // the one begun last
-	unacked   int            // octets of content in flight
-	window    int            // how many may be in flight
-	drained   int            // how many ended in step since the window grew
-	windowed  bool           // one that was begun behind an unread one has ended in step
-	handed    int64          // octets handed to the kernel, those of a write underway included
-	leaving   int64          // those of a write underway
-	postponed bool           // a reply came before it was certain that its terminator had left
-	mails     int            // MAIL commands
-	answered  int            // MAIL commands that were answered
-	completed int            // transactions whose last reply was read
-	heard     time.Time      // when the server last said something
-	deadline  time.Time      // of the read underway; zero: none
-	err       *Error         // why nothing more may be written; nil: all is well
-	lastCall  time.Time      // until when replies are waited for at the latest, once there is an err
-	farewell  *expectation   // what the server said 421 to
-	hungUp    bool           // the server ended the wire, not we
-	ours      bool           // we ended it in the middle, for a reason of our own
-	quitting  bool           // QUIT was said
-	spent     bool           // no more transactions: end politely
-	refused   int            // transactions without an accepted content
-	rcptMax   int            // learnt from 452 to RCPT; 0: nothing
-	rcptGuess int            // what one transaction let suppose of it
-	showing   showing        // whether the octets of a refused BDAT are discarded
-	domains   map[string]struct{}
-	ending    ending // why we end it
-	listening bool   // the reader runs
-	deaf      bool   // there is nothing more to read
+	expected   queue[expectation]
+	inFlight   []*transaction // begun and not ended, in order
+	last       *transaction   // the one begun last
+	unacked    int            // octets of content in flight
+	window     int            // how many may be in flight
+	drained    int            // how many ended in step since the window grew
+	windowed   bool           // one that was begun behind an unread one has ended in step
+	handed     int64          // octets handed to the kernel, those of a write underway included
+	leaving    int64          // those of a write underway
+	postponed  bool           // a reply came before it was certain that its terminator had left
+	mails      int            // MAIL commands
+	answered   int            // MAIL commands that were answered
+	completed  int            // transactions whose last reply was read
+	heard      time.Time      // when the server last said something
+	deadline   time.Time      // of the read underway; zero: none
+	err        *Error         // why nothing more may be written; nil: all is well
+	lastCall   time.Time      // until when replies are waited for at the latest, once there is an err
+	turnedAway bool           // the server said 421 to something, or 451 4.4.2
+	hungUp     bool           // the server ended the wire, not we
+	ours       bool           // we ended it in the middle, for a reason of our own
+	quitting   bool           // QUIT was said
+	spent      bool           // no more transactions: end politely
+	refused    int            // transactions without an accepted content
+	rcptMax    int            // learnt from 452 to RCPT; 0: nothing
+	rcptGuess  int            // what one transaction let suppose of it
+	showing    showing        // whether the octets of a refused BDAT are discarded
+	domains    map[string]struct{}
+	ending     ending // why we end it
+	listening  bool   // the reader runs
+	deaf       bool   // there is nothing more to read
 
 	progress chan struct{} // the reader has done something; capacity 1
 	ended    chan struct{} // the reader has stopped
@@ -257,7 +257,7 @@ func (w *wire) unaskedLocked(r smtp.Reply) (goOn bool) {
 // turnedAwayLocked: the server says that it closes the wire. What else it says to what
 // is underway is still read.
 func (w *wire) turnedAwayLocked(e expectation, r smtp.Reply) {
-	if w.farewell != nil {
+	if w.turnedAway {
 		return // it says so to everything behind the first as well
 	}
 	if e.tx != nil && e.verb.stage() != StageContent {
@@ -267,8 +267,7 @@ func (w *wire) turnedAwayLocked(e expectation, r smtp.Reply) {
 		w.c.learnCapLocked(w, e.verb)
 	}
 	w.c.stats.TurnedAway++
-	first := e // only this one is to live longer than the call
-	w.farewell = &first
+	w.turnedAway = true
 	bye := w.failure(verbNames[e.verb], nil)
 	bye.Stage, bye.Reply = e.verb.stage(), replyFrom(r)
 	bye.Hint = hintFor(bye, w)
@@ -477,7 +476,7 @@ func (w *wire) endingLocked() ending {
 		return w.ending
 	case w.c.closed || w.ours && w.err.Stage == StageLocal:
 		return endAsked
-	case w.hungUp || w.farewell != nil:
+	case w.hungUp || w.turnedAway:
 		return endServer
 	}
 	return endFault
