@@ -407,6 +407,7 @@ func (c *Connection) leaveWire(w *wire) {
 	case finished:
 		w.raw.Close() // no replies to linger for
 	}
+	w.listen() // the reader may have given way meanwhile, and somebody has to see the end
 	<-w.ended
 	w.raw.Close()
 	c.abandonWire(w, reason)

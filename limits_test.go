@@ -172,6 +172,26 @@ func TestTooManyRecipientsMoveToTheNextTransaction(t *testing.T) {
 	}
 }
 
+// One full mailbox among many is no limit on their number, however often it is met: the
+// recipients behind it were accepted.
+func TestAFullMailboxAmongOthersIsNoLimit(t *testing.T) {
+	for _, reply := range []string{"552 mailbox full", "452 mailbox full"} {
+		inBubble(t, reply, func(t *testing.T) {
+			r := windowSetting.start(t, options{faults: []smtptest.Fault{{Command: "RCPT", Address: people(10)[1], Reply: reply}}})
+			for range 3 {
+				result, _ := r.send(people(10)...)
+				if result.Count(postrider.Accepted) != 9 || result.Count(postrider.Deferred) != 1 {
+					t.Errorf("%v", result.Outcomes)
+				}
+			}
+			result, err := r.send(people(30)[10:]...)
+			if err != nil || !slices.Equal(sizes(result), []int{20}) {
+				t.Errorf("twenty others: transactions of %v, %v", sizes(result), err)
+			}
+		})
+	}
+}
+
 // refusingBeyond lets the server take n recipients in each transaction.
 func refusingBeyond(n int, reply string) func(*smtptest.Server) {
 	return func(s *smtptest.Server) {

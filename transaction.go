@@ -95,7 +95,7 @@ func (tx *transaction) untaken(begun bool) bool {
 	case tx.mail.Code >= 400 && (!tx.reset || tx.clear.Code == 250) && !tx.anyRcpt(positive):
 		return true // there is no transaction, of this message or of one before it, that could have gone on
 	}
-	return !tx.anyRcpt(func(r smtp.Reply) bool { return r.Code == 0 || positive(r) }) // nobody to take it for
+	return false // but for recipients whose own RCPTs were refused, which is all the same if all were
 }
 
 func (tx *transaction) anyRcpt(is func(smtp.Reply) bool) bool {

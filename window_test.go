@@ -530,3 +530,52 @@ func TestEximHasNoMoreInFlightThanItsResets(t *testing.T) {
 		}
 	})
 }
+
+// The probe for discarding is a BDAT: in a transaction that is still open, here because
+// its DATA was refused, it would be a message of its own.
+func TestTheProbeIsNoMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := smtptest.Fault{Command: "DATA", Nth: 2, Reply: "451 4.3.0 not now"}
+		r := windowSetting.start(t, options{server: chunking, faults: []smtptest.Fault{refused, slow},
+			client: func(cfg *postrider.Config) { cfg.Chunking = postrider.UseAuto }})
+		answers := r.together(t.Context(), numberedMails(30)...)
+		r.checkTaken(answers)
+		for _, m := range r.server.Messages() {
+			if !strings.HasPrefix(string(m.Content), "Subject: ") {
+				t.Errorf("the server took %q for %q", m.Content, m.To)
+			}
+		}
+		if !strings.Contains(r.server.Transcript(1), "BDAT 6 LAST") {
+			t.Error("the probe was never said: this test could not fail")
+		}
+	})
+}
+
+// A message whose own MAIL ends every wire is tried twice, however much the wires serve
+// besides.
+func TestWhoEndsEachWireIsResentOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := windowSetting.start(t, options{server: func(s *smtptest.Server) {
+			s.Policy = func(c smtptest.Command) string {
+				if c.Verb == "MAIL" && c.Address == "poison@example.com" {
+					return "421 4.3.0 no"
+				}
+				return ""
+			}
+		}})
+		messages := numberedMails(12)
+		messages[3].From = "poison@example.com"
+		for i, a := range r.together(t.Context(), messages...) {
+			want := postrider.Accepted
+			if i == 3 {
+				want = postrider.Untried
+			}
+			if o := a.result.Outcomes[0]; o.State != want {
+				t.Errorf("letter %d: %v", i, o)
+			}
+		}
+		if s := r.conn.Stats(); s.Transactions > 12+1+2*4 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
