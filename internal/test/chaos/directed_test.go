@@ -472,3 +472,17 @@ func TestAcceptedWhileWriting(t *testing.T) {
 		}
 	}
 }
+
+// A yes that comes while the last octets are being written, on a wire that is left behind this message, and without
+// PIPELINING, where reader and writer take turns at reading: whatever it is taken for, the Send ends, and so does the
+// wire.
+func TestAcceptedWhileWritingTheLastOfAWire(t *testing.T) {
+	play(t, plan{enhanced: true, eightBit: true}, func(s *scene) {
+		s.nets[0].Buffer = 64
+		s.m.script = on("DATA", 1, fault{kind: amid, code: "250 2.0.0 taken", at: 20, pause: time.Second})
+		s.cfg.MaxTransactions = 1
+		s.connect()
+		s.sendOne(s.mail(500, 1))
+		s.sendOne(s.mail(500, 1))
+	})
+}

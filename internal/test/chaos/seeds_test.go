@@ -36,6 +36,8 @@ func seeds() (first uint64, n int) {
 		return *firstFlag, *seedsFlag
 	case *minutesFlag > 0:
 		return *firstFlag, 1 << 40
+	case raced:
+		return *firstFlag, 20
 	case os.Getenv("POSTRIDER_CI") != "":
 		return *firstFlag, 300
 	}
