@@ -48,6 +48,7 @@ func TestCreationIsAtomic(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() { _ = cmd.Process.Kill() })
 			makers = append(makers, cmd)
 			lines := bufio.NewScanner(said)
 			for range round + 1 { // the first is underway meanwhile
@@ -84,6 +85,17 @@ func examine(t *testing.T, dir string) {
 		if owners != 1 {
 			t.Errorf("%s belongs to %d", name, owners)
 		}
+	}
+}
+
+// What has come to be there meanwhile is another's.
+func TestCreationReplacesNothing(t *testing.T) {
+	name := file(t, []byte("another's"))
+	if err := journal.Create(name, []byte("id")); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("made: %v", err)
+	}
+	if text, err := os.ReadFile(name); string(text) != "another's" || len(in(t, filepath.Dir(name))) != 1 {
+		t.Errorf("%q, %v, in the directory: %q", text, err, in(t, filepath.Dir(name)))
 	}
 }
 

@@ -2,6 +2,9 @@ package journal
 
 import "os"
 
+// Create is create.
+func Create(name string, identity []byte) error { return create(name, identity) }
+
 // CreateInPlace is createInPlace.
 func CreateInPlace(name string, header []byte) error { return createInPlace(name, header) }
 

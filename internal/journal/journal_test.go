@@ -165,6 +165,7 @@ func TestDamageIsFound(t *testing.T) {
 	for i := range text {
 		for j := i + 1; j <= len(text); j++ {
 			try("NULs", slices.Concat(text[:i], make([]byte, j-i), text[j:]))
+			try("NULs, and the rest lost", slices.Concat(text[:i], make([]byte, j-i)))
 			try("a hole", slices.Concat(text[:i], text[j:]))
 		}
 		for bit := range 8 {
