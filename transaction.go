@@ -191,7 +191,7 @@ func (e expectation) fits(r smtp.Reply) bool {
 func (tx *transaction) outcome(k int, begun bool) (o Outcome, again bool) {
 	o = Outcome{Recipient: tx.d.rcpts[tx.rcpts[k]].caller}
 	rcpt := tx.rcpt[k]
-	refused := rcpt.Code >= 400
+	refused := rcpt.Code >= 400 && !tx.shifted
 	switch {
 	case tx.shifted:
 	case refused && positive(tx.mail):
