@@ -98,7 +98,7 @@ func (c *counter) check(t *testing.T, tr *traffic) {
 	}
 	share := 3
 	if strings.Contains(c.reply, "4.7.") {
-		share = 10
+		share = 13 // 29 attempts of up to 24 messages, beside 5,400
 	}
 	if late > accepted*share/100 {
 		t.Errorf("%d were refused after two seconds, beside %d that were accepted", late, accepted)
@@ -119,7 +119,11 @@ func TestThrottledPool(t *testing.T) {
 			if how == "chunking" && stage == "DATA" {
 				continue
 			}
-			for _, reply := range []string{"421 4.3.2", "432 4.3.2", "450 4.7.0", "451 4.7.1", "452 4.3.1", "454 4.7.0"} {
+			replies := []string{"421 4.3.2", "432 4.3.2", "450 4.7.0", "451 4.7.1", "452 4.3.1", "454 4.7.0"}
+			if raced {
+				replies = replies[1:3] // it is the same code; all of it takes minutes
+			}
+			for _, reply := range replies {
 				t.Run(fmt.Sprint(how, " ", stage, " ", reply), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						c := &counter{stage: stage, reply: reply + " not so many"}
