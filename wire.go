@@ -442,7 +442,9 @@ func (w *wire) outOfStepLocked(e *Error) {
 		w.c.pipeliningBrokenLocked(w)
 	}
 	for _, tx := range w.inFlight {
-		tx.shifted = true // one reply too many may have been said at any time before
+		// One reply too many may have been said at any time before; but who had all of his
+		// in step, and only waits for a write to return, is as good as settled.
+		tx.shifted = !tx.written || tx.unanswered > 0
 	}
 	w.poisonLocked(e)
 }
