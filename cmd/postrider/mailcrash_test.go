@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -178,10 +179,13 @@ func TestMailingWithADamagedJournal(t *testing.T) {
 func begun(t *testing.T) (dir string, server *smtptest.Server, first *exec.Cmd, answer func()) {
 	t.Helper()
 	server = smtptest.NewUnstartedServer()
-	arrived, answers := make(chan struct{}, 20), make(chan struct{})
+	arrived, answers := make(chan struct{}), make(chan struct{})
+	var another atomic.Bool
 	server.OnMessage = func(*smtptest.Message) {
-		arrived <- struct{}{}
-		<-answers
+		if !another.Swap(true) {
+			close(arrived)
+			<-answers
+		}
 	}
 	server.Start()
 	t.Cleanup(server.Close)
