@@ -329,9 +329,10 @@ func (w *wire) chunksLocked(tx *transaction) bool {
 	return w.chunks() && company && tx.d.body.small && w.showing == showsDiscarding
 }
 
-// chunks reports whether BDAT is of use on this wire, if the server can be trusted with it.
+// chunks reports whether BDAT is wanted and of use on this wire, if the server can be trusted with it.
 func (w *wire) chunks() bool {
-	return w.caps.Chunking && w.caps.Pipelining && w.c.window() > 1 && !w.c.quirks.noChunking.on()
+	wanted := w.c.cfg.Chunking != UseOff && !w.c.quirks.noChunking.on()
+	return wanted && w.caps.Chunking && w.caps.Pipelining && w.c.window() > 1
 }
 
 // roomLocked reports whether another transaction may be begun now.
