@@ -276,12 +276,15 @@ func (w *wire) breakOff(tx *transaction, err error) {
 	w.c.mu.Lock()
 	defer w.c.unlock()
 	tx.streaming = false
-	if p, is := err.(*detach.Panic); is && !tx.d.abandoned {
+	waited := !tx.d.abandoned // else its Send has returned, and reads without the lock
+	if p, is := err.(*detach.Panic); is && waited {
 		tx.d.panicked = p.Value
 	}
 	if w.err == nil {
 		w.ours = true
-		tx.d.ownFault = true
+		if waited {
+			tx.d.ownFault = true
+		}
 		tx.broken = &Error{Stage: StageContent, Command: "content", Address: w.address, Err: permanentError{err}}
 		w.killLocked(tx.broken)
 	}
