@@ -369,7 +369,8 @@ func (s *stream) isDropped() bool {
 
 // drop ends the use of a stream: nothing of it is read any more. Its reader is closed,
 // on a goroutine of its own, or by the call that is underway when that returns; closing
-// is done then. It is nil when there is nothing to wait for.
+// is done then. It is nil when there is nothing to wait for. One that is only released
+// is free for the next at once, so that it can be sent again.
 func (s *stream) drop() (closing <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -377,6 +378,10 @@ func (s *stream) drop() (closing <-chan struct{}) {
 		return nil
 	}
 	if s.dropped = true; s.inside || s.closed || s.r == nil {
+		return nil
+	}
+	if r, is := s.r.(interface{ Release() bool }); is && r.Release() {
+		s.closed = true
 		return nil
 	}
 	return detach.Begin(func() (struct{}, error) { return struct{}{}, s.close() }, nil).Done()

@@ -146,6 +146,8 @@ type Config struct {
 	// Chunking is the use of BDAT (CHUNKING, RFC 3030), where the server offers it. By
 	// default ([UseAuto]) small messages in company go out by BDAT once the server has
 	// shown that it discards the octets of one that it refuses: see docs/pipelining.md.
+	// [UseOff] is DATA for every message. [UseTrusted] does not wait for that proof: a
+	// server that does not discard takes what stands in a message for commands then.
 	Chunking ExtensionUse
 
 	// Trace hooks see what happens on the wires. nil: none.

@@ -1,6 +1,7 @@
 package postrider
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -80,7 +81,8 @@ func (w *wire) identity() string {
 	name, _, _ := strings.Cut(first, " ")
 	keywords := strings.Split(strings.ToUpper(rest), "\n")
 	slices.Sort(keywords)
-	return strings.Join(append(keywords, strings.ToLower(name), w.raw.RemoteAddr().String()), "\n")
+	address := fmt.Sprint(w.raw.RemoteAddr()) // a connection of the caller's Dial may have none
+	return strings.Join(append(keywords, strings.ToLower(name), address), "\n")
 }
 
 // recallShowing takes what is known of the server already.
@@ -118,11 +120,17 @@ func (w *wire) answersHelpLocked(e expectation, r smtp.Reply) bool {
 
 // learnDiscarding draws the conclusion when DATA was answered. Only a 354 in its place
 // shows that there was no reply too many: there are servers that answer HELP by 250.
+// With one too many it is the last RCPT that was refused and not DATA, and each recipient
+// has the reply of the one before: then nobody is judged by them, but on another wire,
+// which is not asked.
 func (w *wire) learnDiscarding(tx *transaction) {
 	switch {
 	case !tx.shows || w.showing != showingAsked:
 	case tx.probed.Code >= 400 && tx.data.Code == 354:
 		w.showLocked(showsDiscarding)
+	case tx.accepted() > 0:
+		tx.shifted, tx.wireUsedUp, w.spent = true, true, true
+		w.showLocked(showsExecuting)
 	default:
 		w.showing = showsExecuting // perhaps; the next wire asks again
 	}

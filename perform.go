@@ -276,12 +276,15 @@ func (w *wire) breakOff(tx *transaction, err error) {
 	w.c.mu.Lock()
 	defer w.c.unlock()
 	tx.streaming = false
-	if p, is := err.(*detach.Panic); is && !tx.d.abandoned {
+	waited := !tx.d.abandoned // else its Send has returned, and reads without the lock
+	if p, is := err.(*detach.Panic); is && waited {
 		tx.d.panicked = p.Value
 	}
 	if w.err == nil {
 		w.ours = true
-		tx.d.ownFault = true
+		if waited {
+			tx.d.ownFault = true
+		}
 		tx.broken = &Error{Stage: StageContent, Command: "content", Address: w.address, Err: permanentError{err}}
 		w.killLocked(tx.broken)
 	}
@@ -329,9 +332,10 @@ func (w *wire) chunksLocked(tx *transaction) bool {
 	return w.chunks() && company && tx.d.body.small && w.showing == showsDiscarding
 }
 
-// chunks reports whether BDAT is of use on this wire, if the server can be trusted with it.
+// chunks reports whether BDAT is wanted and of use on this wire, if the server can be trusted with it.
 func (w *wire) chunks() bool {
-	return w.caps.Chunking && w.caps.Pipelining && w.c.window() > 1 && !w.c.quirks.noChunking.on()
+	wanted := w.c.cfg.Chunking != UseOff && !w.c.quirks.noChunking.on()
+	return wanted && w.caps.Chunking && w.caps.Pipelining && w.c.window() > 1
 }
 
 // roomLocked reports whether another transaction may be begun now.

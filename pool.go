@@ -2,6 +2,7 @@ package postrider
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -132,16 +133,21 @@ func anyRedirect(servers []Config) func() (string, bool) {
 // sent again. Besides, recipients who are Untried because of a server go to
 // another connection or server, to each server three times at the most.
 func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
-	d, err := newDelivery(ctx, m, p.redirect)
-	defer d.body.discard(ctx)
+	var d *delivery
+	defer func() { // behind its end, for which a Close of the content's is not waited
+		if d != nil {
+			d.body.discard(ctx)
+		}
+	}()
 	begun := p.begin()
 	var outcomes []Outcome // none, if something of the caller's panics
 	defer func() { p.end(outcomes) }()
+	d, err := p.deliveryOf(ctx, m)
 	switch {
+	case !begun, errors.Is(err, ErrClosed):
+		d.leave(closedError(p.String()))
 	case err != nil:
 		d.leave(&Error{Stage: StageLocal, Command: "message", Err: err})
-	case !begun:
-		d.leave(closedError(p.String()))
 	case len(d.pending) > 0:
 		p.carry(ctx, d)
 	}
@@ -149,6 +155,19 @@ func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
 	outcomes = r.Outcomes
 	d.raise()
 	return r, sendErr
+}
+
+// deliveryOf checks a message and reads the beginning of its content, for which it is
+// waited no longer than the pool lives.
+func (p *Pool) deliveryOf(ctx context.Context, m *Message) (*delivery, error) {
+	if m.Content.source == nil {
+		return newDelivery(ctx, m, p.redirect)
+	}
+	reading, done := p.whileOpen(ctx)
+	defer done()
+	d, err := newDelivery(reading, m, p.redirect)
+	d.ctx = ctx
+	return d, err
 }
 
 // SendMail is the short form of Send, as [Connection.SendMail] is.

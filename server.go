@@ -67,6 +67,9 @@ func (s *server) prepare() (err error) {
 	if cfg.Mode < Insecure || cfg.Mode > StartTLS {
 		return fmt.Errorf("field Mode is %v: use Insecure, ImplicitTLS or StartTLS", cfg.Mode)
 	}
+	if cfg.Chunking < UseAuto || cfg.Chunking > UseTrusted {
+		return fmt.Errorf("field Chunking is %d: use UseAuto, UseOff or UseTrusted", cfg.Chunking)
+	}
 	port := "25"
 	if cfg.Mode == ImplicitTLS {
 		port = "465" // RFC 8314 §3.3

@@ -37,7 +37,7 @@ type transaction struct {
 	streaming  bool // the writer is reading the caller's content
 
 	shifted      bool   // replies and commands were out of step: what was read may be another's
-	wireUsedUp   bool   // MAIL was refused because the wire has carried enough
+	wireUsedUp   bool   // once more on another wire: this one has carried enough, or is not what we took it for
 	chunkRefused bool   // BDAT itself was refused, not the message
 	culprit      bool   // its own command met the failure of the wire; it was not merely behind it
 	oneRcpt      [1]int // of a transaction for one

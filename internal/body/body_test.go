@@ -293,3 +293,25 @@ func TestADirectoryIsNoContent(t *testing.T) {
 		}
 	}
 }
+
+// A reader that is closed twice ends nothing but itself: there is still one reader of the source at a time.
+func TestAReaderThatIsClosedTwiceEndsNoOther(t *testing.T) {
+	want := text(1 << 20)
+	s := Reader(unseekable(bytes.NewReader(want)))
+	first, _, err := s.Open(-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	second, _, err := s.Open(-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	if third, _, err := s.Open(-1); !errors.Is(err, ErrUsed) {
+		t.Fatalf("a reader beside another one: %v, %v", third, err)
+	}
+	if got, err := io.ReadAll(second); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d octets, %v", len(got), err)
+	}
+}

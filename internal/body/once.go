@@ -21,6 +21,8 @@ type once struct {
 	state  onceState
 	failed error // what the source failed with: it may have lost octets, and is not read again
 
+	now *onceReader // the one reader; nil: there is none, and those of before end nothing any more
+
 	// Of the one reader.
 	r    io.ReadCloser // the source; nil: it was not opened yet, or was closed
 	kept []byte        // its beginning; an octet more than Kept shows that it goes on
@@ -48,8 +50,8 @@ func (o *once) Open() (r io.ReadCloser, size int64, err error) {
 		}
 		return nil, -1, ErrUsed
 	}
-	o.state = beingRead
-	return &onceReader{o: o}, -1, nil
+	o.state, o.now = beingRead, &onceReader{o: o}
+	return o.now, -1, nil
 }
 
 // begin makes r the source, if no other reader was first.
@@ -136,20 +138,35 @@ func (r *onceReader) keep(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the reading. It counts only if more was read than is kept.
-func (r *onceReader) Close() error {
+// Release ends a reading that does not count, for which nothing of the source is called: it does not block. It reports
+// whether it was one; else Close has to end it.
+func (r *onceReader) Release() bool {
 	o := r.o
 	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.now != r || o.state != beingRead || r.in {
+		return false
+	}
+	o.state, o.now = unread, nil
+	return true
+}
+
+// Close ends the reading. It counts only if more was read than is kept.
+func (r *onceReader) Close() error {
+	if r.Release() {
+		return nil
+	}
+	o := r.o
+	o.mu.Lock()
+	if o.now != r {
+		o.mu.Unlock()
+		return nil // it was closed before
+	}
 	if o.state == beingRead && r.in { // it panicked: nobody knows how far it came
 		o.state, o.failed = used, errors.New("the content can be read only once, and its reader panicked")
 	}
-	if o.state == beingRead {
-		o.state = unread
-		o.mu.Unlock()
-		return nil
-	}
 	source := o.r
-	o.r = nil
+	o.r, o.now = nil, nil
 	o.mu.Unlock()
 	if source == nil {
 		return nil

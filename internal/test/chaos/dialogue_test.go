@@ -178,7 +178,7 @@ func (rd *reader) answer(o *op) {
 	if h := &rd.d.replies[rd.next]; rd.probing && h.code != 250 && rd.next+1 < len(rd.d.replies) {
 		rd.next++ // the octets of the chunk were read as a command, HELP, and this answers it
 	}
-	rd.probing = o.verb == "BDAT" && !rd.open && string(o.body) == "HELP\r\n"
+	rd.probing = !rd.open && o.isQuestion()
 	h := &rd.d.replies[rd.next]
 	rd.next++
 	// What was read before the command was handed over is no answer to it. A refusal may

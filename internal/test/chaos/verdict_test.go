@@ -30,7 +30,8 @@ type transaction struct {
 	d         *dialogue
 	first     int // its MAIL's number among the ops
 	mail      *op
-	rset      *op // right before its MAIL
+	rset      *op  // right before its MAIL
+	asked     bool // and before that, the question whether a refused chunk's octets are discarded
 	rcpts     []*op
 	data      *op
 	content   []*op // "." or BDATs
@@ -48,6 +49,7 @@ func transactions(d *dialogue) (all []*transaction) {
 			t = &transaction{d: d, first: i, mail: o, carried: len(all) > 0, seq: d.wire.seqOfWrite(o.at)}
 			if i > 0 && d.ops[i-1].verb == "RSET" {
 				t.rset = d.ops[i-1]
+				t.asked = i > 1 && d.ops[i-2].isQuestion()
 			}
 			all = append(all, t)
 		case "RCPT":
@@ -74,6 +76,9 @@ func transactions(d *dialogue) (all []*transaction) {
 	}
 	return all
 }
+
+// isQuestion reports a chunk that is no message, but a command for who does not discard it.
+func (o *op) isQuestion() bool { return o.verb == "BDAT" && string(o.body) == "HELP\r\n" }
 
 // underway gives the first op that had not been answered when the op's answer was read.
 func (d *dialogue) underway(i int) int { return max(0, i-1) }
@@ -138,6 +143,9 @@ func (t *transaction) byReplies(to string) states {
 	r := t.rcpt(to)
 	if t.mail.reply.refused() {
 		return t.mailRefused(r)
+	}
+	if t.asked && t.data != nil && t.data.reply.refused() && !t.nobodyAccepted() {
+		return untried // HELP may have been answered by 250, and this refusal be the last RCPT's
 	}
 	if r == nil {
 		return untried // it goes in another transaction
