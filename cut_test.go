@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,18 +111,18 @@ func (c cutting) server() *smtptest.Server {
 // meter counts the octets of a wire below TLS.
 type meter struct {
 	net.Conn
-	sent, received int64
+	sent, received atomic.Int64 // a handshake that is not waited for any more may still write
 }
 
 func (m *meter) Write(p []byte) (int, error) {
 	n, err := m.Conn.Write(p)
-	m.sent += int64(n)
+	m.sent.Add(int64(n))
 	return n, err
 }
 
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.Conn.Read(p)
-	m.received += int64(n)
+	m.received.Add(int64(n))
 	return n, err
 }
 
@@ -129,8 +130,8 @@ func (m *meter) Read(p []byte) (int, error) {
 type told struct {
 	results []*postrider.Result
 	took    time.Duration
-	meter   *meter // of the first wire
-	opening meter  // what it had counted when the first MAIL was said
+	meter   *meter                         // of the first wire
+	opening struct{ sent, received int64 } // what it had counted when the first MAIL was said
 }
 
 // measure counts the octets of the first wire that cfg opens.
@@ -146,7 +147,7 @@ func (said *told) measure(cfg *postrider.Config) {
 	}
 	cfg.Trace = &postrider.Trace{Command: func(_ int, line string) {
 		if said.opening.sent == 0 && strings.HasPrefix(line, "MAIL") {
-			said.opening.sent, said.opening.received = said.meter.sent, said.meter.received
+			said.opening.sent, said.opening.received = said.meter.sent.Load(), said.meter.received.Load()
 		}
 	}}
 }
@@ -308,9 +309,9 @@ func (c cutting) positions(t *testing.T, w way) (at []int64) {
 				t.Fatalf("without any cut, letter %d: %v", i, r.Outcomes)
 			}
 		}
-		opening, end = said.opening.received, said.meter.received
+		opening, end = said.opening.received, said.meter.received.Load()
 		if w.at(1).AfterRead > 0 {
-			opening, end = said.opening.sent, said.meter.sent
+			opening, end = said.opening.sent, said.meter.sent.Load()
 		}
 	})
 	if c.mode != postrider.Insecure {
