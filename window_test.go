@@ -535,7 +535,8 @@ func TestEximHasNoMoreInFlightThanItsResets(t *testing.T) {
 // its DATA was refused, it would be a message of its own.
 func TestTheProbeIsNoMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		refused := smtptest.Fault{Command: "DATA", Nth: 2, Reply: "451 4.3.0 not now"}
+		// The first of all: a wire that has completed it would be probed before the second, if that were safe.
+		refused := smtptest.Fault{Command: "DATA", Nth: 1, Reply: "451 4.3.0 not now", Delay: time.Second} // all wait by then
 		r := windowSetting.start(t, options{server: chunking, faults: []smtptest.Fault{refused, slow},
 			client: func(cfg *postrider.Config) { cfg.Chunking = postrider.UseAuto }})
 		answers := r.together(t.Context(), numberedMails(30)...)
@@ -551,9 +552,10 @@ func TestTheProbeIsNoMessage(t *testing.T) {
 	})
 }
 
-// A message whose own MAIL ends every wire is tried twice, however much the wires serve
-// besides.
-func TestWhoEndsEachWireIsResentOnce(t *testing.T) {
+// A message whose own MAIL ends every wire is given up, and holds up nobody else. Three
+// rules see to that, each alone: once for its own command, no wire that completed nothing,
+// and nobody who waits behind such a one.
+func TestAMessageThatEndsEachWireIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := windowSetting.start(t, options{server: func(s *smtptest.Server) {
 			s.Policy = func(c smtptest.Command) string {
@@ -576,6 +578,26 @@ func TestWhoEndsEachWireIsResentOnce(t *testing.T) {
 		}
 		if s := r.conn.Stats(); s.Transactions > 12+1+2*4 {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// A server that hangs up at the probe is asked once, and not on each wire again.
+func TestAServerThatClosesAtTheProbeIsAskedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		closes := smtptest.Fault{Command: "BDAT", Connection: smtptest.EachConnection, Nth: 1, Answer: smtptest.None, Then: smtptest.Close}
+		r := windowSetting.start(t, options{server: chunking, faults: []smtptest.Fault{closes, slow},
+			client: func(cfg *postrider.Config) { cfg.Chunking = postrider.UseAuto }})
+		for range 2 {
+			for i, a := range r.together(t.Context(), numberedMails(30)...) {
+				if o := a.result.Outcomes[0]; o.State != postrider.Accepted {
+					t.Errorf("letter %d: %v", i, o)
+				}
+			}
+			r.quit()
+		}
+		if n := r.server.Commands("BDAT"); n != 1 {
+			t.Errorf("it was probed %d times, want once", n)
 		}
 	})
 }
