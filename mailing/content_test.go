@@ -146,17 +146,21 @@ func TestAOneShotContentIsSentOnce(t *testing.T) {
 // A file that became another one while it is sent is not sent in part, nor as what it
 // is now.
 func TestCopiesOfAContentThatChanges(t *testing.T) {
-	opened := 0
-	m := message("a@x.com")
-	m.Content = postrider.Func(func() (io.ReadCloser, error) {
-		if opened++; opened > 2 {
-			return io.NopCloser(strings.NewReader("Subject: another\r\n\r\n")), nil
+	asLong := large(9 << 20)
+	asLong[0] = 'X'
+	for _, another := range [][]byte{[]byte("Subject: another\r\n\r\n"), asLong} {
+		opened := 0
+		m := message("a@x.com")
+		m.Content = postrider.Func(func() (io.ReadCloser, error) {
+			if opened++; opened > 2 {
+				return io.NopCloser(bytes.NewReader(another)), nil
+			}
+			return io.NopCloser(bytes.NewReader(large(9 << 20))), nil
+		})
+		report, err := (&mailing.Delivery{Plan: mailing.Individual(nil, mailing.Set("X-Copy", "yes"))}).Deliver(t.Context(), &reading{}, m)
+		if err == nil || !strings.Contains(err.Error(), "the content was another") || report.Count(postrider.Accepted) > 0 {
+			t.Errorf("%d octets: %v, %s", len(another), err, states(report))
 		}
-		return io.NopCloser(bytes.NewReader(large(9 << 20))), nil
-	})
-	report, err := (&mailing.Delivery{Plan: mailing.Individual(nil, mailing.Set("X-Copy", "yes"))}).Deliver(t.Context(), &reading{}, m)
-	if err == nil || !strings.Contains(err.Error(), "the content was another") || report.Count(postrider.Accepted) > 0 {
-		t.Errorf("%v, %s", err, states(report))
 	}
 }
 

@@ -19,7 +19,8 @@ func TestFilesOfAnotherKindAreNamed(t *testing.T) {
 		text, want string
 	}{
 		{mailing.CSV, "email,name\nanne@example.com,M\xfcller\n", "line 2, column 19: the octet 0xFC is not UTF-8"},
-		{mailing.CSV, "email,name\nanne@example.com,\"M\xfcller\n", "line 2, column 20: the octet 0xFC"}, // and not an open quote
+		{mailing.CSV, "email,name\nanne@example.com,\"M\xfcller\n", "line 2, column 20: the octet 0xFC"},              // and not an open quote
+		{mailing.CSV, "email,name\nanne@example.com\nm@example.com,M\xfcller\n", "line 3, column 16: the octet 0xFC"}, // and not a field too few
 		{mailing.CSV, "email;name\nanne@example.com;Anne\n", "semicolons between the columns"},
 		{mailing.CSV, "email\tname\nanne@example.com\tAnne\n", "tabs between the columns"},
 		{mailing.CSV, "email,name\ranne@example.com,Anne\r", "end with CR alone"},
@@ -153,5 +154,18 @@ func TestTheTableIsNoSpreadsheetProgram(t *testing.T) {
 		if err := report.WriteTable(&b); err != nil || !strings.Contains(b.String(), "'"+s[:1]) {
 			t.Errorf("%q: %q, %v", s, b.String(), err)
 		}
+	}
+}
+
+// A server may say a lot; a cell of the table has some 2,000 octets of it.
+func TestTheTableIsBounded(t *testing.T) {
+	lot := strings.Repeat("a lot ", 20_000)
+	report := &mailing.Report{Outcomes: []postrider.Outcome{
+		{Recipient: "anne@example.com", State: postrider.Refused, Reply: postrider.Reply{Code: 550, Text: lot}},
+		{Recipient: "bart@example.com", State: postrider.Untried, Err: errors.New(lot)},
+	}}
+	var b bytes.Buffer
+	if err := report.WriteTable(&b); err != nil || b.Len() > 5000 || strings.Count(b.String(), "octets more)") != 2 {
+		t.Errorf("%d octets, %v", b.Len(), err)
 	}
 }

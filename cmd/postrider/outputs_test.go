@@ -1,10 +1,18 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -62,6 +70,47 @@ func TestOutputsKnowWhatIsRead(t *testing.T) {
 		}
 		if err := r.out.take("--log", name, info, appends); errorCode(err) != exitCantCreate {
 			t.Errorf("what --%s reads may be written to: %v", name, err)
+		}
+	}
+}
+
+// --force names a file, and not all files that are called so.
+func TestForceIsForOneFile(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	for _, d := range []string{dir, other} {
+		if err := os.WriteFile(filepath.Join(d, "notes"), []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(filepath.Join(dir, "notes"), filepath.Join(other, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for force, want := range map[string]int{filepath.Join(other, "notes"): exitCantCreate, filepath.Join(other, "link"): exitOK} {
+		o := newOutputs(streams{}, []string{force})
+		_, err := o.open(&output{flag: "--table", name: filepath.Join(dir, "notes"), ours: isTable})
+		if o.close(); errorCode(err) != want {
+			t.Errorf("--force %s: %v", force, err)
+		}
+	}
+}
+
+// An authority of somebody else's, signed by itself as the sink's is, is no sink's.
+func TestTheSinkKnowsItsOwnAuthority(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"smtptest CA": true, "Example CA": false} {
+		c := &x509.Certificate{
+			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
+			IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		}
+		der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if isAuthority(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})) != want {
+			t.Errorf("%s: ours is %v", name, !want)
 		}
 	}
 }

@@ -162,6 +162,7 @@ func TestDecode(t *testing.T) {
 	}
 	for _, c := range []struct{ name, in, want string }{
 		{"windows-1252", "a\nb\x81", "line 2, column 2: what stands there is no character of windows-1252"},
+		{"shift_jis", "a\x80", "line 1, column 2"}, // a C1 control to browsers, and so in no text
 		{"shift_jis", "\x93", "line 1, column 1"},
 		{"utf-16le", "a\x00b", "line 1, column 2"},
 		{"utf-16le", "\x00\xd8a\x00", "line 1, column 1"},
