@@ -20,7 +20,7 @@ func (c *Connection) cancel(d *delivery) (wait bool) {
 	if d.finished {
 		return false
 	}
-	err := &Error{Stage: StageLocal, Command: "send", Address: c.name, Err: context.Cause(d.ctx)}
+	err := &Error{Stage: StageLocal, Step: StepSend, Address: c.name, Err: context.Cause(d.ctx)}
 	c.queue.remove(func(q *delivery) bool { return q == d })
 	d.leave(err)
 	if w := c.wire; w != nil && d.inFlight > 0 {
@@ -46,7 +46,7 @@ func (c *Connection) withdraw(d *delivery) {
 		return
 	}
 	c.queue.remove(func(q *delivery) bool { return q == d })
-	d.leave(&Error{Stage: StageLocal, Command: "send", Address: c.name, Err: errWithdrawn})
+	d.leave(&Error{Stage: StageLocal, Step: StepSend, Address: c.name, Err: errWithdrawn})
 	c.finishLocked(d)
 }
 

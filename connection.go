@@ -42,7 +42,7 @@ type Connection struct {
 func NewConnection(cfg Config) (*Connection, error) {
 	s, err := newServer(cfg)
 	if err != nil {
-		return nil, &Error{Stage: StageLocal, Command: "configuration", Err: err}
+		return nil, &Error{Stage: StageLocal, Step: StepConfiguration, Err: err}
 	}
 	return newConnection(s, new(atomic.Int64)), nil
 }
@@ -151,7 +151,7 @@ func (c *Connection) Quit(ctx context.Context) error {
 	case <-given:
 	}
 	err := context.Cause(ctx)
-	c.breakOff(&Error{Stage: StageLocal, Command: "QUIT", Address: c.name, Err: err}, d)
+	c.breakOff(&Error{Stage: StageLocal, Step: StepQuit, Address: c.name, Err: err}, d)
 	<-d.done
 	return err
 }

@@ -238,7 +238,7 @@ func (d *delivery) refusalError(address string) *Error {
 			o = other
 		}
 	}
-	e := &Error{Stage: o.Stage, Command: stageCommands[o.Stage], Reply: o.Reply, Err: o.Err}
+	e := &Error{Stage: o.Stage, Step: stageSteps[o.Stage], Reply: o.Reply, Err: o.Err}
 	if o.Stage != StageLocal {
 		e.Address = address
 	}
@@ -246,4 +246,4 @@ func (d *delivery) refusalError(address string) *Error {
 	return e
 }
 
-var stageCommands = map[Stage]string{StageLocal: "message", StageMail: "MAIL", StageRcpt: "RCPT", StageContent: "content"}
+var stageSteps = map[Stage]Step{StageLocal: StepMessage, StageMail: StepMail, StageRcpt: StepRcpt, StageContent: StepContent}

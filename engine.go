@@ -31,7 +31,7 @@ func (c *Connection) submit(d *delivery, err error) {
 		err = context.Cause(d.ctx)
 	}
 	if err != nil {
-		d.leave(&Error{Stage: StageLocal, Command: "message", Err: err})
+		d.leave(&Error{Stage: StageLocal, Step: StepMessage, Err: err})
 	} else if len(d.pending) > 0 {
 		if err := c.enqueueLocked(d); err != nil {
 			d.leave(err)

@@ -6,19 +6,47 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/postrider/postrider/internal/hint"
 	"github.com/postrider/postrider/internal/text"
 )
 
 // ErrClosed is what a Connection or a Pool answers after Close.
 var ErrClosed = errors.New("postrider: it is closed")
 
+// Step is what was being done when a message was stopped. Its text is fit for a log;
+// later versions may add steps.
+type Step string
+
+// The steps: those that come before the conversation, those of the conversation (RFC
+// 5321, 3207, 4954 and 3030), and what may befall a wire between them.
+const (
+	StepConfiguration Step = "configuration" // the Config was checked
+	StepMessage       Step = "message"       // the Message was checked
+	StepSend          Step = "send"          // the message waited for its turn
+	StepClose         Step = "close"         // the Connection or the Pool was ended
+	StepLookup        Step = "SRV"           // the DNS was asked for the servers of a domain
+	StepDial          Step = "dial"
+	StepGreeting      Step = "greeting"
+	StepHello         Step = "EHLO" // or HELO
+	StepStartTLS      Step = "STARTTLS"
+	StepHandshake     Step = "TLS handshake"
+	StepAuth          Step = "AUTH"
+	StepMail          Step = "MAIL"
+	StepRcpt          Step = "RCPT"
+	StepData          Step = "DATA"    // the command and its reply
+	StepChunk         Step = "BDAT"    // the message by BDAT, and the reply to it
+	StepContent       Step = "content" // the message behind DATA, and the reply to its end
+	StepReset         Step = "RSET"
+	StepQuit          Step = "QUIT"
+	StepWrite         Step = "write"     // what was to be written did not leave
+	StepIdle          Step = "idle wire" // nothing: the wire was open, and no reply was due
+)
+
 // Error says what stopped a message: at which stage, with which server and
 // reply, and what to do about it. Refusals of single recipients are not errors;
 // they stand in the Result's outcomes.
 type Error struct {
 	Stage   Stage
-	Command string // what was being done: "dial", "greeting", "EHLO", "STARTTLS", "TLS handshake", "AUTH", "MAIL", "RCPT", "DATA", "content" ...
+	Step    Step   // what was being done
 	Address string // the server; "" for a local verdict
 	Reply   Reply  // the server's refusal, if there was one
 	Hint    string // what to set or to mend, if that is known
@@ -34,8 +62,8 @@ func (e *Error) Error() string {
 	if e.Address != "" {
 		b.WriteString(text.Words(e.Address) + ": ") // as many servers as the DNS names
 	}
-	if e.Command != "" {
-		b.WriteString(e.Command + ": ")
+	if e.Step != "" {
+		b.WriteString(string(e.Step) + ": ")
 	}
 	switch {
 	case e.Reply.Code != 0 && e.Err != nil:
@@ -70,5 +98,5 @@ func (e *Error) Temporary() bool {
 
 // refusesLogin reports that a server refuses our credentials for good.
 func (e *Error) refusesLogin() bool {
-	return e.Command == string(hint.Auth) && e.Reply.Permanent()
+	return e.Step == StepAuth && e.Reply.Permanent()
 }

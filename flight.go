@@ -22,7 +22,7 @@ const (
 	verbProbe // a BDAT outside of any transaction, to see what becomes of its octets
 )
 
-var verbNames = [...]string{"MAIL", "RCPT", "DATA", "content", "BDAT", "RSET", "QUIT", "BDAT"}
+var verbSteps = [...]Step{StepMail, StepRcpt, StepData, StepContent, StepChunk, StepReset, StepQuit, StepChunk}
 
 // command is the verb as what can answer it.
 func (v verb) command() smtp.Command {
@@ -188,7 +188,7 @@ func (w *wire) write(b []byte) {
 		w.handed -= w.leaving - int64(n)
 		w.leaving = 0
 		if err != nil {
-			w.poisonLocked(w.failure("write", err))
+			w.poisonLocked(w.failure(StepWrite, err))
 			w.c.unlock()
 			return
 		}

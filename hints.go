@@ -11,7 +11,7 @@ import (
 // hintFor looks up what to do about an error; w is nil when there is no wire.
 func hintFor(e *Error, w *wire) string {
 	f := hint.Failure{
-		Step: hint.Step(e.Command), Code: e.Reply.Code, Enhanced: e.Reply.Enhanced.String(), Text: e.Reply.Text, Err: e.Err,
+		Step: hint.Step(e.Step), Code: e.Reply.Code, Enhanced: e.Reply.Enhanced.String(), Text: e.Reply.Text, Err: e.Err,
 	}
 	if w != nil {
 		f.Mode, f.ServerName = w.c.cfg.Mode.String(), w.c.cfg.ServerName

@@ -87,7 +87,7 @@ func (w *wire) introduce(ctx context.Context) *Error {
 		// It would be taken for the reply to MAIL, and every one after it for the next.
 		err = w.openError(hint.Hello, smtp.Reply{}, errSurplus)
 	}
-	if err != nil && err.Command != string(hint.Handshake) {
+	if err != nil && err.Step != StepHandshake {
 		w.tell("QUIT") // a courtesy; its reply is not waited for
 	}
 	return err
@@ -256,7 +256,7 @@ func (w *wire) handshake(ctx context.Context) *Error {
 // openError describes a failure before the first MAIL. It says nothing about any
 // recipient.
 func (w *wire) openError(step hint.Step, r smtp.Reply, err error) *Error {
-	e := &Error{Stage: StageConnect, Command: string(step), Address: w.address, Reply: replyFrom(r), Err: err}
+	e := &Error{Stage: StageConnect, Step: Step(step), Address: w.address, Reply: replyFrom(r), Err: err}
 	e.Hint = w.c.secrets.Hide(hintFor(e, w)) // it may name what EHLO offered
 	return e
 }

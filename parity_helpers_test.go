@@ -207,7 +207,7 @@ func trouble(err error) string {
 	if e.Temporary() {
 		lasting = "passes"
 	}
-	return fmt.Sprintf("%v %s %d %s", e.Stage, e.Command, e.Reply.Code, lasting)
+	return fmt.Sprintf("%v %s %d %s", e.Stage, e.Step, e.Reply.Code, lasting)
 }
 
 // text is an error's, "" if there is none.

@@ -285,7 +285,7 @@ func (w *wire) breakOff(tx *transaction, err error) {
 		if waited {
 			tx.d.ownFault = true
 		}
-		tx.broken = &Error{Stage: StageContent, Command: "content", Address: w.address, Err: permanentError{err}}
+		tx.broken = &Error{Stage: StageContent, Step: StepContent, Address: w.address, Err: permanentError{err}}
 		w.killLocked(tx.broken)
 	}
 }
@@ -294,7 +294,7 @@ func (w *wire) breakOff(tx *transaction, err error) {
 func (w *wire) cut(tx *transaction) {
 	w.c.mu.Lock()
 	defer w.c.unlock()
-	e := w.failure("DATA", errors.New("the server wants a content although it refused MAIL: replies and commands are out of step"))
+	e := w.failure(StepData, errors.New("the server wants a content although it refused MAIL: replies and commands are out of step"))
 	e.Reply = replyFrom(tx.data)
 	w.outOfStepLocked(e)
 	w.raw.Close()

@@ -94,7 +94,7 @@ func (w *wire) judgeLocked(d *delivery) {
 		d.refuse(everybody, fmt.Errorf("%s: %w", w.address, err))
 	}
 	if d.body.isUsed() {
-		d.fail(&Error{Stage: StageLocal, Command: "content", Err: ErrContentUsed})
+		d.fail(&Error{Stage: StageLocal, Step: StepContent, Err: ErrContentUsed})
 	}
 	if w.caps.SMTPUTF8 {
 		return

@@ -105,7 +105,7 @@ func NewPool(cfg PoolConfig, servers ...Config) (*Pool, error) {
 	}
 	p.life, p.endLife = context.WithCancel(context.Background())
 	if err := p.addSources(servers); err != nil {
-		return nil, &Error{Stage: StageLocal, Command: "configuration", Err: err}
+		return nil, &Error{Stage: StageLocal, Step: StepConfiguration, Err: err}
 	}
 	return p, nil
 }
@@ -147,7 +147,7 @@ func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
 	case !begun, errors.Is(err, ErrClosed):
 		d.leave(closedError(p.String()))
 	case err != nil:
-		d.leave(&Error{Stage: StageLocal, Command: "message", Err: err})
+		d.leave(&Error{Stage: StageLocal, Step: StepMessage, Err: err})
 	case len(d.pending) > 0:
 		p.carry(ctx, d)
 	}
@@ -223,7 +223,7 @@ func (p *Pool) wait(ctx context.Context, d *delivery, w *waiter) *Error {
 		err = p.recipients.Wait(ctx, len(d.pending))
 	}
 	if err != nil {
-		return &Error{Stage: StageLocal, Command: "send", Err: fmt.Errorf("waiting for its turn by the rate limit: %w", err)}
+		return &Error{Stage: StageLocal, Step: StepSend, Err: fmt.Errorf("waiting for its turn by the rate limit: %w", err)}
 	}
 	p.mu.Lock()
 	w.mark = w.seat.at.limit.Mark() // its result tells of the limit that is in force now
@@ -311,7 +311,7 @@ func (p *Pool) breakOff(cause error) error {
 	if left == 0 {
 		return nil
 	}
-	return &Error{Stage: StageLocal, Command: "close", Err: fmt.Errorf("%d Sends were broken off: %w", left, cause)}
+	return &Error{Stage: StageLocal, Step: StepClose, Err: fmt.Errorf("%d Sends were broken off: %w", left, cause)}
 }
 
 // leaveAll says QUIT on every connection that has a wire, on all at the same time.
@@ -329,7 +329,7 @@ func (p *Pool) leaveAll(ctx context.Context) {
 }
 
 func closedError(name string) *Error {
-	return &Error{Stage: StageLocal, Command: "send", Address: name, Err: ErrClosed}
+	return &Error{Stage: StageLocal, Step: StepSend, Address: name, Err: ErrClosed}
 }
 
 // String names the pool's servers; it shows no configuration.
@@ -389,7 +389,7 @@ func (p *Pool) allDownLocked(w *waiter, now time.Time) *Error {
 	if len(reasons) == 1 {
 		return last
 	}
-	return &Error{Stage: StageConnect, Command: "send", Address: p.String(), Err: reasons}
+	return &Error{Stage: StageConnect, Step: StepSend, Address: p.String(), Err: reasons}
 }
 
 // severally is what stood in the way at each server.

@@ -129,7 +129,7 @@ func (p *Pool) leaveQueue(ctx context.Context, w *waiter, began time.Time) (*mem
 	}
 	p.waiters.remove(func(other *waiter) bool { return other == w })
 	p.dispatchLocked() // whoever was behind it
-	return nil, &Error{Stage: StageLocal, Command: "send", Address: p.String(), Err: context.Cause(ctx)}
+	return nil, &Error{Stage: StageLocal, Step: StepSend, Address: p.String(), Err: context.Cause(ctx)}
 }
 
 // standLocked frees a Send's seat, if it has one.

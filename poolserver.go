@@ -133,12 +133,12 @@ func (p *Pool) refresh(ctx context.Context) *Error {
 	case p.lookup <- struct{}{}:
 		defer func() { <-p.lookup }()
 	case <-ctx.Done():
-		return &Error{Stage: StageLocal, Command: "send", Address: p.String(), Err: context.Cause(ctx)}
+		return &Error{Stage: StageLocal, Step: StepSend, Address: p.String(), Err: context.Cause(ctx)}
 	}
 	for _, s := range p.dueForLookup() {
 		found, err := dial.Submission(ctx, s.domain, p.lookupSRV())
 		if ctx.Err() != nil {
-			return &Error{Stage: StageLocal, Command: "send", Address: p.String(), Err: context.Cause(ctx)}
+			return &Error{Stage: StageLocal, Step: StepSend, Address: p.String(), Err: context.Cause(ctx)}
 		}
 		var fresh []*endpoint
 		if err == nil {
@@ -193,7 +193,7 @@ func (p *Pool) replace(s *source, fresh []*endpoint, err error) {
 	defer p.unlock()
 	s.lookedUp, s.stale = time.Now(), err != nil
 	if err != nil {
-		s.err = &Error{Stage: StageConnect, Command: "SRV", Address: s.name, Err: err,
+		s.err = &Error{Stage: StageConnect, Step: StepLookup, Address: s.name, Err: err,
 			Hint: "write the server itself as the address if the domain publishes none"}
 		return
 	}

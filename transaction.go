@@ -290,23 +290,23 @@ func (tx *transaction) reason() *Error {
 	if tx.broken != nil {
 		return tx.broken
 	}
-	refusal := func(s Stage, command string, r smtp.Reply) *Error {
-		e := &Error{Stage: s, Command: command, Address: tx.wire.address, Reply: replyFrom(r)}
+	refusal := func(s Stage, step Step, r smtp.Reply) *Error {
+		e := &Error{Stage: s, Step: step, Address: tx.wire.address, Reply: replyFrom(r)}
 		e.Hint = hintFor(e, tx.wire)
 		return e
 	}
 	if tx.mail.Code >= 400 {
-		return refusal(StageMail, "MAIL", tx.mail)
+		return refusal(StageMail, StepMail, tx.mail)
 	}
 	for _, r := range tx.rcpt {
 		if r.Code >= 400 && decidesNobody(r) {
-			return refusal(StageRcpt, "RCPT", r)
+			return refusal(StageRcpt, StepRcpt, r)
 		}
 	}
 	if tx.data.Code >= 400 {
-		return refusal(StageContent, "DATA", tx.data)
+		return refusal(StageContent, StepData, tx.data)
 	}
-	return refusal(StageContent, "content", tx.final)
+	return refusal(StageContent, StepContent, tx.final)
 }
 
 // lastReply is the one that ended the transaction.

@@ -204,7 +204,7 @@ func (w *wire) takeLocked(r smtp.Reply) (goOn bool) {
 		return true
 	}
 	if !e.fits(r) {
-		bad := w.failure(verbNames[e.verb], errOutOfStep)
+		bad := w.failure(verbSteps[e.verb], errOutOfStep)
 		bad.Stage, bad.Reply = e.verb.stage(), replyFrom(r)
 		w.outOfStepLocked(bad)
 		w.expected.unpop(e) // still unanswered
@@ -230,9 +230,9 @@ var errOutOfStep = errors.New("this reply cannot answer the command: replies and
 func (w *wire) unaskedLocked(r smtp.Reply) (goOn bool) {
 	tx := w.last
 	underway := tx != nil && tx.data.Code == 354 && !tx.begun() && !tx.ended
-	e := w.failure("idle wire", nil)
+	e := w.failure(StepIdle, nil)
 	if underway {
-		e.Stage, e.Command = StageContent, "content"
+		e.Stage, e.Step = StageContent, StepContent
 	}
 	e.Reply = replyFrom(r)
 	switch {
@@ -268,7 +268,7 @@ func (w *wire) turnedAwayLocked(e expectation, r smtp.Reply) {
 	}
 	w.c.stats.TurnedAway++
 	w.turnedAway = true
-	bye := w.failure(verbNames[e.verb], nil)
+	bye := w.failure(verbSteps[e.verb], nil)
 	bye.Stage, bye.Reply = e.verb.stage(), replyFrom(r)
 	bye.Hint = hintFor(bye, w)
 	w.poisonLocked(bye)
@@ -381,7 +381,7 @@ func (w *wire) readFailedLocked(err error) bool {
 			return false // the lingering is over
 		}
 		e := w.expected.front()
-		late := w.failure(verbNames[e.verb], fmt.Errorf("no reply within %v: %w", w.c.timeouts.of(e.verb), err))
+		late := w.failure(verbSteps[e.verb], fmt.Errorf("no reply within %v: %w", w.c.timeouts.of(e.verb), err))
 		late.Stage = e.verb.stage()
 		w.poisonLocked(late)
 		return true
@@ -390,11 +390,11 @@ func (w *wire) readFailedLocked(err error) bool {
 	if err == io.EOF {
 		err = errHungUp
 	}
-	command := "idle wire"
+	step := StepIdle
 	if w.expected.len() > 0 {
-		command = verbNames[w.expected.front().verb]
+		step = verbSteps[w.expected.front().verb]
 	}
-	w.poisonLocked(w.failure(command, err))
+	w.poisonLocked(w.failure(step, err))
 	return false
 }
 
@@ -450,8 +450,8 @@ func (w *wire) outOfStepLocked(e *Error) {
 }
 
 // failure describes what befell the wire.
-func (w *wire) failure(command string, err error) *Error {
-	e := &Error{Stage: StageContent, Command: command, Address: w.address, Err: err}
+func (w *wire) failure(step Step, err error) *Error {
+	e := &Error{Stage: StageContent, Step: step, Address: w.address, Err: err}
 	if w.expected.len() > 0 {
 		e.Stage = w.expected.front().verb.stage()
 	}

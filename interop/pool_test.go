@@ -163,7 +163,7 @@ func TestPoolTriesAWrongPasswordOnce(t *testing.T) {
 		all.Go(func() {
 			r, err := pool.Send(ctx, &postrider.Message{From: "anne@example.com", To: []string{"bart@example.com"}, Content: postrider.Bytes([]byte(header(i)))})
 			var e *postrider.Error
-			if r.Outcomes[0].State != postrider.Untried || !errors.As(err, &e) || e.Command != "AUTH" || e.Reply.Code != 535 {
+			if r.Outcomes[0].State != postrider.Untried || !errors.As(err, &e) || e.Step != "AUTH" || e.Reply.Code != 535 {
 				t.Errorf("message %d: %v", i, err)
 			}
 		})

@@ -147,13 +147,13 @@ func settingCode(e *config.Error) int {
 func wireCode(e *postrider.Error) int {
 	code := e.Reply.Code
 	switch {
-	case e.Command == "configuration":
+	case e.Step == postrider.StepConfiguration:
 		return exitConfig
 	case interrupted(e):
 		return exitTempFail
 	case e.Stage == postrider.StageLocal:
 		return exitData
-	case code == 530 || code == 538 || e.Command == "AUTH" && !e.Temporary(): // RFC 4954 §6
+	case code == 530 || code == 538 || e.Step == postrider.StepAuth && !e.Temporary(): // RFC 4954 §6
 		return exitNoPerm
 	case code > 0 && code < 400, code == 0 && e.Temporary() && !network(e.Err):
 		return exitProtocol

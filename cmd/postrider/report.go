@@ -136,7 +136,7 @@ type (
 	jsonError struct {
 		Message   string `json:"message"`
 		Stage     string `json:"stage,omitempty"`
-		Command   string `json:"command,omitempty"`
+		Step      string `json:"step,omitempty"`
 		Hint      string `json:"hint,omitempty"`
 		Temporary bool   `json:"temporary"`
 		jsonReply
@@ -202,7 +202,7 @@ func errorJSON(err error) *jsonError {
 	j := &jsonError{Message: strings.TrimSpace(words(err))}
 	var e *postrider.Error
 	if errors.As(err, &e) {
-		j.Stage, j.Command, j.Hint, j.Temporary = e.Stage.String(), e.Command, e.Hint, e.Temporary()
+		j.Stage, j.Step, j.Hint, j.Temporary = e.Stage.String(), string(e.Step), e.Hint, e.Temporary()
 		j.jsonReply = replyJSON(e.Reply)
 	}
 	return j

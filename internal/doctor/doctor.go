@@ -30,7 +30,7 @@ const (
 )
 
 // Stage is where in a wire's life something happens: "dial", "TLS handshake",
-// "greeting" … the words of the library's Error.Command.
+// "greeting" … the words of the library's Error.Step.
 type Stage = hint.Step
 
 // Finding is the result of one check.
