@@ -26,7 +26,7 @@ const (
 // it: with somebody Accepted or Unknown the status is never 75, whatever else.
 func TestExitCodeNeverInvitesDuplicates(t *testing.T) {
 	states := []postrider.State{accepted, deferred, refused, untried, unknown}
-	temporary := &postrider.Error{Stage: postrider.StageConnect, Command: "dial", Err: syscall.ECONNREFUSED}
+	temporary := &postrider.Error{Stage: postrider.StageConnect, Step: "dial", Err: syscall.ECONNREFUSED}
 	for _, a := range states {
 		for _, b := range states {
 			for _, c := range states {

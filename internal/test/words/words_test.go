@@ -149,7 +149,7 @@ func TestLongWordsAreBounded(t *testing.T) {
 	}
 
 	cause := errors.New(strings.Repeat("lookup mx.example.com: no such host; ", 4000))
-	e := &postrider.Error{Stage: postrider.StageConnect, Command: "dial", Address: strings.Repeat("mx.example.com, ", 9000), Err: cause}
+	e := &postrider.Error{Stage: postrider.StageConnect, Step: "dial", Address: strings.Repeat("mx.example.com, ", 9000), Err: cause}
 	if s := e.Error(); len(s) > 5000 || strings.Count(s, "octets more)") != 2 || !errors.Is(e, cause) {
 		t.Errorf("%d octets: %.200s", len(s), s)
 	}
