@@ -57,7 +57,7 @@ func TestExitCode(t *testing.T) {
 	}
 	result := func(o ...postrider.Outcome) *postrider.Result { return &postrider.Result{Outcomes: o} }
 	wire := func(stage postrider.Stage, command string, code int, err error) error {
-		return &postrider.Error{Stage: stage, Command: command, Reply: postrider.Reply{Code: code}, Err: err}
+		return &postrider.Error{Stage: stage, Step: command, Reply: postrider.Reply{Code: code}, Err: err}
 	}
 	nobody := result(outcome(untried, postrider.StageLocal))
 	for _, tt := range []struct {
