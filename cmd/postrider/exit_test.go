@@ -56,8 +56,8 @@ func TestExitCode(t *testing.T) {
 		return postrider.Outcome{State: s, Stage: at}
 	}
 	result := func(o ...postrider.Outcome) *postrider.Result { return &postrider.Result{Outcomes: o} }
-	wire := func(stage postrider.Stage, command string, code int, err error) error {
-		return &postrider.Error{Stage: stage, Step: command, Reply: postrider.Reply{Code: code}, Err: err}
+	wire := func(stage postrider.Stage, step postrider.Step, code int, err error) error {
+		return &postrider.Error{Stage: stage, Step: step, Reply: postrider.Reply{Code: code}, Err: err}
 	}
 	nobody := result(outcome(untried, postrider.StageLocal))
 	for _, tt := range []struct {
