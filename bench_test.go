@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,53 +66,149 @@ func lines(line string, octets int) []byte {
 	return append([]byte("Subject: x\r\n\r\n"), bytes.Repeat([]byte(line), octets/len(line))...)
 }
 
-// A large message streams: all that is allocated for 10 MiB, client and server
-// together and garbage included, is less than 2 MiB. So is the heap at any time.
-func TestALargeMessageStreamsInLittleMemory(t *testing.T) {
-	if raced {
-		t.Skip("under the race detector sync.Pool drops at random, crypto/tls's buffers among them")
+// A Pool beside what database/sql does and most mail pools do: a connection is
+// checked out, carries one message, and is put back.
+
+// checkout is a pool of that kind, of our own Connections.
+type checkout chan *postrider.Connection
+
+func (c checkout) Send(ctx context.Context, m *postrider.Message) (*postrider.Result, error) {
+	select {
+	case conn := <-c:
+		defer func() { c <- conn }()
+		return conn.Send(ctx, m)
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	const size, limit = 10 << 20, 2 << 20
-	contents := map[string][]byte{
-		"clean": clean(size), "LF": lines("0123456789abcdef\n", size), "dots": lines(".0123456789abcdef\r\n", size), "one line": lines("0123456789abcdef", size),
+}
+
+// rivals are both, with so many connections to the server.
+func rivals(b *testing.B, cfg postrider.Config, connections int) map[string]postrider.Sender {
+	b.Helper()
+	pool, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: connections}, cfg)
+	if err != nil {
+		b.Fatal(err)
 	}
-	for name, text := range contents {
-		file := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(file, text, 0o600); err != nil {
-			t.Fatal(err)
+	b.Cleanup(func() { pool.Close(context.Background()) })
+	c := make(checkout, connections)
+	for range connections {
+		conn, err := postrider.NewConnection(cfg)
+		if err != nil {
+			b.Fatal(err)
 		}
-		for kind, content := range map[string]func() postrider.Content{
-			"Bytes": func() postrider.Content { return postrider.Bytes(text) },
-			"File":  func() postrider.Content { return postrider.File(file) },
-			"Func": func() postrider.Content {
-				return postrider.Func(func() (io.ReadCloser, error) { return os.Open(file) })
-			},
-			"Reader": func() postrider.Content { return postrider.Reader(bytes.NewReader(text)) },
-		} {
-			for _, mode := range []postrider.SecureMode{postrider.Insecure, postrider.ImplicitTLS} {
-				t.Run(fmt.Sprint(name, " ", kind, " ", mode), func(t *testing.T) {
-					conn := discarding(t, mode)
-					send(t, conn, postrider.Bytes(nil)) // the wire is open, its buffers are there
-					var before, after runtime.MemStats
-					runtime.ReadMemStats(&before)
-					send(t, conn, content())
-					runtime.ReadMemStats(&after)
-					if got := after.TotalAlloc - before.TotalAlloc; got >= limit {
-						t.Errorf("%d KiB were allocated for a message of %d KiB", got>>10, len(text)>>10)
-					}
-				})
-			}
+		b.Cleanup(func() { conn.Close() })
+		c <- conn
+	}
+	return map[string]postrider.Sender{"Pool": pool, "checkout": c}
+}
+
+func benchServer(b *testing.B, faults ...smtptest.Fault) postrider.Config {
+	b.Helper()
+	server := smtptest.NewUnstartedServer()
+	server.Discard, server.Faults = true, faults
+	server.Start()
+	b.Cleanup(server.Close)
+	cfg := server.Config()
+	cfg.LocalName = "client.example.com"
+	return cfg
+}
+
+// 64 goroutines share four connections: to a server that answers at once, where the
+// processors are the limit, and to one that takes a millisecond for each message.
+func BenchmarkPoolContention(b *testing.B) {
+	slow := []smtptest.Fault{{Command: "BDAT", Delay: time.Millisecond}, {Command: smtptest.Terminator, Delay: time.Millisecond}}
+	for server, faults := range map[string][]smtptest.Fault{"server=swift": nil, "server=1ms": slow} {
+		for name, sender := range rivals(b, benchServer(b, faults...), 4) {
+			b.Run(server+"/"+name, func(b *testing.B) {
+				m := numberedMail(1)
+				next := make(chan struct{})
+				var senders sync.WaitGroup
+				for range 64 {
+					senders.Go(func() {
+						for range next {
+							if _, err := sender.Send(b.Context(), m); err != nil {
+								b.Error(err)
+							}
+						}
+					})
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					next <- struct{}{}
+				}
+				close(next)
+				senders.Wait()
+			})
 		}
 	}
 }
 
-func send(t *testing.T, conn *postrider.Connection, content postrider.Content) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	m := mail("bart@example.com")
-	m.Content = content
-	if result, err := conn.Send(ctx, m); err != nil {
-		t.Fatal(err, result.Outcomes)
+// What the way through a pool costs one goroutine, above a bare Connection.
+func BenchmarkPoolAcquire(b *testing.B) {
+	cfg := benchServer(b)
+	senders := rivals(b, cfg, 4)
+	conn, err := postrider.NewConnection(cfg)
+	if err != nil {
+		b.Fatal(err)
 	}
+	b.Cleanup(func() { conn.Close() })
+	senders["Connection"] = conn
+	for name, sender := range senders {
+		b.Run(name, func(b *testing.B) {
+			m := numberedMail(1)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := sender.Send(b.Context(), m); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkPoolIdleMemory reports what a connection holds that has carried mail and
+// is idle: heap and stacks, in plain and under TLS. The server runs in the same
+// process, and its half is in it.
+func BenchmarkPoolIdleMemory(b *testing.B) {
+	const connections = 200
+	for _, mode := range []postrider.SecureMode{postrider.Insecure, postrider.ImplicitTLS} {
+		b.Run(mode.String(), func(b *testing.B) {
+			for b.Loop() {
+				b.ReportMetric(idleMemory(b, mode, connections), "B/connection")
+			}
+		})
+	}
+}
+
+func idleMemory(b *testing.B, mode postrider.SecureMode, connections int) (each float64) {
+	b.Helper()
+	server := smtptest.NewUnstartedServer()
+	server.Discard, server.Mode = true, mode
+	server.Start()
+	defer server.Close()
+	before := inUse()
+	pools := make([]*postrider.Pool, connections) // of one each, so that each carries something
+	for i := range pools {
+		pool, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: 1}, server.Config())
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer pool.Close(context.Background())
+		if _, err := pool.Send(b.Context(), numberedMail(1)); err != nil {
+			b.Fatal(err)
+		}
+		pools[i] = pool
+	}
+	each = float64(inUse()-before) / float64(connections)
+	runtime.KeepAlive(pools)
+	return each
+}
+
+// inUse is the memory that is reachable, and the goroutines' stacks.
+func inUse() uint64 {
+	runtime.GC()
+	runtime.GC() // the first one only empties what sync.Pool keeps
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
 }
