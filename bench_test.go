@@ -1,7 +1,6 @@
 package postrider_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"runtime"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/test/rig"
 	"github.com/postrider/postrider/smtptest"
 )
 
@@ -22,14 +22,14 @@ func BenchmarkConnection(b *testing.B) {
 	}{{"1KiB", 1 << 10}, {"100KiB", 100 << 10}, {"10MiB", 10 << 20}} {
 		for _, recipients := range []int{1, 50} {
 			b.Run(fmt.Sprintf("%s/%drcpt", size.name, recipients), func(b *testing.B) {
-				benchmarkSend(b, clean(size.octets), recipients)
+				benchmarkSend(b, rig.Clean(size.octets), recipients)
 			})
 		}
 	}
 }
 
 func benchmarkSend(b *testing.B, content []byte, recipients int) {
-	conn := discarding(b, postrider.Insecure)
+	conn := rig.Discarding(b, postrider.Insecure)
 	m := &postrider.Message{From: "anne@example.com", Content: postrider.Bytes(content)}
 	for i := range recipients {
 		m.To = append(m.To, fmt.Sprintf("recipient%d@example.com", i))
@@ -41,29 +41,6 @@ func benchmarkSend(b *testing.B, content []byte, recipients int) {
 			b.Fatal(err, result.Outcomes)
 		}
 	}
-}
-
-// discarding gives a connection to a server that keeps nothing.
-func discarding(tb testing.TB, mode postrider.SecureMode) *postrider.Connection {
-	server := smtptest.NewUnstartedServer()
-	server.Discard, server.Mode = true, mode
-	server.Start()
-	tb.Cleanup(server.Close)
-	conn, err := postrider.NewConnection(server.Config())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { conn.Close() })
-	return conn
-}
-
-// clean is content of that many octets that needs no repair, the others need some.
-func clean(octets int) []byte {
-	return lines("0123456789abcdef0123456789abcdef0123456789abcdef\r\n", octets)
-}
-
-func lines(line string, octets int) []byte {
-	return append([]byte("Subject: x\r\n\r\n"), bytes.Repeat([]byte(line), octets/len(line))...)
 }
 
 // A Pool beside what database/sql does and most mail pools do: a connection is
@@ -120,7 +97,7 @@ func BenchmarkPoolContention(b *testing.B) {
 	for server, faults := range map[string][]smtptest.Fault{"server=swift": nil, "server=1ms": slow} {
 		for name, sender := range rivals(b, benchServer(b, faults...), 4) {
 			b.Run(server+"/"+name, func(b *testing.B) {
-				m := numberedMail(1)
+				m := rig.NumberedMail(1)
 				next := make(chan struct{})
 				var senders sync.WaitGroup
 				for range 64 {
@@ -155,7 +132,7 @@ func BenchmarkPoolAcquire(b *testing.B) {
 	senders["Connection"] = conn
 	for name, sender := range senders {
 		b.Run(name, func(b *testing.B) {
-			m := numberedMail(1)
+			m := rig.NumberedMail(1)
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := sender.Send(b.Context(), m); err != nil {
@@ -194,7 +171,7 @@ func idleMemory(b *testing.B, mode postrider.SecureMode, connections int) (each 
 			b.Fatal(err)
 		}
 		defer pool.Close(context.Background())
-		if _, err := pool.Send(b.Context(), numberedMail(1)); err != nil {
+		if _, err := pool.Send(b.Context(), rig.NumberedMail(1)); err != nil {
 			b.Fatal(err)
 		}
 		pools[i] = pool
