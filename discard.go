@@ -103,7 +103,7 @@ func (w *wire) recallShowing() {
 // anonymous clients that make mistakes are held up there.
 func (w *wire) probesLocked(tx *transaction) bool {
 	return w.showing == showingUnknown && w.chunks() && w.completed > 0 && !tx.reset &&
-		w.c.queue.len()+1 >= probeCrowd && (!w.caps.Exchange || w.loggedIn)
+		w.c.queue.Len()+1 >= probeCrowd && (!w.caps.Exchange || w.loggedIn)
 }
 
 // answersHelpLocked looks at the first reply in the place of the RSET behind the probe:
@@ -114,7 +114,7 @@ func (w *wire) answersHelpLocked(e expectation, r smtp.Reply) bool {
 		return false
 	}
 	w.showLocked(showsExecuting)
-	w.expected.unpop(e)
+	w.expected.Unpop(e)
 	return true
 }
 

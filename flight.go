@@ -139,7 +139,7 @@ func (w *wire) register(f *flight) {
 	for _, e := range f.expected {
 		e.at += w.handed
 		if w.err == nil { // else it will never leave
-			w.expected.push(e)
+			w.expected.Push(e)
 		}
 		if e.tx != nil {
 			e.tx.unanswered++

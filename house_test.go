@@ -19,7 +19,7 @@ import (
 // package by its folder. A new leaf costs one line.
 var arrows = map[string][]string{
 	".": {
-		"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace", "internal/sasl", "internal/text", "internal/wire",
+		"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace", "internal/ring", "internal/sasl", "internal/text", "internal/wire",
 	},
 	"cmd/postrider":         {".", "config", "mailing", "smtptest", "internal/doctor", "internal/journal", "internal/text"},
 	"config":                {"."},
@@ -33,6 +33,7 @@ var arrows = map[string][]string{
 	"internal/memnet":       {},
 	"internal/mtatest":      {},
 	"internal/pace":         {},
+	"internal/ring":         {},
 	"internal/sasl":         {},
 	"internal/text":         {},
 	"internal/wire":         {"internal/text"},

@@ -69,7 +69,7 @@ func (w *wire) envelope(tx *transaction) bool {
 // inStep waits, on a wire without PIPELINING, for the reply to the command just
 // put into the flight; it reports false when the wire has ended.
 func (w *wire) inStep() bool {
-	return w.caps.Pipelining || w.await(func() bool { return w.expected.len() == 0 })
+	return w.caps.Pipelining || w.await(func() bool { return w.expected.Len() == 0 })
 }
 
 func (w *wire) mailParams(tx *transaction) smtp.MailParams {
@@ -328,7 +328,7 @@ func (w *wire) beginLocked(tx *transaction) {
 // sent only when the server has answered the envelope: then a wire that turns out
 // to be dead costs a second try and not an Unknown outcome.
 func (w *wire) chunksLocked(tx *transaction) bool {
-	company := len(w.inFlight) > 0 || w.c.queue.len() > 0
+	company := len(w.inFlight) > 0 || w.c.queue.Len() > 0
 	return w.chunks() && company && tx.d.body.small && w.showing == showsDiscarding
 }
 

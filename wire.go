@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postrider/postrider/internal/ring"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -39,7 +40,7 @@ type wire struct {
 	flight flight // of the writer
 
 	// Guarded by c.mu.
-	expected   queue[expectation]
+	expected   ring.Ring[expectation]
 	inFlight   []*transaction // begun and not ended, in order
 	last       *transaction   // the one begun last
 	unacked    int            // octets of content in flight
@@ -109,7 +110,7 @@ func (w *wire) takeOrStop() {
 }
 
 // nudge wakes the writer, if it waits.
-func (w *wire) nudge() { signal(w.progress) }
+func (w *wire) nudge() { ring.Signal(w.progress) }
 
 // listen sees to it that a reader runs. Where a server has PIPELINING it always
 // does. Where it has not, nothing can be written while a reply is owed: there the
@@ -130,7 +131,7 @@ func (w *wire) listen() {
 func (w *wire) hearing() (listening, owed bool) {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
-	return w.listening || w.deaf, w.expected.len() > 0
+	return w.listening || w.deaf, w.expected.Len() > 0
 }
 
 // read is the reader: it takes replies until the wire ends, or until the writer
@@ -199,7 +200,7 @@ func (w *wire) takeLocked(r smtp.Reply) (goOn bool) {
 	if !w.owedLocked() {
 		return w.unaskedLocked(r)
 	}
-	e := w.expected.pop()
+	e := w.expected.Pop()
 	if w.answersHelpLocked(e, r) {
 		return true
 	}
@@ -207,7 +208,7 @@ func (w *wire) takeLocked(r smtp.Reply) (goOn bool) {
 		bad := w.failure(verbSteps[e.verb], errOutOfStep)
 		bad.Stage, bad.Reply = e.verb.stage(), replyFrom(r)
 		w.outOfStepLocked(bad)
-		w.expected.unpop(e) // still unanswered
+		w.expected.Unpop(e) // still unanswered
 		return false
 	}
 	if e.endedBy(r) {
@@ -220,7 +221,7 @@ func (w *wire) takeLocked(r smtp.Reply) (goOn bool) {
 }
 
 // owedLocked reports that a command which has left is not answered yet.
-func (w *wire) owedLocked() bool { return w.expected.len() > 0 && w.expected.front().at < w.handed }
+func (w *wire) owedLocked() bool { return w.expected.Len() > 0 && w.expected.Front().at < w.handed }
 
 var errOutOfStep = errors.New("this reply cannot answer the command: replies and commands are out of step")
 
@@ -380,7 +381,7 @@ func (w *wire) readFailedLocked(err error) bool {
 		if w.err != nil {
 			return false // the lingering is over
 		}
-		e := w.expected.front()
+		e := w.expected.Front()
 		late := w.failure(verbSteps[e.verb], fmt.Errorf("no reply within %v: %w", w.c.timeouts.of(e.verb), err))
 		late.Stage = e.verb.stage()
 		w.poisonLocked(late)
@@ -391,8 +392,8 @@ func (w *wire) readFailedLocked(err error) bool {
 		err = errHungUp
 	}
 	step := StepIdle
-	if w.expected.len() > 0 {
-		step = verbSteps[w.expected.front().verb]
+	if w.expected.Len() > 0 {
+		step = verbSteps[w.expected.Front().verb]
 	}
 	w.poisonLocked(w.failure(step, err))
 	return false
@@ -410,7 +411,7 @@ func (w *wire) armLocked() {
 			t = w.lastCall
 		}
 	case w.owedLocked():
-		t = time.Now().Add(w.c.timeouts.of(w.expected.front().verb))
+		t = time.Now().Add(w.c.timeouts.of(w.expected.Front().verb))
 	case w.deadline.IsZero():
 		return
 	}
@@ -452,8 +453,8 @@ func (w *wire) outOfStepLocked(e *Error) {
 // failure describes what befell the wire.
 func (w *wire) failure(step Step, err error) *Error {
 	e := &Error{Stage: StageContent, Step: step, Address: w.address, Err: err}
-	if w.expected.len() > 0 {
-		e.Stage = w.expected.front().verb.stage()
+	if w.expected.Len() > 0 {
+		e.Stage = w.expected.Front().verb.stage()
 	}
 	e.Hint = hintFor(e, w)
 	return e
