@@ -110,7 +110,7 @@ func (w *wire) probesLocked(tx *transaction) bool {
 // anything but its 250, or the server's farewell, is HELP's, and the one to RSET is still
 // to come.
 func (w *wire) answersHelpLocked(e expectation, r smtp.Reply) bool {
-	if e.verb != verbReset || !e.tx.shows || w.showing != showingAsked || r.Code == 250 || endsWire(r) {
+	if e.verb != verbReset || !e.tx.shows || w.showing != showingAsked || r.Code == 250 || r.EndsWire() {
 		return false
 	}
 	w.showLocked(showsExecuting)
@@ -126,7 +126,7 @@ func (w *wire) answersHelpLocked(e expectation, r smtp.Reply) bool {
 func (w *wire) learnDiscarding(tx *transaction) {
 	switch {
 	case !tx.shows || w.showing != showingAsked:
-	case tx.probed.Code >= 400 && tx.data.Code == 354:
+	case tx.probed.Negative() && tx.data.Code == 354:
 		w.showLocked(showsDiscarding)
 	case tx.accepted() > 0:
 		tx.shifted, tx.wireUsedUp, w.spent = true, true, true

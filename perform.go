@@ -48,7 +48,7 @@ func (w *wire) envelope(tx *transaction) bool {
 	begin := len(w.flight.out)
 	w.flight.out = smtp.AppendMail(w.flight.out, d.from.form(tx.utf8), w.mailParams(tx))
 	w.expect(expectation{verb: verbMail, tx: tx}, begin, len(w.flight.out))
-	if !w.inStep() || !w.caps.Pipelining && tx.mail.Code/100 != 2 {
+	if !w.inStep() || !w.caps.Pipelining && !tx.mail.Positive() {
 		return false
 	}
 	for k, i := range tx.rcpts {
@@ -138,7 +138,7 @@ func (w *wire) data(tx *transaction) bool {
 // breaks off is never ended: the wire is cut instead, without a dot and without a
 // QUIT, whose line could be taken for the message's last.
 func (w *wire) content(tx *transaction) {
-	if tx.mail.Code/100 != 2 {
+	if !tx.mail.Positive() {
 		// The server wants a content for a transaction that it has refused to begin:
 		// whatever we wrote would be for somebody else's.
 		w.cut(tx)
@@ -310,7 +310,7 @@ func (w *wire) beginLocked(tx *transaction) {
 		// refused, and would take our RCPTs under the old sender. RSET ends it for
 		// sure (RFC 5321 §4.1.1.5, RFC 3030 §2). Behind DATA's own terminator there
 		// is nothing to end.
-		tx.reset = !before.committed || before.chunked && !positive(before.final)
+		tx.reset = !before.committed || before.chunked && !before.final.Positive()
 	}
 	if w.probesLocked(tx) {
 		tx.shows, tx.reset, w.showing = true, true, showingAsked

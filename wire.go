@@ -237,7 +237,7 @@ func (w *wire) unaskedLocked(r smtp.Reply) (goOn bool) {
 	}
 	e.Reply = replyFrom(r)
 	switch {
-	case underway && r.Code >= 400 && !tx.shifted:
+	case underway && r.Negative() && !tx.shifted:
 		// No dot and no QUIT may follow, which could be taken for the end of the
 		// message: all that was said before was answered, so there is nothing to read.
 		tx.final, tx.culprit = r, true
@@ -245,7 +245,7 @@ func (w *wire) unaskedLocked(r smtp.Reply) (goOn bool) {
 		w.hungUp = true
 		w.poisonLocked(e)
 		return false
-	case endsWire(r):
+	case r.EndsWire():
 		w.c.stats.TurnedAway++
 		w.poisonLocked(e)
 		return false // nothing is owed, however much more it may say
@@ -290,7 +290,7 @@ func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 		tx.clear = r
 	case verbMail:
 		tx.mail = r
-		if usedUp(r) && w.mails > 1 {
+		if r.WireUsedUp() && w.mails > 1 {
 			tx.wireUsedUp, w.spent = true, true
 			w.c.learnCapLocked(w, verbMail)
 		}
@@ -310,7 +310,7 @@ func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 		tx.final = r
 	case verbChunk:
 		tx.final = r
-		if tx.accepted() > 0 && notUnderstood(r) {
+		if tx.accepted() > 0 && r.NotUnderstood() {
 			tx.chunkRefused = true
 			w.c.fallBackLocked(w, &w.c.quirks.noChunking, "BDAT is refused where it is due: messages go out by DATA")
 		}
@@ -327,7 +327,7 @@ func (w *wire) endIfAnsweredLocked(tx *transaction) {
 	if w.err != nil {
 		return // what it means is known when the wire has ended
 	}
-	if positive(tx.final) && !tx.handedOver() {
+	if tx.final.Positive() && !tx.handedOver() {
 		w.postponed = true
 		return
 	}
@@ -339,7 +339,7 @@ func (w *wire) endIfAnsweredLocked(tx *transaction) {
 	}
 	w.unacked -= tx.weight()
 	w.completed++
-	if tx.final.Code/100 != 2 {
+	if !tx.final.Positive() {
 		w.refused++
 	}
 	w.growLocked(tx)
