@@ -69,7 +69,7 @@ func newConnection(s *server, ids *atomic.Int64) *Connection {
 // transaction is not tried again: the error says why.
 func (c *Connection) Send(ctx context.Context, m *Message) (*Result, error) {
 	d, err := newDelivery(ctx, m, c.cfg.Redirect)
-	defer d.body.discard(ctx)
+	defer d.body.Discard(ctx)
 	c.deliver(d, err)
 	return c.finished(d)
 }

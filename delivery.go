@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/net/idna"
 
+	"github.com/postrider/postrider/internal/body"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -18,7 +19,7 @@ import (
 type delivery struct {
 	ctx   context.Context
 	msg   *Message
-	body  body
+	body  body.Body
 	rcpts []recipient
 	from  path
 	dsn   DSN
@@ -84,7 +85,7 @@ func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)
 		return d, nil // nothing to open the content for
 	}
 	var err error
-	d.body, err = loadBody(ctx, m.Content)
+	d.body, err = body.Load(ctx, m.Content.octets)
 	return d, err
 }
 

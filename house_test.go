@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"cmd/postrider":         {".", "config", "mailing", "smtptest", "internal/doctor", "internal/journal", "internal/text"},
 	"config":                {"."},
 	"internal/address":      {"internal/text"},
-	"internal/body":         {},
+	"internal/body":         {"internal/detach", "internal/wire"},
 	"internal/detach":       {},
 	"internal/dial":         {"internal/detach"},
 	"internal/doctor":       {".", "internal/dial", "internal/hint", "internal/sasl", "internal/text", "internal/wire"},

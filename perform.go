@@ -2,11 +2,11 @@ package postrider
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
+	"github.com/postrider/postrider/internal/body"
 	"github.com/postrider/postrider/internal/detach"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
@@ -28,7 +28,7 @@ func (w *wire) perform(tx *transaction) {
 	if !tx.committed {
 		w.complete(tx, len(w.flight.out)) // it has no terminator
 	}
-	if len(w.flight.out) >= inMemory {
+	if len(w.flight.out) >= body.InMemory {
 		w.flush()
 	}
 }
@@ -59,7 +59,7 @@ func (w *wire) envelope(tx *transaction) bool {
 		if !w.inStep() {
 			return false
 		}
-		if len(w.flight.out) >= inMemory {
+		if len(w.flight.out) >= body.InMemory {
 			w.flush()
 		}
 	}
@@ -74,8 +74,8 @@ func (w *wire) inStep() bool {
 
 func (w *wire) mailParams(tx *transaction) smtp.MailParams {
 	p := smtp.MailParams{EightBit: w.caps.EightBitMIME, UTF8: tx.utf8, RequireTLS: tx.d.requireTLS}
-	if w.caps.HasSize && tx.d.body.size > 0 {
-		p.Size = tx.d.body.size
+	if w.caps.HasSize && tx.d.body.Size > 0 {
+		p.Size = tx.d.body.Size
 	}
 	if w.caps.DSN {
 		p.Return, p.EnvelopeID = tx.d.dsn.Return, tx.d.dsn.EnvelopeID
@@ -100,10 +100,10 @@ func (w *wire) chunk(tx *transaction) {
 	}
 	begin := len(w.flight.out)
 	w.flight.out = append(w.flight.out, "BDAT "...)
-	w.flight.out = strconv.AppendInt(w.flight.out, tx.d.body.size, 10)
+	w.flight.out = strconv.AppendInt(w.flight.out, tx.d.body.Size, 10)
 	w.flight.out = append(w.flight.out, " LAST\r\n"...)
 	text := len(w.flight.out)
-	if !w.commit(tx, func() { w.flight.out = append(w.flight.out, tx.d.body.text...) }) {
+	if !w.commit(tx, func() { w.flight.out = append(w.flight.out, tx.d.body.Text...) }) {
 		w.flight.out = w.flight.out[:begin]
 		return
 	}
@@ -156,8 +156,8 @@ func (w *wire) content(tx *transaction) {
 	}
 	begin := len(w.flight.out)
 	whole := func() {}
-	if body := &tx.d.body; body.small {
-		whole = func() { w.put(&smtp.Stuffer{}, body.text, body.dots) }
+	if b := &tx.d.body; b.Small {
+		whole = func() { w.put(&smtp.Stuffer{}, b.Text, b.Dots) }
 	} else if err := w.stream(tx); err != nil {
 		w.breakOff(tx, err)
 		return
@@ -166,7 +166,7 @@ func (w *wire) content(tx *transaction) {
 		w.breakOff(tx, tx.d.ctx.Err())
 		return
 	}
-	if tx.d.body.small {
+	if tx.d.body.Small {
 		w.c.observeContent(w.id, w.flight.out[begin:])
 	}
 	w.terminate(tx)
@@ -175,7 +175,7 @@ func (w *wire) content(tx *transaction) {
 // putContent puts a block into the flight. A large one that needs no stuffing is
 // written from where it lies.
 func (w *wire) putContent(stuffer *smtp.Stuffer, block []byte, dots bool) {
-	if !dots && len(block) >= inMemory {
+	if !dots && len(block) >= body.InMemory {
 		w.c.observeContent(w.id, block)
 		w.flush()
 		w.write(block)
@@ -188,7 +188,7 @@ func (w *wire) putContent(stuffer *smtp.Stuffer, block []byte, dots bool) {
 
 // put copies a block into the flight.
 func (w *wire) put(stuffer *smtp.Stuffer, block []byte, dots bool) {
-	if len(block) > inMemory {
+	if len(block) > body.InMemory {
 		w.flight.out = slices.Grow(w.flight.out, len(block)+len(block)/8) // at once, not by doubling
 	}
 	if dots {
@@ -209,16 +209,16 @@ func (w *wire) stream(tx *transaction) error {
 	tx.streaming = true
 	w.c.mu.Unlock()
 	w.listen() // a refusal may come while it leaves
-	s := tx.d.body.stream()
-	defer s.drop()
+	s := tx.d.body.Stream()
+	defer s.Drop()
 	var stuffer smtp.Stuffer
 	for !w.dead() {
 		b, err := w.nextBlock(s)
 		if err != nil {
 			return err
 		}
-		w.putContent(&stuffer, b.text, b.dots)
-		if b.last {
+		w.putContent(&stuffer, b.Text, b.Dots)
+		if b.Last {
 			return nil
 		}
 		w.flush()
@@ -227,32 +227,9 @@ func (w *wire) stream(tx *transaction) error {
 }
 
 // nextBlock waits for the next block of a content, as long as the wire works, its Send
-// waits, and the content goes on giving something. What is not waited for is the
-// caller's code: that may block for as long as it likes, but not the wire.
-func (w *wire) nextBlock(s *stream) (block, error) {
-	if s.content.source == nil || s.peeked {
-		return s.next()
-	}
-	call := detach.Begin(s.next, nil)
-	begun := time.Since(s.begun)
-	patience := time.NewTimer(w.c.timeouts.Block)
-	defer patience.Stop()
-	for {
-		select {
-		case <-call.Done():
-			return call.Result()
-		case <-w.progress:
-			if w.dead() {
-				return block{}, errDropped
-			}
-		case <-patience.C:
-			silent := time.Since(s.begun) - max(begun, time.Duration(s.heard.Load()))
-			if silent >= w.c.timeouts.Block {
-				return block{}, fmt.Errorf("reading the content: it gave nothing for %v", w.c.timeouts.Block)
-			}
-			patience.Reset(w.c.timeouts.Block - silent)
-		}
-	}
+// waits, and the content goes on giving something.
+func (w *wire) nextBlock(s *body.Stream) (body.Block, error) {
+	return s.NextWithin(body.Wait{Patience: w.c.timeouts.Block, Woken: w.progress, Over: w.dead})
 }
 
 // dead reports that nothing more can be written.
@@ -329,7 +306,7 @@ func (w *wire) beginLocked(tx *transaction) {
 // to be dead costs a second try and not an Unknown outcome.
 func (w *wire) chunksLocked(tx *transaction) bool {
 	company := len(w.inFlight) > 0 || w.c.queue.Len() > 0
-	return w.chunks() && company && tx.d.body.small && w.showing == showsDiscarding
+	return w.chunks() && company && tx.d.body.Small && w.showing == showsDiscarding
 }
 
 // chunks reports whether BDAT is wanted and of use on this wire, if the server can be trusted with it.

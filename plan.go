@@ -53,7 +53,7 @@ func (w *wire) needsUTF8(d *delivery) bool {
 	if !w.caps.SMTPUTF8 {
 		return false
 	}
-	if d.body.utf8 || d.from.needsUTF8() {
+	if d.body.UTF8 || d.from.needsUTF8() {
 		return true
 	}
 	for _, i := range d.pending {
@@ -87,13 +87,13 @@ func (w *wire) takesDomain(domain string) bool {
 // server without it (RFC 6531 §3.2).
 func (w *wire) judgeLocked(d *delivery) {
 	everybody := func(int) bool { return true }
-	if limit := w.caps.Size; limit > 0 && d.body.least > limit {
-		d.refuse(everybody, fmt.Errorf("%w: it has %d octets, and %s takes at most %d (SIZE)", hint.ErrTooBig, d.body.least, w.address, limit))
+	if limit := w.caps.Size; limit > 0 && d.body.Least > limit {
+		d.refuse(everybody, fmt.Errorf("%w: it has %d octets, and %s takes at most %d (SIZE)", hint.ErrTooBig, d.body.Least, w.address, limit))
 	}
 	if err := w.cannotRequireTLS(); d.requireTLS && err != nil {
 		d.refuse(everybody, fmt.Errorf("%s: %w", w.address, err))
 	}
-	if d.body.isUsed() {
+	if d.body.IsUsed() {
 		d.fail(&Error{Stage: StageLocal, Step: StepContent, Err: ErrContentUsed})
 	}
 	if w.caps.SMTPUTF8 {

@@ -137,7 +137,7 @@ func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
 	var d *delivery
 	defer func() { // behind its end, for which a Close of the content's is not waited
 		if d != nil {
-			d.body.discard(ctx)
+			d.body.Discard(ctx)
 		}
 	}()
 	begun := p.begin()
@@ -161,7 +161,7 @@ func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
 // deliveryOf checks a message and reads the beginning of its content, for which it is
 // waited no longer than the pool lives.
 func (p *Pool) deliveryOf(ctx context.Context, m *Message) (*delivery, error) {
-	if m.Content.source == nil {
+	if m.Content.octets.InMemory() {
 		return newDelivery(ctx, m, p.redirect)
 	}
 	reading, done := p.whileOpen(ctx)

@@ -28,7 +28,7 @@ func (c *Connection) SendAll(ctx context.Context, messages iter.Seq[*Message]) i
 		go s.intake(messages)
 		defer s.finish()
 		for d := s.next(); d != nil; d = s.next() {
-			d.body.discard(ctx)
+			d.body.Discard(ctx)
 			if !yield(c.finished(d)) {
 				return
 			}
@@ -63,7 +63,7 @@ func (s *procession) intake(messages iter.Seq[*Message]) {
 		d, err := newDelivery(s.ctx, m, s.c.cfg.Redirect)
 		d.done = s.ready
 		if !s.add(d) {
-			d.body.discard(s.ctx)
+			d.body.Discard(s.ctx)
 			return
 		}
 		s.c.submit(d, err)
@@ -149,6 +149,6 @@ func (s *procession) finish() {
 		s.c.withdraw(d)
 	}
 	for d := s.next(); d != nil; d = s.next() {
-		d.body.discard(s.ctx)
+		d.body.Discard(s.ctx)
 	}
 }

@@ -75,7 +75,7 @@ func (tx *transaction) accepted() int {
 }
 
 // weight is what the transaction adds to the octets that are not acknowledged.
-func (tx *transaction) weight() int { return len(tx.d.body.text) }
+func (tx *transaction) weight() int { return len(tx.d.body.Text) }
 
 // cancelled reports that nobody waits for the outcome any more.
 func (tx *transaction) cancelled() bool { return tx.d.abandoned }
