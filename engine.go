@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postrider/postrider/internal/quirks"
 	"github.com/postrider/postrider/internal/ring"
 )
 
@@ -436,10 +437,10 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 	if w.err != nil && !w.ours && !w.turnedAway && !w.windowed && slices.ContainsFunc(left, isBehind) {
 		// It has never taken a transaction behind an unread one, and hung up, fell
 		// silent or stopped reading at the first that it got.
-		c.fallBackLocked(w, &c.quirks.noWindow, "the server failed at transactions that follow each other unread: one at a time from now on")
+		c.fallBackLocked(w, &c.quirks.NoWindow, "the server failed at transactions that follow each other unread: one at a time from now on")
 	}
-	if w.showing == showingAsked && !w.ours {
-		w.showLocked(showsExecuting) // closed or silent at the probe
+	if w.discard == quirks.DiscardAsked && !w.ours {
+		w.showLocked(quirks.Executes) // closed or silent at the probe
 	}
 	for i, tx := range left {
 		if tx.broken == nil {

@@ -19,7 +19,7 @@ import (
 // package by its folder. A new leaf costs one line.
 var arrows = map[string][]string{
 	".": {
-		"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace", "internal/ring", "internal/sasl", "internal/text", "internal/wire",
+		"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace", "internal/quirks", "internal/ring", "internal/sasl", "internal/text", "internal/wire",
 	},
 	"cmd/postrider":         {".", "config", "mailing", "smtptest", "internal/doctor", "internal/journal", "internal/text"},
 	"config":                {"."},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/postrider/postrider/internal/body"
 	"github.com/postrider/postrider/internal/detach"
+	"github.com/postrider/postrider/internal/quirks"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -290,7 +291,7 @@ func (w *wire) beginLocked(tx *transaction) {
 		tx.reset = !before.committed || before.chunked && !before.final.Positive()
 	}
 	if w.probesLocked(tx) {
-		tx.shows, tx.reset, w.showing = true, true, showingAsked
+		tx.shows, tx.reset, w.discard = true, true, quirks.DiscardAsked
 	}
 	tx.chunked = w.chunksLocked(tx)
 	tx.probe = tx.chunked && len(w.inFlight) == 0 && time.Since(w.heard) > w.c.probeAfter()
@@ -306,12 +307,12 @@ func (w *wire) beginLocked(tx *transaction) {
 // to be dead costs a second try and not an Unknown outcome.
 func (w *wire) chunksLocked(tx *transaction) bool {
 	company := len(w.inFlight) > 0 || w.c.queue.Len() > 0
-	return w.chunks() && company && tx.d.body.Small && w.showing == showsDiscarding
+	return w.chunks() && company && tx.d.body.Small && w.discard == quirks.Discards
 }
 
 // chunks reports whether BDAT is wanted and of use on this wire, if the server can be trusted with it.
 func (w *wire) chunks() bool {
-	wanted := w.c.cfg.Chunking != UseOff && !w.c.quirks.noChunking.on()
+	wanted := w.c.cfg.Chunking != UseOff && !w.c.quirks.NoChunking.Holds()
 	return wanted && w.caps.Chunking && w.caps.Pipelining && w.c.window() > 1
 }
 

@@ -119,7 +119,7 @@ func (w *wire) cannotRequireTLS() error {
 
 // doneLocked reports that the wire has carried what it may.
 func (w *wire) doneLocked() bool {
-	for _, n := range [...]int{w.maxTransactions, w.caps.MailMax, w.c.quirks.learntCap()} {
+	for _, n := range [...]int{w.maxTransactions, w.caps.MailMax, w.c.quirks.Cap()} {
 		w.spent = w.spent || n > 0 && w.mails >= n
 	}
 	if most := w.mostRefused(); most > 0 && w.refused >= most {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postrider/postrider/internal/quirks"
 	"github.com/postrider/postrider/internal/ring"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
@@ -65,7 +66,7 @@ type wire struct {
 	refused    int            // transactions without an accepted content
 	rcptMax    int            // learnt from 452 to RCPT; 0: nothing
 	rcptGuess  int            // what one transaction let suppose of it
-	showing    showing        // whether the octets of a refused BDAT are discarded
+	discard    quirks.Discard // whether the octets of a refused BDAT are discarded
 	domains    map[string]struct{}
 	ending     ending // why we end it
 	listening  bool   // the reader runs
@@ -312,7 +313,7 @@ func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 		tx.final = r
 		if tx.accepted() > 0 && r.NotUnderstood() {
 			tx.chunkRefused = true
-			w.c.fallBackLocked(w, &w.c.quirks.noChunking, "BDAT is refused where it is due: messages go out by DATA")
+			w.c.fallBackLocked(w, &w.c.quirks.NoChunking, "BDAT is refused where it is due: messages go out by DATA")
 		}
 	}
 	w.endIfAnsweredLocked(tx)
@@ -436,8 +437,8 @@ func (w *wire) killLocked(e *Error) {
 
 // outOfStepLocked poisons a wire on which replies and commands do not match.
 func (w *wire) outOfStepLocked(e *Error) {
-	if w.showing == showsDiscarding {
-		w.showLocked(showsExecuting) // octets that it should have discarded may be what shifted them
+	if w.discard == quirks.Discards {
+		w.showLocked(quirks.Executes) // octets that it should have discarded may be what shifted them
 	}
 	if w.caps.Pipelining {
 		w.c.pipeliningBrokenLocked(w)
