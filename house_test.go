@@ -33,6 +33,7 @@ var arrows = map[string][]string{
 	"internal/memnet":       {},
 	"internal/mtatest":      {},
 	"internal/pace":         {},
+	"internal/quirks":       {},
 	"internal/ring":         {},
 	"internal/sasl":         {},
 	"internal/text":         {},

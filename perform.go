@@ -47,13 +47,13 @@ func (w *wire) envelope(tx *transaction) bool {
 	}
 	d := tx.d
 	begin := len(w.flight.out)
-	w.flight.out = smtp.AppendMail(w.flight.out, d.from.form(tx.utf8), w.mailParams(tx))
+	w.flight.out = smtp.AppendMail(w.flight.out, d.from.Form(tx.utf8), w.mailParams(tx))
 	w.expect(expectation{verb: verbMail, tx: tx}, begin, len(w.flight.out))
 	if !w.inStep() || !w.caps.Pipelining && !tx.mail.Positive() {
 		return false
 	}
 	for k, i := range tx.rcpts {
-		to := d.rcpts[i].form(tx.utf8)
+		to := d.rcpts[i].Form(tx.utf8)
 		begin := len(w.flight.out)
 		w.flight.out = smtp.AppendRcpt(w.flight.out, to, w.rcptParams(tx, to))
 		w.expect(expectation{verb: verbRcpt, tx: tx, rcpt: k}, begin, len(w.flight.out))

@@ -29,7 +29,7 @@ func (w *wire) planLocked(d *delivery) *transaction {
 	kept := d.pending[:0]
 	for _, i := range d.pending {
 		r := &d.rcpts[i]
-		if len(tx.rcpts) < limit && (tx.utf8 || r.ascii != "") && w.takesDomain(r.domain) {
+		if len(tx.rcpts) < limit && (tx.utf8 || r.ASCII != "") && w.takesDomain(r.domain) {
 			tx.rcpts = append(tx.rcpts, i)
 		} else {
 			kept = append(kept, i)
@@ -53,11 +53,11 @@ func (w *wire) needsUTF8(d *delivery) bool {
 	if !w.caps.SMTPUTF8 {
 		return false
 	}
-	if d.body.UTF8 || d.from.needsUTF8() {
+	if d.body.UTF8 || d.from.NeedsUTF8() {
 		return true
 	}
 	for _, i := range d.pending {
-		if !d.rcpts[i].needsUTF8() {
+		if !d.rcpts[i].NeedsUTF8() {
 			return false
 		}
 	}
@@ -100,10 +100,10 @@ func (w *wire) judgeLocked(d *delivery) {
 		return
 	}
 	err := fmt.Errorf("%s: %w", w.address, hint.ErrNoSMTPUTF8)
-	if d.from.needsUTF8() {
-		d.refuse(everybody, fmt.Errorf("sender %q: %w", d.from.address, err))
+	if d.from.NeedsUTF8() {
+		d.refuse(everybody, fmt.Errorf("sender %q: %w", d.from.Address, err))
 	}
-	d.refuse(func(i int) bool { return d.rcpts[i].needsUTF8() }, err)
+	d.refuse(func(i int) bool { return d.rcpts[i].NeedsUTF8() }, err)
 }
 
 // cannotRequireTLS tells why REQUIRETLS cannot be said on this wire (RFC 8689 §4.1).
