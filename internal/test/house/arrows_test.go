@@ -19,12 +19,12 @@ import (
 // package by its folder. A new leaf costs one line.
 var arrows = map[string][]string{
 	".": {
-		"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace", "internal/sasl", "internal/text", "internal/wire",
+		"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace", "internal/quirks", "internal/ring", "internal/sasl", "internal/text", "internal/wire",
 	},
 	"cmd/postrider":         {".", "config", "mailing", "smtptest", "internal/doctor", "internal/journal", "internal/text"},
 	"config":                {"."},
 	"internal/address":      {"internal/text"},
-	"internal/body":         {},
+	"internal/body":         {"internal/detach", "internal/wire"},
 	"internal/detach":       {},
 	"internal/dial":         {"internal/detach"},
 	"internal/doctor":       {".", "internal/dial", "internal/hint", "internal/sasl", "internal/text", "internal/wire"},
@@ -33,6 +33,8 @@ var arrows = map[string][]string{
 	"internal/memnet":       {},
 	"internal/mtatest":      {},
 	"internal/pace":         {},
+	"internal/quirks":       {},
+	"internal/ring":         {},
 	"internal/sasl":         {},
 	"internal/text":         {},
 	"internal/wire":         {"internal/text"},
