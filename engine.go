@@ -290,7 +290,7 @@ func (c *Connection) nextLocked(w *wire) (tx *transaction, more bool) {
 // recipients that are to be tried again back to the head of the queue.
 func (c *Connection) settleLocked(tx *transaction) {
 	d := tx.d
-	tx.ended = true
+	tx.state = txEnded
 	d.inFlight--
 	if tx.final.Code != 0 {
 		d.resent = false
@@ -352,12 +352,12 @@ func (c *Connection) resendLocked(tx *transaction) bool {
 	if c.closed || tx.broken != nil && tx.broken != w.err {
 		return false
 	}
-	if !tx.wireUsedUp && !tx.chunkRefused {
-		if w.err == nil || w.ours || w.completed == 0 {
+	if tx.mishap == noMishap || tx.mishap == shifted {
+		if w.lost == notLost || w.lost.ours() || w.completed == 0 {
 			return false
 		}
 	}
-	if tx.culprit || tx.wireUsedUp {
+	if tx.failedHere || tx.mishap == elsewhere || tx.mishap == misread {
 		// Its own command met the failure: once only.
 		if tx.d.resent {
 			return false
@@ -434,27 +434,27 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 	left := w.inFlight
 	w.inFlight = nil
 	isBehind := func(tx *transaction) bool { return tx.behind && tx.final.Code == 0 }
-	if w.err != nil && !w.ours && !w.turnedAway && !w.windowed && slices.ContainsFunc(left, isBehind) {
+	if (w.lost == lostByFault || w.lost == lostByHangUp) && !w.windowed && slices.ContainsFunc(left, isBehind) {
 		// It has never taken a transaction behind an unread one, and hung up, fell
 		// silent or stopped reading at the first that it got.
 		c.fallBackLocked(w, &c.quirks.NoWindow, "the server failed at transactions that follow each other unread: one at a time from now on")
 	}
-	if w.discard == quirks.DiscardAsked && !w.ours {
+	if w.discard == quirks.DiscardAsked && !w.lost.ours() {
 		w.showLocked(quirks.Executes) // closed or silent at the probe
 	}
 	for i, tx := range left {
 		if tx.broken == nil {
 			tx.broken = w.err
 		}
-		tx.culprit = tx.culprit || i == 0 && !w.turnedAway
-		if tx.final.Code != 0 && tx.begun() && !tx.shifted {
+		tx.failedHere = tx.failedHere || i == 0 && w.lost != lostByWord
+		if tx.final.Code != 0 && tx.begun() && !tx.mishap.outOfStep() {
 			w.completed++
 		}
 	}
 	for i := len(left) - 1; i >= 0; i-- { // each goes to the head of the queue
 		c.settleLocked(left[i])
 	}
-	fruitless := reason != nil && !w.ours && w.completed == 0
+	fruitless := reason != nil && !w.lost.ours() && w.completed == 0
 	mails := w.mails
 	if fruitless {
 		c.failQueueLocked(reason) // at once: whoever comes later gets a wire of his own
