@@ -16,7 +16,7 @@ import (
 // behind (nextBlock).
 func (c *Connection) cancel(d *delivery) (wait bool) {
 	c.mu.Lock()
-	defer c.unlock()
+	defer c.mu.Unlock()
 	if d.finished {
 		return false
 	}
@@ -41,7 +41,7 @@ func (c *Connection) cancel(d *delivery) (wait bool) {
 // withdraw takes back a delivery that was not begun.
 func (c *Connection) withdraw(d *delivery) {
 	c.mu.Lock()
-	defer c.unlock()
+	defer c.mu.Unlock()
 	if d.finished || d.inFlight > 0 || len(d.transactions) > 0 {
 		return
 	}
@@ -97,7 +97,7 @@ func (c *Connection) idleLocked() bool {
 func (c *Connection) breakOff(err *Error, until *delivery) {
 	c.mu.Lock()
 	if until != nil && until.finished {
-		c.unlock() // it came in time after all, and those behind it go on
+		c.mu.Unlock() // it came in time after all, and those behind it go on
 		return
 	}
 	if until == nil {
@@ -124,6 +124,6 @@ func (c *Connection) breakOff(err *Error, until *delivery) {
 			w.nudge()
 		}
 	}
-	c.unlock()
+	c.mu.Unlock()
 	c.nudge()
 }

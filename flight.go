@@ -138,7 +138,7 @@ func (w *wire) flush() {
 // will lie on the wire.
 func (w *wire) register(f *flight) {
 	w.c.mu.Lock()
-	defer w.c.unlock()
+	defer w.c.mu.Unlock()
 	for _, e := range f.expected {
 		e.at += w.handed
 		if w.err == nil { // else it will never leave
@@ -192,14 +192,14 @@ func (w *wire) write(b []byte) {
 		w.leaving = 0
 		if err != nil {
 			w.poisonLocked(lostByFault, w.failure(StepWrite, err))
-			w.c.unlock()
+			w.c.mu.Unlock()
 			return
 		}
 		w.endPostponedLocked()
 		if w.deadline.IsZero() || time.Since(start) > 100*time.Millisecond {
 			w.armLocked() // the time for a reply begins when its command has left
 		}
-		w.c.unlock()
+		w.c.mu.Unlock()
 		b = b[n:]
 	}
 }

@@ -253,7 +253,7 @@ func (w *wire) terminate(tx *transaction) {
 // is its own fault, which time does not mend.
 func (w *wire) breakOff(tx *transaction, err error) {
 	w.c.mu.Lock()
-	defer w.c.unlock()
+	defer w.c.mu.Unlock()
 	tx.content = contentAhead
 	waited := !tx.d.abandoned // else its Send has returned, and reads without the lock
 	if p, is := err.(*detach.Panic); is && waited {
@@ -271,7 +271,7 @@ func (w *wire) breakOff(tx *transaction, err error) {
 // cut ends a wire on which the server does not know any more where it is.
 func (w *wire) cut(tx *transaction) {
 	w.c.mu.Lock()
-	defer w.c.unlock()
+	defer w.c.mu.Unlock()
 	e := w.failure(StepData, errors.New("the server wants a content although it refused MAIL: replies and commands are out of step"))
 	e.Reply = replyFrom(tx.data)
 	w.outOfStepLocked(e)

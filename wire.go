@@ -200,7 +200,7 @@ func (w *wire) take() (goOn bool) {
 			w.armLocked()
 		}
 		listening := w.reading == readerReads
-		w.c.unlock()
+		w.c.mu.Unlock()
 		if !more && listening {
 			w.nudge()
 		}
