@@ -99,14 +99,6 @@ func (d *delivery) raise() {
 	}
 }
 
-// count adds the outcomes of a Send that has ended.
-func (s *Stats) count(outcomes []Outcome) {
-	counters := [...]*int64{Untried: &s.Untried, Accepted: &s.Accepted, Deferred: &s.Deferred, Refused: &s.Refused, Unknown: &s.Unknown}
-	for i := range outcomes {
-		*counters[outcomes[i].State]++
-	}
-}
-
 // SendMail is the short form of Send: refused has the recipients that are Refused
 // or Deferred, by the caller's address, each with the server's reply. Every
 // recipient was accepted exactly when err is nil and refused is empty. A reply
@@ -169,22 +161,6 @@ func (c *Connection) Close() error {
 		<-ended
 	}
 	return nil
-}
-
-// Stats gives a snapshot of the connection's counters.
-func (c *Connection) Stats() Stats {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.stats
-	for i := range c.queue.len() {
-		if !(*c.queue.at(i)).quit {
-			s.Queued++
-		}
-	}
-	if c.wire != nil {
-		s.Open, s.InFlight = true, len(c.wire.inFlight)
-	}
-	return s
 }
 
 // String names the connection's server; it shows no configuration.

@@ -14,6 +14,7 @@ import (
 // settlement is a transaction that has ended, for those who want to hear of it.
 type settlement struct {
 	told     Transaction
+	took     time.Duration
 	outcomes []Outcome
 	done     *delivery // nil: its Send still waits for more
 	fallback string    // not a transaction, but a server's fault that was recognised
@@ -85,7 +86,7 @@ func (c *Connection) unlock() {
 	c.mu.Unlock()
 	for _, s := range settled {
 		if s.outcomes != nil {
-			c.observeTransaction(s.told, s.outcomes)
+			c.observeTransaction(s.told, s.took, s.outcomes)
 		}
 		if s.fallback != "" {
 			c.observeFallback(s.told.Wire, s.fallback)
@@ -294,7 +295,7 @@ func (c *Connection) settleLocked(tx *transaction) {
 	}
 	told := Transaction{Wire: tx.wire.id, Recipients: len(tx.rcpts), Reply: tx.lastReply()}
 	if c.tracing() {
-		c.settled = append(c.settled, settlement{told: told, outcomes: tx.outcomes()})
+		c.settled = append(c.settled, settlement{told: told, took: tx.took(), outcomes: tx.outcomes()})
 	}
 	if d.abandoned {
 		return // its Send has returned what was known then

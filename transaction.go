@@ -3,6 +3,7 @@ package postrider
 import (
 	"math"
 	"slices"
+	"time"
 
 	smtp "github.com/postrider/postrider/internal/wire"
 )
@@ -29,12 +30,13 @@ type transaction struct {
 	shows   bool // the probe for discarding stands before its RSET
 	probed  smtp.Reply
 
-	unanswered int  // commands whose replies are to come
-	written    bool // no more commands will follow
-	ended      bool // settled
-	committed  bool // the terminator is in the flight, or sure to get there
-	terminator span // where on the wire it lies; farAway before it leaves
-	streaming  bool // the writer is reading the caller's content
+	unanswered int       // commands whose replies are to come
+	since      time.Time // when it was begun, for those who want to hear of it
+	written    bool      // no more commands will follow
+	ended      bool      // settled
+	committed  bool      // the terminator is in the flight, or sure to get there
+	terminator span      // where on the wire it lies; farAway before it leaves
+	streaming  bool      // the writer is reading the caller's content
 
 	shifted      bool   // replies and commands were out of step: what was read may be another's
 	wireUsedUp   bool   // once more on another wire: this one has carried enough, or is not what we took it for
@@ -50,6 +52,14 @@ type span struct{ begin, end int64 }
 
 // farAway is where a terminator lies that has not left.
 var farAway = span{math.MaxInt64, math.MaxInt64}
+
+// took is how long it has taken until now; 0 if nobody wants to hear of it.
+func (tx *transaction) took() time.Duration {
+	if tx.since.IsZero() {
+		return 0
+	}
+	return time.Since(tx.since)
+}
 
 // begun reports that the terminator is, as far as we can know, in the server's
 // hands: from here on only a reply tells what became of the message.

@@ -483,12 +483,3 @@ func (w *wire) endingLocked() ending {
 	}
 	return endFault
 }
-
-func (s *Stats) countEnding(e ending) {
-	counters := [...]*int64{
-		endCount: &s.EndedByCount, endAge: &s.EndedByAge, endIdle: &s.EndedByIdle, endServer: &s.EndedByServer, endFault: &s.EndedByFault,
-	}
-	if counters[e] != nil {
-		*counters[e]++
-	}
-}
