@@ -183,7 +183,7 @@ func TestFact93TheMechanismIsChosenFromWhatIsOffered(t *testing.T) {
 					client: func(cfg *postrider.Config) {
 						loginAs("u", "p")(cfg)
 						cfg.AuthMechanisms = c.preferred
-						cfg.Trace = &postrider.Trace{Authenticated: func(_ int, mechanism string, err error) { tried = append(tried, mechanism) }}
+						cfg.Trace = onEvent(postrider.EventAuthenticated, func(e postrider.Event) { tried = append(tried, e.Mechanism) })
 					},
 				})
 				_, _ = r.send("bart@example.com")

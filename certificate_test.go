@@ -106,7 +106,7 @@ func TestAResumedSessionIsComparedWithThePins(t *testing.T) {
 			var resumed bool
 			r.connect(func(cfg *postrider.Config) {
 				cfg.TLS, cfg.CAFile, cfg.Pins = &tls.Config{ClientSessionCache: cache}, "", []string{c.pin}
-				cfg.Trace = &postrider.Trace{TLSDone: func(_ int, state tls.ConnectionState, err error) { resumed = state.DidResume }}
+				cfg.Trace = onEvent(postrider.EventTLS, func(e postrider.Event) { resumed = e.TLS.DidResume })
 			})
 			if _, err := r.send("bart@example.com"); (err == nil) != c.ok || resumed != c.resumed {
 				t.Errorf("%+v: resumed %t, %v", c, resumed, err)

@@ -60,7 +60,7 @@ func TestWhatTheServerDoesOnAnIdleWireIsSeenAtOnce(t *testing.T) {
 			inEverySetting(t, func(t *testing.T, s setting) {
 				var why []error
 				r := s.start(t, options{faults: []smtptest.Fault{f}, client: func(cfg *postrider.Config) {
-					cfg.Trace = &postrider.Trace{WireClosed: func(_, _ int, reason error) { why = append(why, reason) }}
+					cfg.Trace = onEvent(postrider.EventClosed, func(e postrider.Event) { why = append(why, e.Err) })
 				}})
 				r.accepted("bart@example.com")
 				time.Sleep(time.Minute + lingering)

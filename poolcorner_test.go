@@ -27,11 +27,11 @@ func TestPoolHooksMayAskForStats(t *testing.T) {
 					return refuseDial(ctx, network, address)
 				}
 			}
-			cfg.Trace = &postrider.Trace{ServerDown: func(a string, _ time.Time, _ error) {
+			cfg.Trace = onEvent(postrider.EventServerDown, func(e postrider.Event) {
 				time.Sleep(2 * time.Second)
-				told = append(told, a)
+				told = append(told, e.Server)
 				f.pool.Stats()
-			}}
+			})
 		}})
 		f.allAccepted(f.sendFrom(0, 8, 8))
 		f.close(time.Minute) // ends whoever calls hooks
@@ -149,7 +149,7 @@ func TestPoolMovesNothingBehindClose(t *testing.T) {
 				}
 			},
 			client: func(i int, cfg *postrider.Config) {
-				cfg.Trace = &postrider.Trace{TransactionDone: func(postrider.Transaction, []postrider.Outcome) { time.Sleep(2 * time.Second) }}
+				cfg.Trace = onEvent(postrider.EventTransaction, func(postrider.Event) { time.Sleep(2 * time.Second) })
 			}})
 		closeWhile(t, f.pool, 1)
 		f.wantShares(0, 0)

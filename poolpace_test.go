@@ -74,11 +74,11 @@ func TestPoolLearnsACapOnConnections(t *testing.T) {
 			},
 			client: func(_ int, cfg *postrider.Config) {
 				cfg.MaxAge = -1
-				cfg.Trace = &postrider.Trace{LimitChanged: func(_ string, n int) {
+				cfg.Trace = onEvent(postrider.EventLimitChanged, func(e postrider.Event) {
 					mu.Lock()
-					limits = append(limits, n)
+					limits = append(limits, e.Connections)
 					mu.Unlock()
-				}}
+				})
 			},
 		})
 		f.allAccepted(f.sendFrom(0, 1000, 50)) // 3.3 seconds: within the first hold

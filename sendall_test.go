@@ -88,11 +88,11 @@ func TestLeavingALoopOverSendAll(t *testing.T) {
 		told := map[string]int{}
 		yielded := 0
 		r := windowSetting.start(t, options{server: server, faults: []smtptest.Fault{slow}, client: func(c *postrider.Config) {
-			c.Trace = &postrider.Trace{TransactionDone: func(_ postrider.Transaction, outcomes []postrider.Outcome) {
-				for _, o := range outcomes {
+			c.Trace = onEvent(postrider.EventTransaction, func(e postrider.Event) {
+				for _, o := range e.Outcomes {
 					told[o.Recipient]++
 				}
-			}}
+			})
 		}})
 		sequence := func(yield func(*postrider.Message) bool) {
 			for i := range 10000 {

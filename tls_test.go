@@ -215,7 +215,7 @@ func TestFact24TLS12AtLeast(t *testing.T) {
 func (r *rig) resumptions(change func(*postrider.Config)) (resumed []bool, errs []error) {
 	r.connect(func(cfg *postrider.Config) {
 		cfg.MaxTransactions = 1
-		cfg.Trace = &postrider.Trace{TLSDone: func(_ int, state tls.ConnectionState, err error) { resumed = append(resumed, state.DidResume) }}
+		cfg.Trace = onEvent(postrider.EventTLS, func(e postrider.Event) { resumed = append(resumed, e.TLS.DidResume) })
 		if change != nil {
 			change(cfg)
 		}

@@ -98,27 +98,26 @@ type flights struct {
 
 func (f *flights) trace() *postrider.Trace {
 	return &postrider.Trace{
-		Command: func(_ int, line string) {
+		Dialogue: func(e postrider.Event) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			if strings.HasPrefix(line, "MAIL") {
+			if strings.HasPrefix(e.Line, "MAIL") {
 				f.now++
 				f.most = max(f.most, f.now)
 			}
-			verb, _, _ := strings.Cut(line, " ")
-			f.order = append(f.order, verb)
-		},
-		Reply: func(_ int, r postrider.Reply) {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			if strings.Contains(r.Text, "queued as") {
+			if e.Kind == postrider.EventCommand {
+				verb, _, _ := strings.Cut(e.Line, " ")
+				f.order = append(f.order, verb)
+			} else if strings.Contains(e.Reply.Text, "queued as") {
 				f.order = append(f.order, "queued")
 			}
 		},
-		TransactionDone: func(postrider.Transaction, []postrider.Outcome) {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			f.now--
+		Event: func(e postrider.Event) {
+			if e.Kind == postrider.EventTransaction {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				f.now--
+			}
 		},
 	}
 }
@@ -336,7 +335,7 @@ func TestBDATThatIsRefusedWhereItIsDueIsDoneWithout(t *testing.T) {
 		r := windowSetting.start(t, options{server: chunking, faults: []smtptest.Fault{
 			{Command: "BDAT", Nth: 2, Reply: "503 5.5.1 BDAT not allowed"}, slow,
 		}, client: func(c *postrider.Config) {
-			c.Trace = &postrider.Trace{FellBack: func(_ int, what string) { fell = append(fell, what) }}
+			c.Trace = onEvent(postrider.EventFellBack, func(e postrider.Event) { fell = append(fell, e.Fault) })
 		}})
 		answers := r.together(t.Context(), numberedMails(20)...)
 		r.checkTaken(answers)
