@@ -44,7 +44,7 @@ func (c *Connection) submit(d *delivery, err error) {
 }
 
 func (c *Connection) enqueueLocked(d *delivery) *Error {
-	if c.closed {
+	if c.closed || c.draining {
 		return closedError(c.name)
 	}
 	if err := c.loginRefused(); err != nil && c.wire == nil { // a wire that was let in goes on
@@ -154,13 +154,16 @@ func (c *Connection) openForQueue() (*wire, *Error) {
 	c.mu.Lock()
 	c.cancelOpen = nil
 	switch {
+	case ctx.Err() != nil: // given up, if only just; who has wanted a wire meanwhile gets another attempt
+		c.stats.DialFailures++
+		c.mu.Unlock()
+		if w != nil {
+			w.raw.Close()
+		}
+		return nil, nil
 	case err == nil:
 		c.wire, c.wanted = w, false
 		c.room.Store(1)
-	case ctx.Err() != nil: // given up; who has wanted a wire meanwhile gets another attempt
-		c.stats.DialFailures++
-		c.mu.Unlock()
-		return nil, nil
 	default:
 		c.stats.DialFailures++
 		c.wanted = false
@@ -389,7 +392,13 @@ func (c *Connection) leaveWire(w *wire) {
 	w.listen()
 	c.mu.Lock()
 	w.quitting = w.err == nil
+	closed := c.closed
 	c.mu.Unlock()
+	if w.quitting && closed { // nothing is underway
+		w.leaveUnheard()
+		c.abandonWire(w, nil)
+		return
+	}
 	if w.quitting && w.caps.Pipelining {
 		w.say(expectation{verb: verbQuit}, "QUIT\r\n") // behind what is in flight; it is last in its group (RFC 2920 §3.1)
 	}
@@ -412,6 +421,19 @@ func (c *Connection) leaveWire(w *wire) {
 	<-w.ended
 	w.raw.Close()
 	c.abandonWire(w, reason)
+}
+
+// leaveUnheard says QUIT, and waits for nothing: the goroutine ends with Timeouts.Quit, and
+// the reader with it.
+func (w *wire) leaveUnheard() {
+	w.say(expectation{verb: verbQuit}, "QUIT\r\n")
+	go func() {
+		late := time.AfterFunc(w.c.timeouts.Quit, w.sever)
+		defer late.Stop()
+		w.flush()
+		w.conn.Close()
+		w.raw.Close()
+	}()
 }
 
 // quit says QUIT and waits for its reply, unless the connection is being closed.

@@ -430,6 +430,15 @@ func (w *wire) poisonLocked(e *Error) {
 // killLocked ends the wire at once: no QUIT, nothing lingers.
 func (w *wire) killLocked(e *Error) {
 	w.poisonLocked(e)
+	w.sever()
+}
+
+// sever closes the socket, and waits for nothing.
+func (w *wire) sever() {
+	if loose, ok := w.raw.(*looseConn); ok {
+		loose.cut()
+		return
+	}
 	w.raw.Close()
 }
 
