@@ -297,6 +297,9 @@ func (w *wire) beginLocked(tx *transaction) {
 	}
 	tx.chunked = w.chunksLocked(tx)
 	tx.afterSilence = tx.chunked && len(w.inFlight) == 0 && time.Since(w.heard) > w.c.probeAfter()
+	if w.c.trace.Event != nil {
+		tx.since = time.Now()
+	}
 	w.mails++
 	w.last = tx
 	w.inFlight = append(w.inFlight, tx)

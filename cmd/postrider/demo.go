@@ -165,20 +165,20 @@ type wireLog struct {
 	shown int // the newest wire that was shown
 }
 
-// listen adds a hook for TLS before the one that is there.
+// listen adds a hook before the one that is there.
 func (l *wireLog) listen(t *postrider.Trace) {
-	next := t.TLSDone
-	t.TLSDone = func(wire int, state tls.ConnectionState, err error) {
-		if err == nil {
+	next := t.Event
+	t.Event = func(e postrider.Event) {
+		if e.Kind == postrider.EventTLS && e.Err == nil {
 			l.mu.Lock()
-			l.tls[wire] = tls.VersionName(state.Version)
-			if state.DidResume {
-				l.tls[wire] += ", the session of the wire before resumed"
+			l.tls[e.Wire] = tls.VersionName(e.TLS.Version)
+			if e.TLS.DidResume {
+				l.tls[e.Wire] += ", the session of the wire before resumed"
 			}
 			l.mu.Unlock()
 		}
 		if next != nil {
-			next(wire, state, err)
+			next(e)
 		}
 	}
 }

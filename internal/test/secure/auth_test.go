@@ -192,7 +192,7 @@ func TestTheMechanismIsChosenFromWhatIsOffered(t *testing.T) {
 					Client: func(cfg *postrider.Config) {
 						loginAs("u", "p")(cfg)
 						cfg.AuthMechanisms = c.preferred
-						cfg.Trace = &postrider.Trace{Authenticated: func(_ int, mechanism string, err error) { tried = append(tried, mechanism) }}
+						cfg.Trace = rig.OnEvent(postrider.EventAuthenticated, func(e postrider.Event) { tried = append(tried, e.Mechanism) })
 					},
 				})
 				_, _ = r.Send("bart@example.com")

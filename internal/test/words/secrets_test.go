@@ -154,8 +154,13 @@ func (rec *record) watch(level slog.Level) func(*postrider.Config) {
 	return func(cfg *postrider.Config) {
 		cfg.Logger = slog.New(slog.NewTextHandler(&rec.log, &slog.HandlerOptions{Level: level}))
 		cfg.Trace = &postrider.Trace{
-			Command:     func(_ int, line string) { fmt.Fprintln(&rec.commands, line) },
-			Reply:       func(_ int, r postrider.Reply) { fmt.Fprintln(&rec.replies, r) },
+			Dialogue: func(e postrider.Event) {
+				if e.Kind == postrider.EventCommand {
+					fmt.Fprintln(&rec.commands, e.Line)
+				} else {
+					fmt.Fprintln(&rec.replies, e.Reply)
+				}
+			},
 			Credentials: func(_ int, line string) { fmt.Fprintln(&rec.credentials, line) },
 			Content:     func(_ int, octets []byte) { rec.contents.Write(octets) },
 		}
