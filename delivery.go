@@ -39,10 +39,11 @@ type delivery struct {
 	quit         bool        // no Send at all, but the place of a Quit in the queue
 	told         atomic.Bool // finished, and the hooks have been told
 
-	oneRcpt    [1]recipient // of a message for one
-	onePending [1]int
-	err        *Error        // the first thing that left a recipient Untried or Unknown
-	done       chan struct{} // gets a token when it is finished; capacity 1
+	oneRcpt     [1]recipient // of a message for one
+	onePending  [1]int
+	dataRefusal Reply         // by which a DATA was refused
+	err         *Error        // the first thing that left a recipient Untried or Unknown
+	done        chan struct{} // gets a token when it is finished; capacity 1
 }
 
 // path is an address as it goes out.
@@ -213,15 +214,25 @@ func (d *delivery) note(err *Error) {
 }
 
 // result is the end of a Send: err is nil exactly when at least one recipient is
-// Accepted and none is Untried or Unknown.
+// Accepted and none is Untried or Unknown. Errors become this Send's own: a wire tells
+// all of its Sends the same one.
 func (d *delivery) result(address string) (*Result, error) {
 	r := d.answer
 	r.Message, r.Outcomes, r.Transactions = d.msg, d.outcomes, d.transactions
-	if r.Count(Untried)+r.Count(Unknown) > 0 || len(r.Outcomes) == 0 {
+	var owner owner
+	for i := range r.Outcomes {
+		if o := &r.Outcomes[i]; o.Err != nil {
+			o.Err = owner.copy(o.Err, o.State == Unknown)
+		}
+	}
+	unknown := r.Count(Unknown)
+	if r.Count(Untried)+unknown > 0 || len(r.Outcomes) == 0 {
 		if d.err == nil { // cannot be; but nil would say that all is well
 			d.err = &Error{Stage: StageLocal, Err: errors.New("internal error: a recipient was left without a reason")}
 		}
-		return r, d.err
+		own := *d.err
+		own.Unknown = unknown > 0
+		return r, &own
 	}
 	if r.Count(Accepted) > 0 {
 		return r, nil
@@ -229,7 +240,7 @@ func (d *delivery) result(address string) (*Result, error) {
 	return r, d.refusalError(address)
 }
 
-// refusalError says that nobody was accepted, with the reason of the one that
+// refusalError says that no recipient was accepted, with the reason of the one that
 // leaves most hope: a deferred recipient before a refused one.
 func (d *delivery) refusalError(address string) *Error {
 	o := d.outcomes[0]
@@ -239,6 +250,9 @@ func (d *delivery) refusalError(address string) *Error {
 		}
 	}
 	e := &Error{Stage: o.Stage, Step: stageSteps[o.Stage], Reply: o.Reply, Err: o.Err}
+	if o.Stage == StageContent && o.Reply == d.dataRefusal {
+		e.Step = StepData
+	}
 	if o.Stage != StageLocal {
 		e.Address = address
 	}
@@ -246,4 +260,6 @@ func (d *delivery) refusalError(address string) *Error {
 	return e
 }
 
-var stageSteps = map[Stage]Step{StageLocal: StepMessage, StageMail: StepMail, StageRcpt: StepRcpt, StageContent: StepContent}
+var stageSteps = map[Stage]Step{
+	StageLocal: StepMessage, StageMail: StepMail, StageRcpt: StepRcpt, StageContent: StepContent,
+}

@@ -300,6 +300,9 @@ func (c *Connection) settleLocked(tx *transaction) {
 		return // its Send has returned what was known then
 	}
 	d.transactions, d.wire = append(d.transactions, told), tx.wire
+	if tx.data.Code >= 400 {
+		d.dataRefusal = replyFrom(tx.data)
+	}
 	queued := len(d.pending) > 0
 	decided := true
 	for k, i := range tx.rcpts {

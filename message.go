@@ -99,9 +99,9 @@ func File(name string) Content { return Content{source: contents.File(name)} }
 // behind the last of it, the message is not sent: never a part of it.
 func Func(open func() (io.ReadCloser, error)) Content { return Content{source: contents.Func(open)} }
 
-// FuncSize is a Func whose readers give size octets, as they come out of the reader. One
-// that gives fewer or more is broken off. A size below 0 promises nothing.
-func FuncSize(open func() (io.ReadCloser, error), size int64) Content {
+// FuncSize is a Func whose readers return size octets each. A message whose reader
+// returns fewer or more is broken off. A size below 0 promises nothing.
+func FuncSize(size int64, open func() (io.ReadCloser, error)) Content {
 	return Content{source: contents.Sized(open, size)}
 }
 
