@@ -420,7 +420,7 @@ func TestDefectATimeoutAtTheFinalDotMakesNoDuplicate(t *testing.T) {
 				r.Accepted("bart@example.com")
 				result, err := r.Send("cate@example.com", "dirk@example.com")
 				r.Equal("outcomes", rig.Fates(result), "unknown content 0, unknown content 0")
-				r.Equal("error", rig.Trouble(err), "content content 0 passes")
+				r.Equal("error", rig.Trouble(err), "content content 0 lasts")
 				time.Sleep(2 * time.Hour)
 				if n := r.Server.Commands(smtptest.Terminator); n != 2 {
 					t.Errorf("%d messages were ended", n)
