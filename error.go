@@ -12,10 +12,15 @@ import (
 	"syscall"
 
 	"github.com/postrider/postrider/internal/text"
+	smtp "github.com/postrider/postrider/internal/wire"
 )
 
 // ErrClosed is the cause of errors after the Close or Shutdown of a Connection or a Pool.
 var ErrClosed = errors.New("the connection or pool is closed")
+
+// ErrProtocol is what errors.Is finds in an [Error] about a server that does not speak
+// SMTP: what it said is no reply, or not one that can answer the command.
+var ErrProtocol = errors.New("the server does not speak SMTP")
 
 // Step is what was being done when a message was stopped. Its text is fit for a log;
 // later versions may add steps.
@@ -102,6 +107,16 @@ func causeText(err error) string {
 
 // Unwrap returns the cause, so that errors.Is finds context and network errors.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Is finds [ErrProtocol].
+func (e *Error) Is(target error) bool {
+	if target != ErrProtocol {
+		return false
+	}
+	code := e.Reply.Code
+	return 0 < code && code < 400 ||
+		errors.Is(e.Err, smtp.ErrSyntax) || errors.Is(e.Err, errOutOfStep) || errors.Is(e.Err, errSurplus)
+}
 
 // Temporary reports whether the recipients that are [Untried] or [Deferred] may be
 // accepted later without anybody changing the message or the configuration (see
