@@ -14,12 +14,12 @@ import (
 // delivery is one Send underway: what is still owed of a message, and what has
 // become of the rest. Everything but the first block is guarded by Connection.mu.
 type delivery struct {
-	ctx   context.Context
-	msg   *Message
-	body  body.Body
-	rcpts []recipient
-	from  smtp.Path
-	dsn   DSN
+	ctx    context.Context
+	msg    *Message
+	body   body.Body
+	rcpts  []recipient
+	from   smtp.Path
+	wishes *wishes
 
 	answer       *Result
 	pending      []int // indexes of recipients that wait for a transaction
@@ -53,12 +53,13 @@ type recipient struct {
 // newDelivery checks a message and reads the beginning of its content. An error
 // is one of the whole message; a recipient that is wrong in itself is settled.
 func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)) (*delivery, error) {
-	d := &delivery{ctx: ctx, msg: m, dsn: m.DSN, requireTLS: m.RequireTLS, done: make(chan struct{}, 1)}
+	d := &delivery{ctx: ctx, msg: m, requireTLS: m.RequireTLS, done: make(chan struct{}, 1)}
 	d.prepareResult(m)
 	if len(m.To) == 0 {
 		return d, errors.New("the message has no recipient")
 	}
-	if err := smtp.CheckDSN(m.DSN.Return, m.DSN.EnvelopeID, m.DSN.Notify); err != nil {
+	var err error
+	if d.wishes, err = wishesOf(m); err != nil {
 		return d, err
 	}
 	if m.From != "" {
@@ -73,10 +74,10 @@ func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)
 	if err := d.address(redirect); err != nil {
 		return d, err
 	}
+	d.refuseBadOptions()
 	if len(d.pending) == 0 {
 		return d, nil // nothing to open the content for
 	}
-	var err error
 	d.body, err = body.Load(ctx, m.Content.octets)
 	return d, err
 }
@@ -117,6 +118,7 @@ func (d *delivery) address(redirect func() (string, bool)) error {
 				d.rcpts[i] = newRecipient(to, d.msg.To[i])
 				d.pending = append(d.pending, i)
 			}
+			d.wishes.hideRecipients()
 			return nil
 		}
 	}

@@ -296,6 +296,7 @@ func (c *Connection) settleLocked(tx *transaction) {
 		d.resent = false
 	}
 	told := Transaction{Wire: tx.wire.id, Recipients: len(tx.rcpts), Reply: tx.lastReply()}
+	told.LeftOut = d.wishes.leftOut(&tx.wire.caps)
 	if c.tracing() {
 		c.settled = append(c.settled, settlement{told: told, outcomes: tx.outcomes()})
 	}

@@ -93,6 +93,9 @@ func (w *wire) judgeLocked(d *delivery) {
 	if err := w.cannotRequireTLS(); d.requireTLS && err != nil {
 		d.refuse(everybody, fmt.Errorf("%s: %w", w.address, err))
 	}
+	if err := d.wishes.cannotGrant(&w.caps, time.Now()); err != nil {
+		d.refuse(everybody, fmt.Errorf("%s: %w", w.address, err))
+	}
 	if d.body.IsUsed() {
 		d.fail(&Error{Stage: StageLocal, Step: StepContent, Err: ErrContentUsed})
 	}
