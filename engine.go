@@ -284,6 +284,7 @@ func (c *Connection) settleLocked(tx *transaction) {
 		d.resent = false
 	}
 	told := Transaction{Wire: tx.wire.id, Recipients: len(tx.rcpts), Reply: tx.lastReply()}
+	told.LeftOut = d.wishes.leftOut(&tx.wire.caps)
 	if c.tracing() {
 		c.mu.noteLocked(settlement{told: told, took: tx.took(), outcomes: tx.outcomes()})
 	}
@@ -291,6 +292,9 @@ func (c *Connection) settleLocked(tx *transaction) {
 		return // its Send has returned what was known then
 	}
 	d.transactions, d.wire = append(d.transactions, told), tx.wire
+	if tx.data.Code >= 400 {
+		d.dataRefusal = replyFrom(tx.data)
+	}
 	queued := len(d.pending) > 0
 	decided := true
 	for k, i := range tx.rcpts {

@@ -368,7 +368,7 @@ func TestSecretsRepeatedByTheServer(t *testing.T) {
 		"DATA":                  {smtptest.Fault{Command: "DATA", Nth: 2, Reply: "554 5.6.0 " + leak}, "content DATA 554 lasts"},
 		"content":               {smtptest.Fault{Command: ".", Nth: 2, Reply: "554 5.6.0 " + leak}, "content content 554 lasts"},
 		"421":                   {smtptest.Fault{Command: ".", Nth: 2, Reply: "421 4.3.2 " + leak}, "content content 421 passes"},
-		"no reply":              {smtptest.Fault{Command: "EHLO", Nth: 2, Reply: leak}, "connect EHLO 0 passes"},
+		"no reply":              {smtptest.Fault{Command: "EHLO", Nth: 2, Reply: leak}, "connect EHLO 0 lasts"},
 	} {
 		for _, fetched := range []bool{false, true} {
 			rig.InBubble(t, fmt.Sprint(name, " ", fetched), func(t *testing.T) {
