@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/postrider/postrider/internal/hint"
+	"github.com/postrider/postrider/internal/session"
 )
 
 // hintFor looks up what to do about an error; w is nil when there is no wire.
@@ -40,12 +41,13 @@ func isSetting(err error) bool {
 	}
 	var (
 		permanent permanentError
+		lasting   session.Lasting
 		verify    *tls.CertificateVerificationError
 		record    tls.RecordHeaderError
 		name      x509.HostnameError
 		authority x509.UnknownAuthorityError
 		invalid   x509.CertificateInvalidError
 	)
-	return errors.As(err, &permanent) || errors.As(err, &verify) || errors.As(err, &record) ||
+	return errors.As(err, &permanent) || errors.As(err, &lasting) || errors.As(err, &verify) || errors.As(err, &record) ||
 		errors.As(err, &name) || errors.As(err, &authority) || errors.As(err, &invalid)
 }

@@ -19,7 +19,8 @@ import (
 // package by its folder. A new leaf costs one line.
 var arrows = map[string][]string{
 	".": {
-		"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace", "internal/sasl", "internal/text", "internal/wire",
+		"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace", "internal/sasl", "internal/session", "internal/text",
+		"internal/wire",
 	},
 	"cmd/postrider":         {".", "config", "mailing", "smtptest", "internal/doctor", "internal/journal", "internal/text"},
 	"config":                {"."},
@@ -27,13 +28,14 @@ var arrows = map[string][]string{
 	"internal/body":         {},
 	"internal/detach":       {},
 	"internal/dial":         {"internal/detach"},
-	"internal/doctor":       {".", "internal/dial", "internal/hint", "internal/sasl", "internal/text", "internal/wire"},
+	"internal/doctor":       {".", "internal/dial", "internal/hint", "internal/sasl", "internal/session", "internal/text", "internal/wire"},
 	"internal/hint":         {},
 	"internal/journal":      {},
 	"internal/memnet":       {},
 	"internal/mtatest":      {},
 	"internal/pace":         {},
 	"internal/sasl":         {},
+	"internal/session":      {"internal/detach", "internal/dial", "internal/hint", "internal/sasl", "internal/wire"},
 	"internal/text":         {},
 	"internal/wire":         {"internal/text"},
 	"internal/test/chaos":   {".", "internal/memnet"},

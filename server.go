@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/postrider/postrider/internal/detach"
 	"github.com/postrider/postrider/internal/dial"
 	"github.com/postrider/postrider/internal/sasl"
 	smtp "github.com/postrider/postrider/internal/wire"
@@ -37,9 +36,8 @@ type server struct {
 	quirks       quirks
 	refusedLogin atomic.Pointer[refusedLogin]
 
-	warned   sync.Once // of TLS that proves nothing
-	nameOnce sync.Mutex
-	ownName  string // what EHLO says, once it was looked up
+	helloName dial.HelloName
+	warned    sync.Once // of TLS that proves nothing
 }
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
@@ -51,8 +49,25 @@ type refusedLogin struct {
 	until time.Time
 }
 
-// newServer checks a configuration. It opens nothing; the only thing it reads is
-// [Config.CAFile].
+// Validate reports what [NewConnection] and [NewPool] would refuse. It opens no connection; of files it reads those that
+// the fields name.
+func (cfg Config) Validate() error {
+	if _, err := newServer(cfg); err != nil {
+		return &Error{Stage: StageLocal, Step: StepConfiguration, Err: err}
+	}
+	return nil
+}
+
+// CheckAddress reports why an address cannot be a recipient of anything, because no RCPT command can carry it; nil if
+// one can. A Send refuses such recipients by itself (Refused, Local).
+func CheckAddress(address string) error {
+	if err := smtp.CheckAddress(address); err != nil {
+		return err
+	}
+	return newPath(address).tooLong(smtp.CheckRecipientLength)
+}
+
+// newServer checks a configuration. It opens nothing; the only files that it reads are those that the fields name.
 func newServer(cfg Config) (*server, error) {
 	s := &server{cfg: cfg, timeouts: cfg.Timeouts.withDefaults()}
 	if s.dial = cfg.Dial; s.dial == nil {
@@ -70,24 +85,17 @@ func (s *server) prepare() (err error) {
 	if cfg.Chunking < UseAuto || cfg.Chunking > UseTrusted {
 		return fmt.Errorf("field Chunking is %d: use UseAuto, UseOff or UseTrusted", cfg.Chunking)
 	}
-	port := "25"
-	if cfg.Mode == ImplicitTLS {
-		port = "465" // RFC 8314 §3.3
-	}
-	if s.address, err = dial.ParseAddress(cfg.Address, port); err != nil {
+	if s.address, err = dial.ParseAddress(cfg.Address, dial.UsualPort(cfg.Mode == ImplicitTLS)); err != nil {
 		return fmt.Errorf("field Address: %w", err)
 	}
 	s.name = s.address.String()
 	if err := smtp.CheckHelloName(cfg.LocalName); err != nil {
 		return fmt.Errorf("field LocalName: %w", err)
 	}
+	s.helloName.Configured = cfg.LocalName
 	if cfg.Mode != Insecure {
-		host := s.address.Host
-		if s.address.Network == "unix" {
-			host = "localhost"
-		}
 		t := dial.TLS{
-			Base: cfg.TLS, Host: host, ServerName: cfg.ServerName, CAFile: cfg.CAFile, Pins: cfg.Pins,
+			Base: cfg.TLS, Host: s.address.ServerName(), ServerName: cfg.ServerName, CAFile: cfg.CAFile, Pins: cfg.Pins,
 			CertFile: cfg.ClientCert, KeyFile: cfg.ClientKey,
 			NoVerifyCert: cfg.NoVerifyCert, NoVerifyHostname: cfg.NoVerifyHostname,
 		}
@@ -114,7 +122,7 @@ func (s *server) prepareLogin() error {
 	}
 	switch {
 	case cfg.Credentials != nil:
-		kind.Password = "?" // that there will be one is all that choosing a mechanism asks
+		kind.Later = true
 		s.logins = &logins{ask: s.askFor(cfg.Credentials, kind)}
 	case cfg.User != "" && !cfg.Password.IsZero():
 		kind.User, kind.Password = cfg.User, cfg.Password.Reveal()
@@ -173,7 +181,7 @@ func (s *server) askFor(ask func(context.Context, bool) (string, Secret, error),
 			return sasl.Credentials{}, err
 		}
 		c := kind
-		c.User, c.Password = user, secret.Reveal()
+		c.User, c.Password, c.Later = user, secret.Reveal(), false
 		return c, c.Check()
 	}
 }
@@ -209,26 +217,6 @@ func (s *server) loginRefused() *Error {
 	again := *r.err
 	again.Err = fmt.Errorf("refused before; not asked again for %v", left.Round(time.Second))
 	return &again
-}
-
-// localName is what EHLO says. The look-up is made once; whoever waits for that of
-// another wire waits no longer than until ctx is done.
-func (s *server) localName(ctx context.Context, own net.Addr) string {
-	if s.cfg.LocalName != "" {
-		return s.cfg.LocalName
-	}
-	name, _ := detach.Until(ctx, func() (string, error) {
-		s.nameOnce.Lock()
-		defer s.nameOnce.Unlock()
-		if s.ownName == "" {
-			s.ownName = dial.LocalName(ctx)
-		}
-		return s.ownName, nil
-	}, nil)
-	if name == "" {
-		return dial.AddressLiteral(own)
-	}
-	return name
 }
 
 func (s *server) authRetryAfter() time.Duration {

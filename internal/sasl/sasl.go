@@ -42,7 +42,12 @@ type Credentials struct {
 
 	// Certificate says that TLS shows a client certificate. Then both names may be empty.
 	Certificate bool
+
+	// Later says that there will be a password, which is all that choosing a mechanism asks. With it New refuses.
+	Later bool
 }
+
+func (c Credentials) hasPassword() bool { return c.Password != "" || c.Later }
 
 // Format prints the user name alone, whatever the verb: %+v and %#v of a struct would show the password.
 func (c Credentials) Format(s fmt.State, _ rune) {
@@ -109,7 +114,7 @@ func New(mechanism string, c Credentials, peer Peer) (Exchange, error) {
 
 // Check refuses what no mechanism of ours can carry: RFC 4616 §2 wants both names non-empty, and NUL separates them.
 func (c Credentials) Check() error {
-	bare := c.Certificate && c.Password == ""
+	bare := c.Certificate && !c.hasPassword()
 	switch {
 	case c.User == "" && !bare:
 		return errors.New("the user name is empty")
@@ -133,7 +138,7 @@ var errKind = errors.New("these credentials are of another kind: XOAUTH2 and OAU
 // messages are UTF-8, and what proves the password is made of its characters, after SASLprep (RFC 5802 §5.1).
 func (c Credentials) Fit(mechanism string) error {
 	mechanism = strings.ToUpper(mechanism)
-	suits := !c.Token && c.Password != ""
+	suits := !c.Token && c.hasPassword()
 	switch mechanism {
 	case External:
 		suits = c.Certificate
@@ -190,7 +195,7 @@ func Default(c Credentials, proven bool) []string {
 	switch {
 	case c.Token:
 		return []string{OAuthBearer, XOAuth2}
-	case c.Password == "":
+	case !c.hasPassword():
 		return []string{External}
 	case proven:
 		return []string{Plain, SCRAMSHA256Plus, SCRAMSHA256, SCRAMSHA1Plus, SCRAMSHA1, CRAMMD5, Login}
