@@ -49,7 +49,7 @@ type Error struct {
 	Step    Step   // what was being done
 	Address string // the server; "" for a local verdict
 	Reply   Reply  // the server's refusal, if there was one
-	Hint    string // what to set or to mend, if that is known
+	Hint    Hint   // what to set or to mend, if that is known
 	Err     error  // the cause, if it was not a reply
 }
 
@@ -73,8 +73,8 @@ func (e *Error) Error() string {
 	case e.Err != nil:
 		b.WriteString(text.Words(e.Err.Error()))
 	}
-	if e.Hint != "" {
-		b.WriteString("; " + e.Hint)
+	if e.Hint.Text != "" {
+		b.WriteString("; " + e.Hint.Text)
 	}
 	return b.String()
 }

@@ -129,6 +129,6 @@ func (w *wire) openError(s *session.Session, failed *session.Error) *Error {
 	e := &Error{
 		Stage: StageConnect, Step: Step(failed.Step), Address: w.address, Reply: replyFrom(failed.Reply), Err: failed.Err,
 	}
-	e.Hint = w.c.secrets.Hide(hintFor(e, w)) // it may name what EHLO offered
+	e.Hint = hintFor(e, w)
 	return e
 }

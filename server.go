@@ -1,6 +1,7 @@
 package postrider
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -219,19 +220,28 @@ func (s *server) loginRefused() *Error {
 	return &again
 }
 
-func (s *server) authRetryAfter() time.Duration {
-	if s.cfg.AuthRetryAfter > 0 {
-		return s.cfg.AuthRetryAfter
+// What a [Config] has where it says nothing.
+const (
+	DefaultAuthRetryAfter = time.Minute
+	DefaultIdleTimeout    = 2 * time.Minute
+	DefaultProbeAfter     = 5 * time.Second
+	DefaultWindow         = 64
+	DefaultWindowOctets   = 1 << 20
+)
+
+// orDefault is a setting, or its default where it is not set.
+func orDefault[T int | time.Duration](value, otherwise T) T {
+	if value > 0 {
+		return value
 	}
-	return time.Minute
+	return otherwise
 }
 
-func (s *server) idleTimeout() time.Duration {
-	if s.cfg.IdleTimeout == 0 {
-		return 2 * time.Minute
-	}
-	return s.cfg.IdleTimeout
+func (s *server) authRetryAfter() time.Duration {
+	return orDefault(s.cfg.AuthRetryAfter, DefaultAuthRetryAfter)
 }
+
+func (s *server) idleTimeout() time.Duration { return cmp.Or(s.cfg.IdleTimeout, DefaultIdleTimeout) }
 
 // window is how many transactions may be in flight on a wire to this server.
 func (s *server) window() int {
@@ -242,26 +252,11 @@ func (s *server) window() int {
 }
 
 // maxWindow is what the configuration allows.
-func (s *server) maxWindow() int {
-	if s.cfg.Window > 0 {
-		return s.cfg.Window
-	}
-	return 64
-}
+func (s *server) maxWindow() int { return orDefault(s.cfg.Window, DefaultWindow) }
 
-func (s *server) windowOctets() int {
-	if s.cfg.WindowOctets > 0 {
-		return s.cfg.WindowOctets
-	}
-	return 1 << 20
-}
+func (s *server) windowOctets() int { return orDefault(s.cfg.WindowOctets, DefaultWindowOctets) }
 
-func (s *server) probeAfter() time.Duration {
-	if s.cfg.ProbeAfter > 0 {
-		return s.cfg.ProbeAfter
-	}
-	return 5 * time.Second
-}
+func (s *server) probeAfter() time.Duration { return orDefault(s.cfg.ProbeAfter, DefaultProbeAfter) }
 
 // jitter takes up to a tenth away from what a wire may do, so that the wires of a
 // pool, which were opened together, do not end together.

@@ -194,7 +194,7 @@ func TestFact24TLS12AtLeast(t *testing.T) {
 		result, err := r.send("bart@example.com")
 		r.equal("outcomes", fates(result), "untried connect 0")
 		var e *postrider.Error
-		if !errors.As(err, &e) || e.Step != "TLS handshake" || !strings.Contains(e.Hint, "1.2") {
+		if !errors.As(err, &e) || e.Step != "TLS handshake" || !strings.Contains(e.Hint.Text, "1.2") {
 			t.Errorf("%v", err)
 		}
 		if n := r.server.Commands("MAIL"); n != 0 {

@@ -202,7 +202,7 @@ func errorJSON(err error) *jsonError {
 	j := &jsonError{Message: strings.TrimSpace(words(err))}
 	var e *postrider.Error
 	if errors.As(err, &e) {
-		j.Stage, j.Step, j.Hint, j.Temporary = e.Stage.String(), string(e.Step), e.Hint, e.Temporary()
+		j.Stage, j.Step, j.Hint, j.Temporary = e.Stage.String(), string(e.Step), e.Hint.In(setting), e.Temporary()
 		j.jsonReply = replyJSON(e.Reply)
 	}
 	return j

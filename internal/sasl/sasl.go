@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/postrider/postrider/internal/hint"
 )
 
 // The mechanisms that New knows, by their registered names.
@@ -32,7 +34,7 @@ const (
 )
 
 // ErrUnproven is behind the error of an AUTH that the server accepted without having proven that it knows the password.
-var ErrUnproven = errors.New("the server says yes, but has not proven that it knows the password")
+var ErrUnproven = hint.ErrUnproven
 
 // Credentials are who we are: a user name and a password, a user name and an OAuth token, or a client certificate.
 type Credentials struct {

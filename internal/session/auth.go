@@ -87,7 +87,7 @@ func (s *Session) exchange(mechanism string, who sasl.Credentials) (last wire.Re
 			return 0, "", err
 		}
 		told := r.Redacted(s.Secrets.HideInAuth)
-		s.tellOf(Event{Kind: Reply, Reply: told})
+		s.show(told)
 		if line != "*" {
 			last = told
 		}

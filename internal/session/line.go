@@ -40,9 +40,15 @@ func (s *Session) Hear(within time.Duration) (wire.Reply, error) {
 func (s *Session) hearExactly(within time.Duration) (wire.Reply, error) {
 	r, err := s.overhear(within)
 	if err == nil {
-		s.tellOf(Event{Kind: Reply, Reply: r.Redacted(s.Secrets.Hide)})
+		s.show(r.Redacted(s.Secrets.Hide))
 	}
 	return r, err
+}
+
+// show tells others of a reply.
+func (s *Session) show(r wire.Reply) {
+	s.Last = r
+	s.tellOf(Event{Kind: Reply, Reply: r})
 }
 
 // overhear reads a reply that nobody is told of yet, to the letter.

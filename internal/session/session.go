@@ -67,6 +67,7 @@ type Session struct {
 	TLSState  tls.ConnectionState // if Encrypted
 	Encrypted bool
 	LoggedIn  bool
+	Last      wire.Reply // the newest that was read, without our secrets
 
 	// Lost: the last thing that was tried had no answer that can be trusted, so that nothing more is to be said.
 	Lost bool
