@@ -206,7 +206,7 @@ func TestTLS12AtLeast(t *testing.T) {
 		result, err := r.Send("bart@example.com")
 		r.Equal("outcomes", rig.Fates(result), "untried connect 0")
 		var e *postrider.Error
-		if !errors.As(err, &e) || e.Step != "TLS handshake" || !strings.Contains(e.Hint, "1.2") {
+		if !errors.As(err, &e) || e.Step != "TLS handshake" || !strings.Contains(e.Hint.Text, "1.2") {
 			t.Errorf("%v", err)
 		}
 		if n := r.Server.Commands("MAIL"); n != 0 {
