@@ -28,9 +28,9 @@ func (c *Connection) open(ctx context.Context, id int) (*wire, *Error) {
 	}
 	w.adopt(s)
 	w.conn.SetDeadline(time.Time{})
-	w.caps.Pipelining = w.caps.Pipelining && !c.quirks.noPipelining.on()
+	w.caps.Pipelining = w.caps.Pipelining && !c.quirks.NoPipelining.Holds()
 	w.opened, w.heard, w.window = time.Now(), time.Now(), 1
-	w.recallShowing()
+	w.recallDiscard()
 	w.maxTransactions, w.maxAge = jitter(c.server, c.cfg.MaxTransactions), jitter(c.server, c.cfg.MaxAge)
 	w.maxIdle = jitter(c.server, c.idleTimeout())
 	return w, nil
@@ -41,7 +41,11 @@ func (c *Connection) newSession(w *wire) *session.Session {
 	var s *session.Session
 	s = session.New(session.Settings{
 		Dial: func(ctx context.Context) (net.Conn, error) {
-			return c.dial(ctx, c.address.Network, c.address.Target())
+			conn, err := c.dial(ctx, c.address.Network, c.address.Target())
+			if err != nil || conn == nil {
+				return nil, err
+			}
+			return c.loosen(conn), nil
 		},
 		TLS: c.tls, Verified: c.verified, Host: c.address.Host, Port: c.address.Port, Name: c.helloName.For,
 		Mechanisms: c.cfg.AuthMechanisms, AllowPlaintextAuth: c.cfg.AllowPlaintextAuth, Secrets: &c.secrets,
