@@ -116,7 +116,7 @@ func (e *Error) Is(target error) bool {
 	}
 	code := e.Reply.Code
 	return 0 < code && code < 400 ||
-		errors.Is(e.Err, smtp.ErrSyntax) || errors.Is(e.Err, errOutOfStep) || errors.Is(e.Err, session.ErrSurplus)
+		errors.Is(e.Err, smtp.ErrSyntax) || errors.Is(e.Err, session.ErrOutOfStep) || errors.Is(e.Err, session.ErrSurplus)
 }
 
 // Temporary reports whether the recipients that are [Untried] or [Deferred] may be

@@ -61,6 +61,8 @@ func (s *Session) overhear(within time.Duration) (wire.Reply, error) {
 		err = ErrSurplus
 	case err == io.EOF:
 		err = ErrHungUp
+	case err == io.ErrUnexpectedEOF:
+		err = ErrCutOff
 	case errors.As(err, &late) && late.Timeout():
 		err = fmt.Errorf("no reply within %v: %w", within, err)
 	}

@@ -140,9 +140,18 @@ var (
 	// ErrOutOfStep: see wire.Command.CanAnswer.
 	ErrOutOfStep = errors.New("this reply cannot answer the command: replies and commands are out of step")
 
-	// ErrHungUp says who ended the connection, which io.EOF does not.
-	ErrHungUp = fmt.Errorf("the server closed the connection: %w", io.EOF)
+	// ErrHungUp says who ended the connection, which io.EOF does not; ErrCutOff stands for io.ErrUnexpectedEOF.
+	ErrHungUp error = hungUp{"the server closed the connection", io.EOF}
+	ErrCutOff error = hungUp{"the server closed the connection in the middle of a reply", io.ErrUnexpectedEOF}
 )
+
+type hungUp struct {
+	text string
+	eof  error
+}
+
+func (e hungUp) Error() string { return e.text }
+func (e hungUp) Unwrap() error { return e.eof }
 
 // Lasting is a cause that time does not mend.
 type Lasting struct{ Err error }
