@@ -66,7 +66,7 @@ func startFleet(t *testing.T, o fleetOptions) *fleet {
 func (f *fleet) close(d time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
-	return f.pool.Close(ctx)
+	return f.pool.Shutdown(ctx)
 }
 
 // numberedMail is a message that tells which one it is.
