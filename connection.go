@@ -35,10 +35,10 @@ type Connection struct {
 	rideEnded  chan struct{}    // closed when it stops
 	wire       *wire
 	cancelOpen context.CancelFunc
-	wanted     bool // a wire is to be opened although nobody waits for it
-	draining   bool // Shutdown was called: no more Sends
-	closed     bool // no more wires either
-	brokenOff  int  // Sends that Quit and Close have broken off
+	wanted     bool         // a wire is to be opened although nobody waits for it
+	draining   bool         // Shutdown was called: no more Sends
+	closed     bool         // no more wires either
+	brokenOff  int          // Sends that Quit and Close have broken off
 	settled    []settlement // for unlock to tell
 	stats      Stats
 }

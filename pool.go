@@ -76,11 +76,11 @@ type Pool struct {
 	waiters   queue[*waiter]
 	sends     int // underway
 	stage     poolStage
-	broken    int    // Sends that Close has broken off
-	told      []tale // for unlock
-	telling   bool          // somebody calls hooks, and takes what comes meanwhile as well
-	past      Stats         // of connections that were given up
-	stats     PoolStats     // what is counted here
+	broken    int       // Sends that Close has broken off
+	told      []tale    // for unlock
+	telling   bool      // somebody calls hooks, and takes what comes meanwhile as well
+	past      Stats     // of connections that were given up
+	stats     PoolStats // what is counted here
 }
 
 // NewPool checks the configuration of a pool and of its servers, and opens nothing.
