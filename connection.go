@@ -3,8 +3,9 @@ package postrider
 import (
 	"context"
 	"fmt"
-	"sync"
 	"sync/atomic"
+
+	"github.com/postrider/postrider/internal/ring"
 )
 
 // Connection is a lasting handle on one MTA. It opens a wire when the first
@@ -21,25 +22,24 @@ type Connection struct {
 
 	wake chan struct{} // there is something new for the engine; capacity 1
 
-	riding atomic.Bool   // the engine's goroutine runs: there is a wire, or one is being opened; changed with mu held
-	room   atomic.Int32  // how many transactions the wire takes at a time; 0: there is no wire
-	ids    *atomic.Int64 // of wires; a pool's connections share it
-	opened func(*Error)  // nil, or told of each attempt to open a wire; takes Pool.mu, so never called with mu held
-	ended  chan struct{} // closed by Close
+	running atomic.Bool   // the engine's goroutine runs: there is a wire, or one is being opened; changed with mu held
+	room    atomic.Int32  // how many transactions the wire takes at a time; 0: there is no wire
+	ids     *atomic.Int64 // of wires; a pool's connections share it
+	opened  func(*Error)  // nil, or told of each attempt to open a wire; takes Pool.mu, so never called with mu held
+	ended   chan struct{} // closed by Close
 
 	// Pool.mu may be held when mu is taken, never the other way round. Below mu there are
-	// only leaves, under which nothing else is locked: those of logins, shown, quirks,
-	// Redactor, looseConn and stream.
-	mu         sync.Mutex
-	queue      queue[*delivery] // Sends that wait for their turn, and Quits
-	rideEnded  chan struct{}    // closed when it stops
+	// only leaves, under which nothing else is locked: those of logins, quirks, Redactor,
+	// looseConn and body.Stream.
+	mu         monitor
+	queue      ring.Ring[*delivery] // Sends that wait for their turn, and Quits
+	stopped    chan struct{}        // closed when the engine stops
 	wire       *wire
 	cancelOpen context.CancelFunc
-	wanted     bool         // a wire is to be opened although nobody waits for it
-	draining   bool         // Shutdown was called: no more Sends
-	closed     bool         // no more wires either
-	brokenOff  int          // Sends that Quit and Close have broken off
-	settled    []settlement // for unlock to tell
+	wanted     bool // a wire is to be opened although nobody waits for it
+	draining   bool // Shutdown was called: no more Sends
+	closed     bool // no more wires either
+	brokenOff  int  // Sends that Quit and Close have broken off
 	stats      Stats
 }
 
@@ -54,7 +54,9 @@ func NewConnection(cfg Config) (*Connection, error) {
 }
 
 func newConnection(s *server, ids *atomic.Int64) *Connection {
-	return &Connection{server: s, wake: make(chan struct{}, 1), ended: make(chan struct{}), ids: ids}
+	c := &Connection{server: s, wake: make(chan struct{}, 1), ended: make(chan struct{}), ids: ids}
+	c.mu.observe = c.observeSettled
+	return c
 }
 
 // Send hands m to the MTA and says what became of each recipient. See [Sender]
@@ -73,7 +75,7 @@ func newConnection(s *server, ids *atomic.Int64) *Connection {
 // transaction is not tried again: the error says why.
 func (c *Connection) Send(ctx context.Context, m *Message) (*Result, error) {
 	d, err := newDelivery(ctx, m, c.cfg.Redirect)
-	defer d.body.discard(ctx)
+	defer d.body.Discard(ctx)
 	c.deliver(d, err)
 	return c.finished(d)
 }
@@ -153,11 +155,11 @@ func (c *Connection) Quit(ctx context.Context) error {
 func (c *Connection) lastPlace(ctx context.Context) *delivery {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.riding.Load() {
+	if !c.running.Load() {
 		return nil
 	}
 	d := &delivery{ctx: ctx, quit: true, done: make(chan struct{}, 1)}
-	c.queue.push(d)
+	c.queue.Push(d)
 	c.nudge()
 	return d
 }
@@ -213,7 +215,7 @@ func shutdownError(address string, broken int, cause error) error {
 func (c *Connection) Close() error {
 	c.breakOff(closedError(c.name), nil)
 	c.mu.Lock()
-	ended := c.rideEnded
+	ended := c.stopped
 	c.mu.Unlock()
 	if ended != nil {
 		<-ended

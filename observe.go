@@ -216,3 +216,13 @@ func (p *Pool) tellLimitLocked(e *endpoint, before int) {
 		p.tellLocked(e, Event{Kind: EventLimitChanged, Connections: now})
 	}
 }
+
+// observeSettled tells the hooks what Connection.mu's Unlock has for them.
+func (c *Connection) observeSettled(s settlement) {
+	if s.outcomes != nil {
+		c.observeTransaction(s.told, s.took, s.outcomes)
+	}
+	if s.fallback != "" {
+		c.observeFallback(s.told.Wire, s.fallback)
+	}
+}

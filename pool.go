@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/pace"
+	"github.com/postrider/postrider/internal/ring"
 )
 
 // PoolConfig says how a [Pool] presses its servers. The zero value is four
@@ -73,7 +74,7 @@ type Pool struct {
 	mu        sync.Mutex
 	endpoints []*endpoint // by priority
 	members   []*member
-	waiters   queue[*waiter]
+	waiters   ring.Ring[*waiter]
 	sends     int // underway
 	stage     poolStage
 	broken    int       // Sends that Close has broken off
@@ -139,7 +140,7 @@ func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
 	var d *delivery
 	defer func() { // behind its end, for which a Close of the content's is not waited
 		if d != nil {
-			d.body.discard(ctx)
+			d.body.Discard(ctx)
 		}
 	}()
 	begun := p.begin()
@@ -163,7 +164,7 @@ func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
 // deliveryOf checks a message and reads the beginning of its content, for which it is
 // waited no longer than the pool lives.
 func (p *Pool) deliveryOf(ctx context.Context, m *Message) (*delivery, error) {
-	if m.Content.source == nil {
+	if m.Content.octets.InMemory() {
 		return newDelivery(ctx, m, p.redirect)
 	}
 	reading, done := p.whileOpen(ctx)

@@ -77,8 +77,8 @@ func (p *Pool) Close() error {
 	if p.stage != poolBroken {
 		p.stage = poolBroken
 		p.broken = p.sends
-		for p.waiters.len() > 0 {
-			p.waiters.pop().answer(nil, closedError(p.String()))
+		for p.waiters.Len() > 0 {
+			p.waiters.Pop().answer(nil, closedError(p.String()))
 		}
 	}
 	members := append([]*member(nil), p.members...)

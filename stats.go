@@ -36,8 +36,8 @@ func (c *Connection) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.stats
-	for i := range c.queue.len() {
-		if !(*c.queue.at(i)).quit {
+	for i := range c.queue.Len() {
+		if !(*c.queue.At(i)).quit {
 			s.Queued++
 		}
 	}
@@ -95,7 +95,7 @@ func (p *Pool) Stats() PoolStats {
 	}
 	for _, m := range p.members {
 		s.Stats.add(m.conn.Stats())
-		if !m.conn.riding.Load() {
+		if !m.conn.running.Load() {
 			continue
 		}
 		s.Connections++
@@ -105,7 +105,7 @@ func (p *Pool) Stats() PoolStats {
 			}
 		}
 	}
-	s.Queued = p.waiters.len()
+	s.Queued = p.waiters.Len()
 	s.Accepted, s.Deferred, s.Refused, s.Untried, s.Unknown = counts.Accepted, counts.Deferred, counts.Refused, counts.Untried, counts.Unknown
 	return s
 }

@@ -19,9 +19,9 @@ import (
 
 // demoCmd is postrider demo.
 type demoCmd struct {
-	Mode            mode `default:"starttls" placeholder:"smtp|smtps|starttls" help:"No TLS, TLS from the start, or STARTTLS. Default: ${default}."`
-	MaxTransactions int  `default:"2" placeholder:"N" help:"After how many transactions the connection changes its wire; 0 is never. Default: ${default}."`
-	Verbose         bool `short:"v" help:"Show the dialogue on standard error."`
+	Mode            postrider.SecureMode `default:"starttls" placeholder:"smtp|smtps|starttls" help:"No TLS, TLS from the start, or STARTTLS. Default: ${default}."`
+	MaxTransactions int                  `default:"2" placeholder:"N" help:"After how many transactions the connection changes its wire; 0 is never. Default: ${default}."`
+	Verbose         bool                 `short:"v" help:"Show the dialogue on standard error."`
 }
 
 // Help is the long part of the help text.
@@ -99,7 +99,7 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	s := smtptest.NewUnstartedServer()
-	s.Mode = postrider.SecureMode(c.Mode)
+	s.Mode = c.Mode
 	s.Faults = []smtptest.Fault{{Command: "RCPT", Address: demoUnknown, Reply: "550 5.1.1 Nobody here by that name"}}
 	s.Log = std.warn
 	s.Start()
