@@ -187,8 +187,8 @@ func (d *Delivery) parts(ctx context.Context, m *postrider.Message) (iter.Seq[Pa
 	return parts, err
 }
 
-// Over makes a Sender that delivers each message by d through s.
-func (d *Delivery) Over(s postrider.Sender) postrider.Sender { return &wrapped{d, s} }
+// Sender returns a Sender that delivers each message by d through s.
+func (d *Delivery) Sender(s postrider.Sender) postrider.Sender { return &wrapped{d, s} }
 
 type wrapped struct {
 	delivery *Delivery

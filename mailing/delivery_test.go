@@ -35,7 +35,7 @@ func TestFact99NobodyIsNothing(t *testing.T) {
 	if err != nil || len(report.Outcomes) != 0 || sender.count() != 0 || log.Len() != 0 {
 		t.Errorf("%v, %v, %d messages, %q", report, err, sender.count(), &log)
 	}
-	if _, err := d.Over(sender).Send(t.Context(), message()); err == nil {
+	if _, err := d.Sender(sender).Send(t.Context(), message()); err == nil {
 		t.Error("as a Sender it has to be an error")
 	}
 }
@@ -129,7 +129,7 @@ func TestFact104SenderAndOrderAreTheCallers(t *testing.T) {
 
 // Mailman shunts a message that it cannot make, whoever has got it by then.
 func TestFact107AMessageThatCannotBeMadeIsNobodysElses(t *testing.T) {
-	odd := mailing.Edit{Apply: func(c *mailing.Copy) error {
+	odd := mailing.Edit{Apply: func(c *mailing.Draft) error {
 		if c.Recipient.Address == "b@x.com" {
 			return errors.New("odd")
 		}
@@ -616,7 +616,7 @@ func TestADeliveryIsASender(t *testing.T) {
 	server := smtptest.NewServer()
 	t.Cleanup(server.Close)
 	server.Inject(smtptest.Fault{Command: "RCPT", Nth: 3, Reply: "550 5.1.1 no"})
-	sender := (&mailing.Delivery{Plan: mailing.Bulk(2), Concurrency: 1}).Over(connect(t, server))
+	sender := (&mailing.Delivery{Plan: mailing.Bulk(2), Concurrency: 1}).Sender(connect(t, server))
 	m := message("a@x.com", "b@x.com", "c@x.com")
 	result, err := sender.Send(t.Context(), m)
 	if err != nil || result.Message != m || len(result.Outcomes) != 3 || result.Outcomes[2].State != postrider.Refused ||

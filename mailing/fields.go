@@ -18,7 +18,7 @@ import (
 func PersonalTo() Edit {
 	return Edit{
 		Check: func(r Recipient) error { return text.Check(r.Name) },
-		Apply: func(c *Copy) error {
+		Apply: func(c *Draft) error {
 			if !strings.Contains(c.Recipient.Address, "@") { // which mail.Address would end with an @
 				return c.Header.setLine("To", c.Recipient.Address)
 			}
@@ -44,7 +44,7 @@ func Set(name, value string) Edit {
 	err := checkField(name, value)
 	return Edit{
 		Check: func(Recipient) error { return err },
-		Apply: func(c *Copy) error { return c.Header.Set(name, value) },
+		Apply: func(c *Draft) error { return c.Header.Set(name, value) },
 	}
 }
 
@@ -62,7 +62,7 @@ func MessageID(id string) Edit {
 	}
 	return Edit{
 		Check: func(Recipient) error { return err },
-		Apply: func(c *Copy) error {
+		Apply: func(c *Draft) error {
 			sum := sha256.Sum256([]byte(id + "\n" + c.Recipient.Address))
 			return c.Header.setLine("Message-ID", fmt.Sprintf("<%x.%s@%s>", sum[:12], local, domain))
 		},
@@ -102,7 +102,7 @@ func (l ListFields) Edit() Edit {
 			_, err := l.unsubscribe(uris, r)
 			return err
 		},
-		Apply: func(c *Copy) error {
+		Apply: func(c *Draft) error {
 			if err != nil {
 				return err
 			}
@@ -155,7 +155,7 @@ func (l ListFields) unsubscribe(uris []*template.Template, r Recipient) (string,
 	return strings.Join(parts, ", "), nil
 }
 
-func (l ListFields) apply(c *Copy, uris []*template.Template) error {
+func (l ListFields) apply(c *Draft, uris []*template.Template) error {
 	set := func(name, value string) error {
 		if value == "" {
 			return nil

@@ -49,7 +49,7 @@ func TestFact114ThePersonalTo(t *testing.T) {
 
 // Mailman's X-Mailman-Copy, for those who are in the message's own To as well.
 func TestFact116AFieldForSomeRecipients(t *testing.T) {
-	mark := mailing.Edit{Apply: func(c *mailing.Copy) error {
+	mark := mailing.Edit{Apply: func(c *mailing.Draft) error {
 		c.Header.Del("X-Mailman-Copy")
 		if c.Recipient.Address == "b@x.com" {
 			return c.Header.Set("X-Mailman-Copy", "yes")

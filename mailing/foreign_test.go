@@ -97,7 +97,7 @@ func TestNothingElseIsDeclaredToBeUTF8(t *testing.T) {
 			t.Errorf("%s: %v; want %s", name, err, c.want)
 		}
 	}
-	set := mailing.Edit{Apply: func(c *mailing.Copy) error {
+	set := mailing.Edit{Apply: func(c *mailing.Draft) error {
 		c.Header.SetAddresses("Cc", &mail.Address{Name: "M\xfcller", Address: "m@example.com"})
 		return nil
 	}}

@@ -7,8 +7,8 @@ import (
 	"github.com/postrider/postrider"
 )
 
-// Copy is the message for one recipient while it is made.
-type Copy struct {
+// Draft is the message for one recipient while it is made.
+type Draft struct {
 	// Recipient is who gets it.
 	Recipient Recipient
 
@@ -23,7 +23,7 @@ type Copy struct {
 
 // SetBody gives the copy a body of its own. The header must describe it (RFC 2045):
 // its type, and its encoding.
-func (c *Copy) SetBody(body []byte) {
+func (c *Draft) SetBody(body []byte) {
 	if body == nil {
 		body = []byte{}
 	}
@@ -38,7 +38,7 @@ type Edit struct {
 
 	// Apply changes a copy. It is called for several copies at the same time, and
 	// again for a copy that is sent again.
-	Apply func(*Copy) error
+	Apply func(*Draft) error
 }
 
 // Individual is a plan of a message for each recipient (fact 111), to which the edits
@@ -114,7 +114,7 @@ func (w *workshop) build(i int) (*postrider.Message, error) {
 	if len(w.edits) == 0 {
 		return m, nil
 	}
-	c := &Copy{Recipient: w.recipient(i), From: m.From, Header: w.header.copy()}
+	c := &Draft{Recipient: w.recipient(i), From: m.From, Header: w.header.copy()}
 	for _, e := range w.edits {
 		if err := e.Apply(c); err != nil {
 			return nil, err

@@ -46,7 +46,7 @@ func (m Merge) Edit() Edit {
 			}
 			return p.check(r)
 		},
-		Apply: func(c *Copy) error {
+		Apply: func(c *Draft) error {
 			if err != nil {
 				return err
 			}
@@ -133,7 +133,7 @@ func (p *merger) setFields(h *Header, data any) error {
 	return nil
 }
 
-func (p *merger) apply(c *Copy) error {
+func (p *merger) apply(c *Draft) error {
 	data := c.Recipient.values()
 	if err := p.setFields(c.Header, data); err != nil || len(p.bodies) == 0 {
 		return err

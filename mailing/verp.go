@@ -166,7 +166,7 @@ func (v VERP) Edit() Edit {
 	err := v.check()
 	return Edit{
 		Check: func(Recipient) error { return err },
-		Apply: func(c *Copy) error {
+		Apply: func(c *Draft) error {
 			c.From = v.Encode(c.From, c.Recipient.Address)
 			return err
 		},
