@@ -21,15 +21,19 @@ var arrows = map[string][]string{
 	".": {
 		"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace", "internal/sasl", "internal/text", "internal/wire",
 	},
-	"cmd/postrider":         {".", "config", "mailing", "smtptest", "internal/doctor", "internal/journal", "internal/text"},
+	"cmd/postrider": {
+		".", "config", "mailing", "smtptest", "internal/doctor", "internal/header", "internal/journal", "internal/kongdoc", "internal/text",
+	},
 	"config":                {"."},
 	"internal/address":      {"internal/text"},
 	"internal/body":         {},
 	"internal/detach":       {},
 	"internal/dial":         {"internal/detach"},
 	"internal/doctor":       {".", "internal/dial", "internal/hint", "internal/sasl", "internal/text", "internal/wire"},
+	"internal/header":       {},
 	"internal/hint":         {},
 	"internal/journal":      {},
+	"internal/kongdoc":      {},
 	"internal/memnet":       {},
 	"internal/mtatest":      {},
 	"internal/pace":         {},
@@ -41,7 +45,7 @@ var arrows = map[string][]string{
 	"internal/test/pool":    {},
 	"internal/test/words":   {},
 	"interop":               {".", "mailing", "smtptest", "internal/doctor", "internal/mtatest"},
-	"mailing":               {".", "internal/address", "internal/detach", "internal/text"},
+	"mailing":               {".", "internal/address", "internal/detach", "internal/header", "internal/text", "internal/wire"},
 	"smtptest":              {".", "internal/wire", "internal/memnet"},
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/header"
 )
 
 const (
@@ -17,9 +18,6 @@ const (
 	// joined is up to how many octets a copy is one piece of memory, which a Sender
 	// takes as it lies there. It lives as long as its Send.
 	joined = 64 << 10
-
-	// longestHeader is more than any honest header has.
-	longestHeader = 1 << 20
 )
 
 var errChanged = errors.New("the content was another when it was opened again: give Bytes, File or Func of what stays the same")
@@ -43,9 +41,9 @@ func newSource(c postrider.Content) (*source, error) {
 	if err = errors.Join(err, r.Close()); err != nil {
 		return nil, fmt.Errorf("reading the content: %w", err)
 	}
-	end := headerEnd(text)
-	if end > longestHeader {
-		return nil, fmt.Errorf("the header of the message is longer than %d octets", longestHeader)
+	end := header.Length(text)
+	if err := header.Long(end); err != nil {
+		return nil, err
 	}
 	s := &source{content: c, head: bytes.Clone(text[:end]), held: len(text) <= heldInMemory}
 	if s.held {
@@ -57,22 +55,6 @@ func newSource(c postrider.Content) (*source, error) {
 		return nil, err
 	}
 	return s, again.Close()
-}
-
-// headerEnd is where the body begins: behind the first empty line.
-func headerEnd(text []byte) int {
-	for at := 0; at < len(text); {
-		n := bytes.IndexByte(text[at:], '\n') + 1
-		if n == 0 {
-			break
-		}
-		line := text[at : at+n]
-		at += n
-		if len(bytes.TrimRight(line, "\r\n")) == 0 {
-			return at
-		}
-	}
-	return len(text)
 }
 
 // under is the source's body under another header.

@@ -1,16 +1,18 @@
 package mailing
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"net/mail"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-message"
 	"github.com/emersion/go-message/textproto"
 
+	"github.com/postrider/postrider/internal/header"
 	"github.com/postrider/postrider/internal/text"
+	"github.com/postrider/postrider/internal/wire"
 )
 
 // Header is the header section of a message. Fields that are not changed stay octet
@@ -20,21 +22,24 @@ type Header struct {
 	fault  error // of a field that should not have been set
 }
 
-// readHeader reads a header section, with or without the empty line behind it.
+// readHeader reads the header section at the beginning of a message.
 func readHeader(head []byte) (*Header, error) {
-	r := bytes.NewReader(head)
-	if len(bytes.TrimRight(head, "\r\n")) == 0 {
-		return &Header{}, nil
-	}
-	if !bytes.HasSuffix(head, []byte("\n")) {
-		head = append(bytes.Clone(head), "\r\n"...)
-	}
-	r.Reset(append(bytes.Clone(head), "\r\n"...))
-	fields, err := textproto.ReadHeader(bufio.NewReader(r))
+	section, _, err := header.Parse(head)
 	if err != nil {
-		return nil, fmt.Errorf("the header of the message: %w", err)
+		return nil, err
 	}
-	return &Header{fields: message.Header{Header: fields}}, nil
+	h := new(Header)
+	for _, f := range slices.Backward(section) { // AddRaw puts each before the others
+		if f.Name == "" {
+			continue // the empty line
+		}
+		if err := checkField(f.Name, ""); err != nil {
+			return nil, fmt.Errorf("the header of the message: %w", err)
+		}
+		var r wire.Repairer
+		h.fields.AddRaw(r.Finish(r.Append(nil, f.Raw)))
+	}
+	return h, nil
 }
 
 func (h *Header) copy() *Header { return &Header{h.fields.Copy(), h.fault} }

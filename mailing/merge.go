@@ -15,6 +15,7 @@ import (
 
 	"github.com/emersion/go-message"
 
+	"github.com/postrider/postrider/internal/header"
 	"github.com/postrider/postrider/internal/text"
 )
 
@@ -188,7 +189,7 @@ func newFrame(text, html bool) (f frame, err error) {
 		b.WriteString("\r\n" + mark)
 	}
 	f.header.Set("Mime-Version", "1.0")
-	f.pieces = bytes.Split(b.Bytes()[headerEnd(b.Bytes()):], []byte(mark))
+	f.pieces = bytes.Split(b.Bytes()[header.Length(b.Bytes()):], []byte(mark))
 	return f, err
 }
 

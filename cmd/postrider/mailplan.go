@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"crypto"
 	"crypto/sha256"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/header"
 	"github.com/postrider/postrider/internal/text"
 	"github.com/postrider/postrider/mailing"
 )
@@ -66,11 +66,11 @@ func (c *mailCmd) readTexts() (files *mailTextFiles, err error) {
 	if files.html, err = c.readTemplate(c.HTML); err != nil {
 		return nil, err
 	}
-	if !beginsWithHeader(files.message) {
+	if !header.Begins(files.message) {
 		return nil, fail(exitData, fmt.Errorf("%s has no header: it begins with neither a field, such as Subject: News, nor an empty line", c.Message))
 	}
 	if files.message != nil {
-		files.message, err = withoutBcc(files.message)
+		files.message, err = removeBcc(files.message)
 	}
 	return files, err
 }
@@ -131,22 +131,13 @@ func (c *mailCmd) wrongText(name string, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
-// withoutBcc takes out of a message who else gets it.
-func withoutBcc(message []byte) ([]byte, error) {
-	r := bufio.NewReaderSize(bytes.NewReader(message), maxHeader)
-	h, err := readHeader(r)
+// removeBcc takes out of a message who else gets it.
+func removeBcc(message []byte) ([]byte, error) {
+	section, body, err := header.Parse(message)
 	if err != nil {
-		return nil, err
+		return nil, fail(exitData, err)
 	}
-	return io.ReadAll(io.MultiReader(h.withoutBcc(), r))
-}
-
-// beginsWithHeader finds a text without header, which would become one: fields are put
-// before it (RFC 5322 §2.2).
-func beginsWithHeader(message []byte) bool {
-	line, _, _ := bytes.Cut(message, []byte("\n"))
-	name, _, isField := bytes.Cut(line, []byte(":"))
-	return len(bytes.TrimRight(line, "\r")) == 0 || isField && len(name) > 0 && !bytes.ContainsFunc(bytes.TrimRight(name, " \t"), func(c rune) bool { return c <= ' ' || c > '~' })
+	return append(append([]byte{}, withoutBcc(section)...), body...), nil // not nil: the journal tells no message from an empty one
 }
 
 func readText(name string) ([]byte, error) {
@@ -310,16 +301,10 @@ func complete(message []byte, created time.Time, id string) []byte {
 	return b.Bytes()
 }
 
+// hasField looks into a message whose header was read before, so that there is no error.
 func hasField(message []byte, name string) bool {
-	for line := range bytes.Lines(message) {
-		if len(bytes.TrimRight(line, "\r\n")) == 0 {
-			return false
-		}
-		if key, _, ok := bytes.Cut(line, []byte(":")); ok && strings.EqualFold(string(bytes.TrimRight(key, " \t")), name) {
-			return true
-		}
-	}
-	return false
+	section, _, _ := header.Parse(message)
+	return section.Has(name)
 }
 
 // readKey reads a private key. What is in the file is not told.
