@@ -117,7 +117,7 @@ func (c *benchCmd) bench(ctx context.Context, std streams, r *benchReport) error
 	}
 	defer func() { via.leave(context.WithoutCancel(ctx), err) }()
 	l := c.load(via, r.meter)
-	wipe := l.follow(std.err)
+	wipe := newProgress(std.err).follow(l.progress)
 	before, counted := processTime()
 	r.ended, err = l.run(ctx)
 	r.took = time.Since(l.start)

@@ -331,7 +331,7 @@ func TestBenchProgress(t *testing.T) {
 		l, _ := inBubble(t, benchCmd{Messages: 40, Duration: time.Minute})
 		l.meter.messages = 30
 		var shown bytes.Buffer
-		wipe := l.show(&shown)
+		wipe := (&progress{w: &shown, terminal: true}).follow(l.progress)
 		time.Sleep(2250 * time.Millisecond) // of the bubble
 		synctest.Wait()
 		wipe()
@@ -339,10 +339,11 @@ func TestBenchProgress(t *testing.T) {
 		if len(lines) != 11 || lines[8] != "30 of 40 messages, 2s of 1m0s, 15 a second" || lines[10] != "" {
 			t.Errorf("%q", lines)
 		}
-		if wipe := l.follow(&shown); shown.Len() == 0 || wipe == nil {
-			t.Error("nothing to wipe")
-		} else {
-			wipe()
+		shown.Reset()
+		wipe = newProgress(&shown).follow(l.progress) // which is no terminal
+		time.Sleep(time.Minute)
+		if wipe(); shown.Len() > 0 {
+			t.Errorf("%q", &shown)
 		}
 	})
 }

@@ -145,9 +145,9 @@ func (c *demoCmd) send(ctx context.Context, std streams, m *tour, s *smtptest.Se
 		return postrider.Stats{}, err
 	}
 	defer conn.Close()
-	progress := newProgress(std.err, len(m.posts))
+	progress := newProgress(std.err)
 	for i, p := range m.posts {
-		progress.show(i)
+		progress.show(fmt.Sprintf("%s %d of %d sent", bar(i, len(m.posts)), i, len(m.posts)))
 		p.result, err = conn.Send(ctx, &postrider.Message{From: demoSender, To: m.members, Content: postrider.Bytes(p.content)})
 		progress.clear()
 		wires.print(std.out, p, i+1)
@@ -208,27 +208,6 @@ func (l *wireLog) describe(wire int) string {
 	}
 	return ", " + l.tls[wire]
 }
-
-// progress is a line on a terminal that is overwritten; elsewhere it is nothing.
-type progress struct {
-	w     io.Writer
-	total int
-}
-
-func newProgress(w io.Writer, total int) *progress {
-	if !terminal(w) {
-		w = io.Discard
-	}
-	return &progress{w, total}
-}
-
-func (p *progress) show(done int) {
-	bar := strings.Repeat("=", done) + strings.Repeat("-", p.total-done)
-	fmt.Fprintf(p.w, "\r[%s] %d of %d sent", bar, done, p.total)
-}
-
-// clear takes the line away, so that others can be printed.
-func (p *progress) clear() { fmt.Fprint(p.w, "\r\x1b[K") }
 
 // check is a figure as it must be, and as it is.
 type check struct {

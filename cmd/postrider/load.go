@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"slices"
 	"strconv"
@@ -288,32 +287,7 @@ func (l *load) outlast(intake context.Context) (context.Context, context.CancelF
 	return sending, func() { stop(); cancel(nil) }
 }
 
-// follow shows on a terminal how far it is, until it is told to take that away.
-func (l *load) follow(w io.Writer) (wipe func()) {
-	if !terminal(w) {
-		return func() {}
-	}
-	return l.show(w)
-}
-
-// show writes the line over itself, four times a second.
-func (l *load) show(w io.Writer) (wipe func()) {
-	ticker, done, gone := time.NewTicker(250*time.Millisecond), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(gone)
-		for {
-			select {
-			case <-ticker.C:
-				fmt.Fprint(w, "\r\x1b[K", l.progress(time.Since(l.start)))
-			case <-done:
-				fmt.Fprint(w, "\r\x1b[K")
-				return
-			}
-		}
-	}()
-	return func() { ticker.Stop(); close(done); <-gone }
-}
-
+// progress is how far it is.
 func (l *load) progress(passed time.Duration) string {
 	n := l.meter.count()
 	return fmt.Sprintf("%d of %d messages, %v of %v, %.0f a second",

@@ -313,7 +313,7 @@ func (c *mailCmd) deliver(ctx context.Context, std streams, r *mailReport, text 
 	}
 	defer leave(context.WithoutCancel(ctx), pool, nil)
 	d := c.delivery(r, places, pace)
-	wipe := r.book.tally.follow(std, len(owed))
+	wipe := r.book.tally.follow(std.err, len(owed))
 	report, err := d.Deliver(ctx, pool, r.ready.message)
 	wipe()
 	r.sends, r.took = r.book.tally.sends, report.Took

@@ -89,7 +89,7 @@ func TestMailProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b bytes.Buffer
 		var tally tally
-		wipe := tally.follow(streams{err: &b}, 10)
+		wipe := tally.follow(&b, 10)
 		attempt := func(at int, states ...postrider.State) {
 			a := &mailing.Attempt{Result: &postrider.Result{}}
 			for i, s := range states {

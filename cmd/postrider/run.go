@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/term"
 
 	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/internal/text"
@@ -28,11 +29,7 @@ func (s streams) warn(format string, args ...any) {
 // terminal reports whether w is something that a person looks at.
 func terminal(w any) bool {
 	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // cli is the command line: one field a subcommand, one struct and file each.
