@@ -29,7 +29,9 @@ Examples:
 
 // Run prints the script.
 func (c *completionCmd) Run(app *kong.Kong, std streams) error {
-	script := map[string]func(*kong.Node) string{"bash": kongdoc.Bash, "zsh": kongdoc.Zsh, "fish": kongdoc.Fish}[c.Shell]
+	script := map[string]func(*kong.Node) string{
+		"bash": kongdoc.Bash, "zsh": kongdoc.Zsh, "fish": kongdoc.Fish,
+	}[c.Shell]
 	_, err := io.WriteString(std.out, script(app.Model.Node))
 	return err
 }

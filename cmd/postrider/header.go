@@ -22,8 +22,8 @@ func readHeader(r *bufio.Reader) (header.Section, error) {
 	return section, err
 }
 
-// withoutBcc is the header as it is sent: octet for octet what came, without the fields that would tell who else got the
-// message.
+// withoutBcc is the header as it is sent: octet for octet what came, without the fields that would tell who else got
+// the message.
 func withoutBcc(section header.Section) []byte { return section.Without("Bcc", "Resent-Bcc").Bytes() }
 
 // headerRecipients returns the addresses of To, Cc and Bcc, each once, in the order of the header. If the message was

@@ -90,9 +90,9 @@ func readMagic(r io.Reader) error {
 	case string(line) == magic:
 		return nil
 	case n == 0:
-		return fmt.Errorf("%w: it is empty", ErrForeign)
+		return fmt.Errorf("%w: empty", ErrForeign)
 	case bytes.IndexByte(line, 0) >= 0:
-		return fmt.Errorf("%w: it begins with NULs", ErrForeign)
+		return fmt.Errorf("%w: begins with NULs", ErrForeign)
 	case n == len(magic) && versions.Match(line):
 		return ErrVersion
 	}
@@ -100,7 +100,7 @@ func readMagic(r io.Reader) error {
 }
 
 // errNotWritten is what is wrong with a record.
-var errNotWritten = errors.New("it is not what was written there")
+var errNotWritten = errors.New("not what was written there")
 
 // reading reads a journal that was there already.
 type reading struct {
