@@ -99,7 +99,7 @@ func (c *checkCmd) Run(ctx context.Context, std streams) error {
 	var page *checkPage
 	if !c.JSON {
 		route.announce(std, false, nil)
-		page = &checkPage{w: std.out, colour: colourful(std.out, os.Getenv), server: route.describe()}
+		page = &checkPage{w: std.out, colour: colourful(terminal(std.out), os.Getenv), server: route.describe()}
 		exam.Tell = page.finding
 	}
 	r, err := exam.Run(ctx)

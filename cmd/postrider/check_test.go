@@ -21,12 +21,16 @@ func TestColours(t *testing.T) {
 			return ""
 		}
 	}
-	null, err := os.Open(os.DevNull) // a character device, as a terminal is
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0) // a character device, and no terminal
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer null.Close()
-	if !colourful(null, env("", "")) || colourful(null, env("NO_COLOR", "1")) || colourful(null, env("TERM", "dumb")) || colourful(new(bytes.Buffer), env("", "")) {
+	if terminal(null) || terminal(new(bytes.Buffer)) {
+		t.Error("not everything is a terminal")
+	}
+	if !colourful(true, env("", "")) || colourful(true, env("NO_COLOR", "1")) ||
+		colourful(true, env("TERM", "dumb")) || colourful(false, env("", "")) {
 		t.Error("colours where there should be none, or none where there should be some")
 	}
 	for colour, want := range map[bool]string{

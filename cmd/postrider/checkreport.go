@@ -21,8 +21,8 @@ type checkPage struct {
 
 // colourful reports whether colours are wanted: on a terminal, by those who did not decline them
 // (https://no-color.org).
-func colourful(w io.Writer, env func(string) string) bool {
-	return terminal(w) && env("NO_COLOR") == "" && env("TERM") != "dumb"
+func colourful(terminal bool, env func(string) string) bool {
+	return terminal && env("NO_COLOR") == "" && env("TERM") != "dumb"
 }
 
 // withoutPort reports a server that was named, and whose port was not.

@@ -220,7 +220,7 @@ func TestTwoRunsOfOneMailing(t *testing.T) {
 	for _, name := range []string{"j", journal, "soft", "hard", "up/j", "up/soft"} {
 		second := mailAgain(dir, server, name)
 		text, _ := second.CombinedOutput()
-		if second.ProcessState.ExitCode() != exitTempFail || !strings.Contains(string(text), name+": it is in use by another process") {
+		if second.ProcessState.ExitCode() != exitTempFail || !strings.Contains(string(text), name+": in use by another process") {
 			t.Errorf("by %s: %v\n%s", name, second.ProcessState, text)
 		}
 	}

@@ -36,7 +36,7 @@ func TestOutputsKnowWhatIsRead(t *testing.T) {
 	}
 	args, read := []string{"mail", file("recipients"), "--dkim-domain", "example.com", "--dkim-selector", "a"}, []string{"recipients"}
 	var writers []string
-	for _, command := range kong.Must(new(cli), kong.NoDefaultHelp()).Model.Children {
+	for _, command := range kong.Must(new(cli), kong.NoDefaultHelp(), flagHelp).Model.Children {
 		for _, flag := range command.Flags {
 			if flag.PlaceHolder != "FILE" && flag.PlaceHolder != "DIR" {
 				continue
@@ -54,7 +54,7 @@ func TestOutputsKnowWhatIsRead(t *testing.T) {
 		t.Errorf("writing: %q; reading: %q", writers, read)
 	}
 	var app cli
-	if _, err := kong.Must(&app, kong.NoDefaultHelp()).Parse(args); err != nil {
+	if _, err := kong.Must(&app, kong.NoDefaultHelp(), flagHelp).Parse(args); err != nil {
 		t.Fatal(err)
 	}
 	c := &app.Mail

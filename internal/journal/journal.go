@@ -51,7 +51,7 @@ type Damage struct {
 
 // Error says where, and what.
 func (d *Damage) Error() string {
-	return fmt.Sprintf("behind octet %d %v", d.Sound, d.Err)
+	return fmt.Sprintf("damaged after octet %d: %v", d.Sound, d.Err)
 }
 
 // Unwrap makes it an ErrDamaged.

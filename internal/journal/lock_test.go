@@ -125,7 +125,7 @@ func TestSpecialFilesAreNoJournals(t *testing.T) {
 			j.Close()
 		}
 		// It is not even read: a read of a pipe or a terminal may never return.
-		if name == os.DevNull && (err == nil || !strings.Contains(err.Error(), "no regular file")) {
+		if name == os.DevNull && (err == nil || !strings.Contains(err.Error(), "not a regular file")) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
