@@ -118,9 +118,6 @@ func (s *Suppression) Add(entry string) error {
 	return nil
 }
 
-// Len is how many entries there are.
-func (s *Suppression) Len() int { return len(s.entries) }
-
 // find gives the entry that a canonical address falls under.
 func (s *Suppression) find(canonical string) (entry string, ok bool) {
 	if s == nil || len(s.entries) == 0 {

@@ -77,21 +77,24 @@ func (m Merge) parse() (p *merger, err error) {
 			return nil, err
 		}
 	}
+	var kinds []string
 	if m.Text != "" {
 		t, err := newText("text", m.Text)
 		if err != nil {
 			return nil, err
 		}
-		p.bodies = append(p.bodies, t)
+		p.bodies, kinds = append(p.bodies, t), append(kinds, "text/plain")
 	}
 	if m.HTML != "" {
 		t, err := htmltemplate.New("html").Option("missingkey=error").Funcs(functions()).Parse(m.HTML)
 		if err != nil {
 			return nil, err
 		}
-		p.bodies = append(p.bodies, t)
+		p.bodies, kinds = append(p.bodies, t), append(kinds, "text/html")
 	}
-	p.frame, err = newFrame(m.Text != "", m.HTML != "")
+	if len(kinds) > 0 {
+		p.frame, err = newFrame(kinds)
+	}
 	return p, err
 }
 
@@ -172,25 +175,34 @@ type frame struct {
 	pieces [][]byte // one more than there are texts
 }
 
-// newFrame makes the MIME of a body once, with marks for the texts.
-func newFrame(text, html bool) (f frame, err error) {
-	var b bytes.Buffer
-	var w *message.Writer
-	if text && html {
-		f.header.SetContentType("multipart/alternative", map[string]string{"boundary": boundary})
-		if w, err = message.CreateWriter(&b, f.header); err == nil {
-			err = errors.Join(markPart(w, "text/plain"), markPart(w, "text/html"), w.Close())
-		}
+// newFrame makes the MIME of a body once, with a mark for each of its texts, which have these media types.
+func newFrame(kinds []string) (f frame, err error) {
+	body := []byte(mark)
+	if len(kinds) == 1 {
+		f.header = partHeader(kinds[0])
 	} else {
-		f.header = partHeader("text/plain")
-		if html {
-			f.header = partHeader("text/html")
-		}
-		b.WriteString("\r\n" + mark)
+		f.header.SetContentType("multipart/alternative", map[string]string{"boundary": boundary})
+		body, err = alternatives(f.header, kinds)
 	}
 	f.header.Set("Mime-Version", "1.0")
-	f.pieces = bytes.Split(b.Bytes()[header.Length(b.Bytes()):], []byte(mark))
+	f.pieces = bytes.Split(body, []byte(mark))
 	return f, err
+}
+
+// alternatives is a body of parts, each with a mark for its text.
+func alternatives(h message.Header, kinds []string) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := message.CreateWriter(&b, h)
+	if err != nil {
+		return nil, err
+	}
+	for _, kind := range kinds {
+		if err := markPart(w, kind); err != nil {
+			return nil, err
+		}
+	}
+	err = w.Close()
+	return b.Bytes()[header.Length(b.Bytes()):], err
 }
 
 // mark stands for a text, and passes quoted-printable as it is.
