@@ -24,14 +24,12 @@ type DKIM struct {
 	// the name Selector._domainkey.
 	Domain, Selector string
 
-	// Key is an *rsa.PrivateKey, an ed25519.PrivateKey (RFC 8463), or a signer that
-	// has one.
+	// Key is an *rsa.PrivateKey, an ed25519.PrivateKey (RFC 8463), or a signer that has one.
 	Key crypto.Signer
 }
 
-// Signed is a plan whose messages are signed, after everything else has been done to
-// them. The body is read once more for each message that is made; a content that can be
-// read only once cannot be signed, unless the plan holds it in memory.
+// Signed is a plan whose messages are signed, after every other change. The body is read once more for each message
+// that is made; a content that can be read only once cannot be signed, unless the plan holds it in memory.
 func Signed(plan Plan, key DKIM) Plan {
 	return func(m *postrider.Message) (iter.Seq[Part], error) {
 		if _, err := key.sign(nil, strings.NewReader("From: a@example.com\r\n\r\n")); err != nil {
@@ -143,14 +141,14 @@ func (k DKIM) sign(section header.Section, r io.Reader) (field string, err error
 	return s.Signature(), nil
 }
 
-// signedFields are those of RFC 6376 §5.4.1 that the message has, and the way out of
-// the mailing (RFC 8058 §4). Fields that it lacks are not signed as lacking: an MTA
-// may add a Date or a Message-ID.
+// signedFields are those of RFC 6376 §5.4.1 that the message has, and List-Unsubscribe (RFC 8058 §4). Fields that it
+// lacks are not signed as lacking: an MTA may add a Date or a Message-ID.
 func signedFields(section header.Section) []string {
 	names := []string{"From"}
 	for _, name := range []string{
-		"Sender", "Reply-To", "Subject", "Date", "Message-ID", "To", "Cc", "In-Reply-To", "References", "MIME-Version", "Content-Type",
-		"Content-Transfer-Encoding", "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post",
+		"Sender", "Reply-To", "Subject", "Date", "Message-ID", "To", "Cc", "In-Reply-To", "References",
+		"MIME-Version", "Content-Type", "Content-Transfer-Encoding",
+		"List-Id", "List-Unsubscribe", "List-Unsubscribe-Post",
 	} {
 		if section.Has(name) {
 			names = append(names, name)

@@ -29,7 +29,7 @@ func TestFilesOfAnotherKindAreNamed(t *testing.T) {
 		{mailing.JSONLines, "{\"email\":\"a@x.com\"}\r{\"email\":\"b@x.com\"}\r", "line 1: lines end with CR alone"},
 		{mailing.Plain, "anne@example.com\nM\xfcller <m@example.com>\n", "line 2, column 2: the octet 0xFC"},
 		{mailing.JSONLines, "{\"email\":\"a@x.com\",\"name\":\"M\xfcller\"}\n", "line 1, column 29: the octet 0xFC"},
-		{mailing.JSONLines, `{"email":"a@x.com","name":"\ud83d"}`, "line 1: it has half of a character"},
+		{mailing.JSONLines, `{"email":"a@x.com","name":"\ud83d"}`, "line 1: half of a character"},
 		{mailing.JSONLines, `{"email":"a@x.com","name":"\ude00\ud83d"}`, "half of a character"},
 		{mailing.JSONLines, `{"email":"a@x.com","name":"\ud83d x\ude00"}`, "half of a character"},
 	} {

@@ -126,15 +126,15 @@ func TestReadRecipientsThatAreNone(t *testing.T) {
 		text, want string
 	}{
 		{mailing.CSV, "", "line of names"},
-		{mailing.CSV, "name,seat\nanne,1\n", "no column is called address or email"},
+		{mailing.CSV, "name,seat\nanne,1\n", "no column has the name address or email"},
 		{mailing.CSV, "\xff\xfee\x00m\x00\n", "line 1, column 1: it is not UTF-8 but UTF-16"}, // as spreadsheets write it
-		{mailing.CSV, "email,x,X\na@x.com,1,2\n", `two columns are called "x"`},
+		{mailing.CSV, "email,x,X\na@x.com,1,2\n", `two columns have the name "x"`},
 		{mailing.CSV, "email,name\na@x.com\n", "line 2"},
-		{mailing.CSV, "email\n\"" + strings.Repeat("open\n", 1<<20), "is a quote open"},
+		{mailing.CSV, "email\n\"" + strings.Repeat("open\n", 1<<20), "is a quote not closed"},
 		{mailing.JSONLines, "{\"address\":\"a@x.com\"}\n[]\n", "line 2"},
-		{mailing.JSONLines, "{\"address\":\"a@x.com\",\"N\":1,\"n\":2}\n", `line 1: two members are called "n"`},
-		{mailing.JSONLines, "{\"address\":1}\n", "there is no address"},
-		{mailing.JSONLines, "{\"address\":\"a@x.com\"}{}\n", "stands behind"},
+		{mailing.JSONLines, "{\"address\":\"a@x.com\",\"N\":1,\"n\":2}\n", `line 1: two members have the name "n"`},
+		{mailing.JSONLines, "{\"address\":1}\n", "no address: name it"},
+		{mailing.JSONLines, "{\"address\":\"a@x.com\"}{}\n", "more text after"},
 		{mailing.Plain, strings.Repeat("x", 2<<20), "line 1"},
 		{"xml", "", "plain, csv or jsonl"},
 	} {

@@ -19,25 +19,22 @@ import (
 	"github.com/postrider/postrider/internal/text"
 )
 
-// Merge makes a text for each recipient out of templates, which see the recipient's
-// data by lower-case names: {{.name}}, {{.address}}, and whatever else there is. A
-// key that is missing is an error before the first message leaves.
+// Merge makes a text for each recipient from templates, which have the recipient's data by lower-case names: {{.name}},
+// {{.address}}, and all others. A missing key is an error before the first message leaves.
 type Merge struct {
-	// Fields are header fields by name, as text templates (text/template):
-	// "Subject": "{{.name}}, your ticket". They take the place of the message's own.
+	// Fields are header fields by name, as text templates (text/template): "Subject": "{{.name}}, your ticket". They
+	// replace the message's own.
 	Fields map[string]string
 
-	// Text is the body as plain text, a text template. Blanks at its ends and all
-	// line ends stay.
+	// Text is the body as plain text, a text template. Blanks at its ends and all line ends stay.
 	Text string
 
-	// HTML is the body in HTML, a template of html/template, which knows where in
-	// HTML a value stands, and encodes it accordingly.
+	// HTML is the body in HTML, a template of html/template, which encodes each value for its place in the HTML.
 	HTML string
 }
 
-// Edit does the merge. With Text and HTML the copy offers both
-// (multipart/alternative); with neither it keeps the message's body.
+// Edit returns the edit that does the merge. With Text and HTML the message has both (multipart/alternative); with
+// neither it keeps its body.
 func (m Merge) Edit() Edit {
 	p, err := m.parse()
 	return Edit{
@@ -60,7 +57,7 @@ func (m Merge) Edit() Edit {
 type merger struct {
 	names  []string // of fields, in order
 	fields map[string]*template.Template
-	bodies []executor // the text, the HTML, or both: the least wanted form comes first (RFC 2046 §5.1.4)
+	bodies []executor // the text, the HTML, or both: the preferred form comes last (RFC 2046 §5.1.4)
 	frame  frame
 }
 
@@ -98,7 +95,7 @@ func (m Merge) parse() (p *merger, err error) {
 	return p, err
 }
 
-// check runs the templates for nothing but their errors.
+// check runs the templates only for their errors.
 func (p *merger) check(r Recipient) error {
 	data := r.values()
 	if err := p.setFields(new(Header), data); err != nil {
@@ -112,15 +109,14 @@ func (p *merger) check(r Recipient) error {
 	return nil
 }
 
-// checkBody runs a template for nothing but its errors. What it makes is declared to
-// be UTF-8, and so it must be, whatever the template, the data, or a function that
-// cuts strings has put there.
+// checkBody runs a template only for its errors. The body is declared to be UTF-8, and must be UTF-8, whatever the
+// template, the data, or a function that cuts strings has put there.
 func checkBody(t executor, data any) error {
 	made, err := executed(t, data)
 	if err != nil || utf8.ValidString(made) {
 		return err
 	}
-	_, err = io.Copy(io.Discard, text.NewReader(strings.NewReader(made))) // it knows where
+	_, err = io.Copy(io.Discard, text.NewReader(strings.NewReader(made))) // names the place
 	return fmt.Errorf("the body that a template makes: %w", err)
 }
 
@@ -158,18 +154,15 @@ func (p *merger) apply(c *Draft) error {
 	return nil
 }
 
-// describesBody reports that a field, by its canonical name, is of no use once the
-// body is another.
+// describesBody reports whether a field, by its canonical name, is wrong once the body is another.
 func describesBody(name string) bool {
 	return name == "Mime-Version" || len(name) > 8 && name[:8] == "Content-"
 }
 
-// boundary cannot stand in a part: after the = of quoted-printable there are hex
-// digits or nothing (RFC 2045 §6.7).
+// boundary cannot occur in a part: after the = of quoted-printable there are hex digits or a line end (RFC 2045 §6.7).
 const boundary = "=_postrider_alternative"
 
-// frame is what is the same in every copy: the header that describes the body, and
-// what stands around its texts.
+// frame is what is the same in every message: the header that describes the body, and what stands around its texts.
 type frame struct {
 	header message.Header
 	pieces [][]byte // one more than there are texts
@@ -205,7 +198,7 @@ func alternatives(h message.Header, kinds []string) ([]byte, error) {
 	return b.Bytes()[header.Length(b.Bytes()):], err
 }
 
-// mark stands for a text, and passes quoted-printable as it is.
+// mark stands for a text, and is the same in quoted-printable.
 const mark = "postrider-text"
 
 func markPart(w *message.Writer, kind string) error {
