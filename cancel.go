@@ -16,12 +16,12 @@ import (
 // behind (nextBlock).
 func (c *Connection) cancel(d *delivery) (wait bool) {
 	c.mu.Lock()
-	defer c.unlock()
+	defer c.mu.Unlock()
 	if d.finished {
 		return false
 	}
 	err := &Error{Stage: StageLocal, Step: StepSend, Address: c.name, Err: context.Cause(d.ctx)}
-	c.queue.remove(func(q *delivery) bool { return q == d })
+	c.queue.Remove(func(q *delivery) bool { return q == d })
 	d.leave(err)
 	if w := c.wire; w != nil && d.inFlight > 0 {
 		wait = c.cancelOnWireLocked(w, d, err)
@@ -41,11 +41,11 @@ func (c *Connection) cancel(d *delivery) (wait bool) {
 // withdraw takes back a delivery that was not begun.
 func (c *Connection) withdraw(d *delivery) {
 	c.mu.Lock()
-	defer c.unlock()
+	defer c.mu.Unlock()
 	if d.finished || d.inFlight > 0 || len(d.transactions) > 0 {
 		return
 	}
-	c.queue.remove(func(q *delivery) bool { return q == d })
+	c.queue.Remove(func(q *delivery) bool { return q == d })
 	d.leave(&Error{Stage: StageLocal, Step: StepSend, Address: c.name, Err: errWithdrawn})
 	c.finishLocked(d)
 }
@@ -59,12 +59,11 @@ func (c *Connection) cancelOnWireLocked(w *wire, d *delivery, err *Error) (wait 
 	neighbours := false
 	for _, tx := range w.inFlight {
 		neighbours = neighbours || tx.d != d
-		wait = wait || tx.d == d && tx.streaming
+		wait = wait || tx.d == d && tx.content == contentStreaming
 	}
 	goesOn := neighbours && !wait
 	if !goesOn {
-		w.ours = true
-		w.killLocked(err)
+		w.killLocked(lostByUs, err)
 		w.nudge() // the writer may be waiting for the content
 	}
 	for _, tx := range w.inFlight {
@@ -74,7 +73,7 @@ func (c *Connection) cancelOnWireLocked(w *wire, d *delivery, err *Error) (wait 
 		tx.broken = err
 		for k, i := range tx.rcpts {
 			// On a wire that goes on, a terminator that is sure to leave is as good as gone.
-			d.outcomes[i], _ = tx.outcome(k, tx.begun() || goesOn && tx.committed)
+			d.outcomes[i], _ = tx.outcome(k, tx.begun() || goesOn && tx.content == contentCommitted)
 			if s := d.outcomes[i].State; s == Untried || s == Unknown {
 				d.note(err)
 			}
@@ -85,8 +84,8 @@ func (c *Connection) cancelOnWireLocked(w *wire, d *delivery, err *Error) (wait 
 
 // idleLocked reports that nobody waits in the queue.
 func (c *Connection) idleLocked() bool {
-	for i := range c.queue.len() {
-		if !(*c.queue.at(i)).quit {
+	for i := range c.queue.Len() {
+		if !(*c.queue.At(i)).quit {
 			return false
 		}
 	}
@@ -98,18 +97,22 @@ func (c *Connection) idleLocked() bool {
 func (c *Connection) breakOff(err *Error, until *delivery) {
 	c.mu.Lock()
 	if until != nil && until.finished {
-		c.unlock() // it came in time after all, and those behind it go on
+		c.mu.Unlock() // it came in time after all, and those behind it go on
 		return
 	}
-	if until == nil {
+	if until == nil && !c.closed {
 		c.closed = true
+		close(c.ended)
 	}
-	for c.queue.len() > 0 && c.queue.front() != until {
-		d := c.queue.pop()
+	for c.queue.Len() > 0 && c.queue.Front() != until {
+		d := c.queue.Pop()
 		if !d.quit {
 			d.fail(err)
 		}
 		if d.inFlight == 0 {
+			if !d.quit {
+				c.brokenOff++
+			}
 			c.finishLocked(d)
 		}
 	}
@@ -118,14 +121,16 @@ func (c *Connection) breakOff(err *Error, until *delivery) {
 	}
 	if w := c.wire; w != nil {
 		for _, tx := range w.inFlight {
+			if tx.d.givenUp == nil {
+				c.brokenOff++
+			}
 			tx.d.givenUp = err // nothing of it goes back to the queue
 		}
 		if until != nil || len(w.inFlight) > 0 || w.quitting {
-			w.ours = true
-			w.killLocked(err)
+			w.killLocked(lostByUs, err)
 			w.nudge()
 		}
 	}
-	c.unlock()
+	c.mu.Unlock()
 	c.nudge()
 }

@@ -1,27 +1,25 @@
 package postrider
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
 
-	"golang.org/x/net/idna"
-
+	"github.com/postrider/postrider/internal/body"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
 // delivery is one Send underway: what is still owed of a message, and what has
 // become of the rest. Everything but the first block is guarded by Connection.mu.
 type delivery struct {
-	ctx   context.Context
-	msg   *Message
-	body  body
-	rcpts []recipient
-	from  path
-	dsn   DSN
+	ctx    context.Context
+	msg    *Message
+	body   body.Body
+	rcpts  []recipient
+	from   smtp.Path
+	wishes *wishes
 
 	answer       *Result
 	pending      []int // indexes of recipients that wait for a transaction
@@ -39,20 +37,15 @@ type delivery struct {
 	quit         bool        // no Send at all, but the place of a Quit in the queue
 	told         atomic.Bool // finished, and the hooks have been told
 
-	oneRcpt    [1]recipient // of a message for one
-	onePending [1]int
-	err        *Error        // the first thing that left a recipient Untried or Unknown
-	done       chan struct{} // gets a token when it is finished; capacity 1
-}
-
-// path is an address as it goes out.
-type path struct {
-	address string // as given
-	ascii   string // with the domain as A-labels; "" if the local part needs SMTPUTF8
+	oneRcpt     [1]recipient // of a message for one
+	onePending  [1]int
+	dataRefusal Reply         // by which a DATA was refused
+	err         *Error        // the first thing that left a recipient Untried or Unknown
+	done        chan struct{} // gets a token when it is finished; capacity 1
 }
 
 type recipient struct {
-	path
+	smtp.Path
 	caller string // as the caller named it; m itself may be used again when a cancelled Send has returned
 	domain string // lower case, for RCPTDOMAINMAX
 }
@@ -60,12 +53,13 @@ type recipient struct {
 // newDelivery checks a message and reads the beginning of its content. An error
 // is one of the whole message; a recipient that is wrong in itself is settled.
 func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)) (*delivery, error) {
-	d := &delivery{ctx: ctx, msg: m, dsn: m.DSN, requireTLS: m.RequireTLS, done: make(chan struct{}, 1)}
+	d := &delivery{ctx: ctx, msg: m, requireTLS: m.RequireTLS, done: make(chan struct{}, 1)}
 	d.prepareResult(m)
 	if len(m.To) == 0 {
 		return d, errors.New("the message has no recipient")
 	}
-	if err := smtp.CheckDSN(m.DSN.Return, m.DSN.EnvelopeID, m.DSN.Notify); err != nil {
+	var err error
+	if d.wishes, err = wishesOf(m); err != nil {
 		return d, err
 	}
 	if m.From != "" {
@@ -73,18 +67,18 @@ func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)
 			return d, fmt.Errorf("sender %q: %w", m.From, err)
 		}
 	}
-	d.from = newPath(m.From)
-	if err := d.from.tooLong(smtp.CheckSenderLength); err != nil {
+	d.from = smtp.NewPath(m.From)
+	if err := d.from.TooLong(smtp.CheckSenderLength); err != nil {
 		return d, fmt.Errorf("sender %.40q: %w", m.From, err)
 	}
 	if err := d.address(redirect); err != nil {
 		return d, err
 	}
+	d.refuseBadOptions()
 	if len(d.pending) == 0 {
 		return d, nil // nothing to open the content for
 	}
-	var err error
-	d.body, err = loadBody(ctx, m.Content)
+	d.body, err = body.Load(ctx, m.Content.octets)
 	return d, err
 }
 
@@ -117,13 +111,14 @@ func (d *delivery) address(redirect func() (string, bool)) error {
 			if err := smtp.CheckAddress(to); err != nil {
 				return fmt.Errorf("development mode is on and its recipient %q is no address: %w", to, err)
 			}
-			if err := newPath(to).tooLong(smtp.CheckRecipientLength); err != nil {
+			if err := smtp.NewPath(to).TooLong(smtp.CheckRecipientLength); err != nil {
 				return fmt.Errorf("development mode is on, and its recipient %.40q is too long: %w", to, err)
 			}
 			for i := range d.rcpts {
 				d.rcpts[i] = newRecipient(to, d.msg.To[i])
 				d.pending = append(d.pending, i)
 			}
+			d.wishes.hideRecipients()
 			return nil
 		}
 	}
@@ -133,7 +128,7 @@ func (d *delivery) address(redirect func() (string, bool)) error {
 			continue
 		}
 		d.rcpts[i] = newRecipient(to, to)
-		if err := d.rcpts[i].tooLong(smtp.CheckRecipientLength); err != nil {
+		if err := d.rcpts[i].TooLong(smtp.CheckRecipientLength); err != nil {
 			d.outcomes[i].State, d.outcomes[i].Err = Refused, err
 			continue
 		}
@@ -144,37 +139,7 @@ func (d *delivery) address(redirect func() (string, bool)) error {
 
 func newRecipient(a, caller string) recipient {
 	_, domain := smtp.SplitAddress(a)
-	return recipient{newPath(a), caller, strings.ToLower(domain)}
-}
-
-// newPath prepares the form for servers without SMTPUTF8: a domain can be put in
-// A-labels, a local part cannot (RFC 6531 §3.2).
-func newPath(a string) path {
-	if smtp.ASCII(a) {
-		return path{a, a}
-	}
-	local, domain := smtp.SplitAddress(a)
-	labels, err := idna.Lookup.ToASCII(domain)
-	if err != nil || !smtp.ASCII(local) {
-		return path{address: a}
-	}
-	return path{a, local + "@" + labels}
-}
-
-// tooLong is what check, of a command's length, says of either form.
-func (p path) tooLong(check func(address string) error) error {
-	return cmp.Or(check(p.address), check(p.ascii))
-}
-
-// needsUTF8 reports that the address itself demands SMTPUTF8.
-func (p path) needsUTF8() bool { return p.ascii == "" && p.address != "" }
-
-// form is the address for a transaction with or without SMTPUTF8.
-func (p path) form(utf8 bool) string {
-	if utf8 {
-		return p.address
-	}
-	return p.ascii
+	return recipient{smtp.NewPath(a), caller, strings.ToLower(domain)}
 }
 
 // settled reports that nothing more will become of any recipient.
@@ -213,15 +178,25 @@ func (d *delivery) note(err *Error) {
 }
 
 // result is the end of a Send: err is nil exactly when at least one recipient is
-// Accepted and none is Untried or Unknown.
+// Accepted and none is Untried or Unknown. Errors become this Send's own: a wire tells
+// all of its Sends the same one.
 func (d *delivery) result(address string) (*Result, error) {
 	r := d.answer
 	r.Message, r.Outcomes, r.Transactions = d.msg, d.outcomes, d.transactions
-	if r.Count(Untried)+r.Count(Unknown) > 0 || len(r.Outcomes) == 0 {
+	var owner owner
+	for i := range r.Outcomes {
+		if o := &r.Outcomes[i]; o.Err != nil {
+			o.Err = owner.copy(o.Err, o.State == Unknown)
+		}
+	}
+	unknown := r.Count(Unknown)
+	if r.Count(Untried)+unknown > 0 || len(r.Outcomes) == 0 {
 		if d.err == nil { // cannot be; but nil would say that all is well
 			d.err = &Error{Stage: StageLocal, Err: errors.New("internal error: a recipient was left without a reason")}
 		}
-		return r, d.err
+		own := *d.err
+		own.Unknown = unknown > 0
+		return r, &own
 	}
 	if r.Count(Accepted) > 0 {
 		return r, nil
@@ -229,7 +204,7 @@ func (d *delivery) result(address string) (*Result, error) {
 	return r, d.refusalError(address)
 }
 
-// refusalError says that nobody was accepted, with the reason of the one that
+// refusalError says that no recipient was accepted, with the reason of the one that
 // leaves most hope: a deferred recipient before a refused one.
 func (d *delivery) refusalError(address string) *Error {
 	o := d.outcomes[0]
@@ -239,6 +214,9 @@ func (d *delivery) refusalError(address string) *Error {
 		}
 	}
 	e := &Error{Stage: o.Stage, Step: stageSteps[o.Stage], Reply: o.Reply, Err: o.Err}
+	if o.Stage == StageContent && o.Reply == d.dataRefusal {
+		e.Step = StepData
+	}
 	if o.Stage != StageLocal {
 		e.Address = address
 	}
@@ -246,4 +224,6 @@ func (d *delivery) refusalError(address string) *Error {
 	return e
 }
 
-var stageSteps = map[Stage]Step{StageLocal: StepMessage, StageMail: StepMail, StageRcpt: StepRcpt, StageContent: StepContent}
+var stageSteps = map[Stage]Step{
+	StageLocal: StepMessage, StageMail: StepMail, StageRcpt: StepRcpt, StageContent: StepContent,
+}

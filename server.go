@@ -14,6 +14,7 @@ import (
 
 	"github.com/postrider/postrider/internal/detach"
 	"github.com/postrider/postrider/internal/dial"
+	"github.com/postrider/postrider/internal/quirks"
 	"github.com/postrider/postrider/internal/sasl"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
@@ -22,6 +23,7 @@ import (
 // who we are to it, and what was learnt of it. What can change is safe for any
 // number of goroutines.
 type server struct {
+	*teller
 	cfg      Config // without the password, which no dump shall show
 	timeouts Timeouts
 	address  dial.Address
@@ -30,11 +32,10 @@ type server struct {
 	verified bool        // TLS proves that the server is the right one
 	logins   *logins     // nil: no AUTH
 	secrets  sasl.Redactor
-	watched  bool // somebody wants to see replies
 	dial     dialFunc
 	jittered bool // wires end a little before they must, each at another time
 
-	quirks       quirks
+	quirks       quirks.Quirks
 	refusedLogin atomic.Pointer[refusedLogin]
 
 	warned   sync.Once // of TLS that proves nothing
@@ -58,8 +59,9 @@ func newServer(cfg Config) (*server, error) {
 	if s.dial = cfg.Dial; s.dial == nil {
 		s.dial = (&net.Dialer{}).DialContext
 	}
-	s.watched = s.debugging() || cfg.Trace != nil && (cfg.Trace.Command != nil || cfg.Trace.Reply != nil)
-	return s, s.prepare()
+	err := s.prepare()
+	s.teller = newTeller(s.name, &s.cfg)
+	return s, err
 }
 
 func (s *server) prepare() (err error) {
@@ -247,7 +249,7 @@ func (s *server) idleTimeout() time.Duration {
 
 // window is how many transactions may be in flight on a wire to this server.
 func (s *server) window() int {
-	if s.quirks.noWindow.on() || s.quirks.noPipelining.on() {
+	if s.quirks.NoWindow.Holds() || s.quirks.NoPipelining.Holds() {
 		return 1
 	}
 	return s.maxWindow()

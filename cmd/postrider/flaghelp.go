@@ -6,7 +6,6 @@ import "github.com/alecthomas/kong"
 var flagHelp = kong.Vars{
 	// Of several commands.
 	"help_sender": `Set the envelope's sender, who gets the bounces; '<>' for none. Default: user@host, like sendmail.`,
-	"help_mode":   `Use no TLS (smtp), TLS from the start (smtps), or STARTTLS.`,
 
 	// How to reach the MTA.
 	"help_config": `Read this configuration, in the format of mailman.cfg. Default: $POSTRIDER_CONFIG_FILE, ` +
@@ -73,7 +72,9 @@ var flagHelp = kong.Vars{
 
 	// sink
 	"help_listen": `Listen at this address: [HOST]:PORT or unix:/path. Without HOST only this machine can connect; ` +
-		`port 0 picks a free one.`,
+		`port 0 picks a free one. Default: 127.0.0.1:2525.`,
+	"help_sink_mode": `Use no TLS (smtp), TLS from the start (smtps), or STARTTLS. Default: smtp.`,
+	"help_fault":     `Let something go wrong; see above. May be repeated.`,
 	"help_ca_out": `Write the certificate authority to FILE (PEM), for the client's --ca-file. ` +
 		`A new one is made each time; the certificate is for localhost, 127.0.0.1, ::1 and example.com.`,
 	"help_sink_force": `Overwrite FILE, although --ca-out cannot tell that a sink wrote it.`,
@@ -83,7 +84,8 @@ var flagHelp = kong.Vars{
 		`if it does not exist; no file in it is overwritten.`,
 
 	// demo
-	"help_demo_max_transactions": `Change to a new TCP connection after N transactions; 0 is never.`,
+	"help_demo_mode":             `Use no TLS (smtp), TLS from the start (smtps), or STARTTLS. Default: starttls.`,
+	"help_demo_max_transactions": `Change to a new TCP connection after N transactions; 0 is never. Default: 2.`,
 
 	// bench
 	"help_duration": `Stop after this time, like 30s or 5m, if not after --messages before.`,

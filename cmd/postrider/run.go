@@ -11,7 +11,6 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
 
-	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/internal/text"
 )
 
@@ -137,17 +136,4 @@ func finish(std streams, err error) int {
 // words is an error as the program prints it: the library puts its own name before its errors, and so does warn.
 func words(err error) string {
 	return strings.TrimPrefix(err.Error(), "postrider: ")
-}
-
-// mode is the use of TLS, on a command line: smtp, smtps or starttls.
-type mode postrider.SecureMode
-
-// UnmarshalText reads the word.
-func (m *mode) UnmarshalText(word []byte) error {
-	parsed, err := postrider.ParseSecureMode(string(word))
-	if err != nil {
-		return errors.New(words(err))
-	}
-	*m = mode(parsed)
-	return nil
 }

@@ -19,16 +19,16 @@ import (
 
 // sinkCmd is postrider sink.
 type sinkCmd struct {
-	Listen      string   `default:"127.0.0.1:2525" placeholder:"ADDRESS" help:"${help_listen} Default: ${default}."`
-	Mode        mode     `default:"smtp" placeholder:"smtp|smtps|starttls" help:"${help_mode} Default: ${default}."`
-	CAOut       string   `name:"ca-out" placeholder:"FILE" help:"${help_ca_out}"`
-	Force       []string `sep:"none" placeholder:"FILE" help:"${help_sink_force}"`
-	User        []string `sep:"none" placeholder:"NAME:env:VARIABLE" help:"${help_sink_user}"`
-	RequireAuth bool     `help:"Refuse mail from clients that have not logged in."`
-	MaxMessages int      `placeholder:"N" help:"Stop after N messages. Default: never."`
-	Save        string   `placeholder:"DIR" help:"${help_save}"`
-	Fault       []string `sep:"none" placeholder:"WHEN=WHAT" help:"Let something go wrong; see above. May be repeated."`
-	JSON        bool     `help:"Print a JSON object per line instead of sentences."`
+	Listen      string               `default:"127.0.0.1:2525" placeholder:"ADDRESS" help:"${help_listen}"`
+	Mode        postrider.SecureMode `default:"smtp" placeholder:"smtp|smtps|starttls" help:"${help_sink_mode}"`
+	CAOut       string               `name:"ca-out" placeholder:"FILE" help:"${help_ca_out}"`
+	Force       []string             `sep:"none" placeholder:"FILE" help:"${help_sink_force}"`
+	User        []string             `sep:"none" placeholder:"NAME:env:VARIABLE" help:"${help_sink_user}"`
+	RequireAuth bool                 `help:"Refuse mail from clients that have not logged in."`
+	MaxMessages int                  `placeholder:"N" help:"Stop after N messages. Default: never."`
+	Save        string               `placeholder:"DIR" help:"${help_save}"`
+	Fault       []string             `sep:"none" placeholder:"WHEN=WHAT" help:"${help_fault}"`
+	JSON        bool                 `help:"Print a JSON object per line instead of sentences."`
 }
 
 // Help is the long part of the help text.
@@ -60,7 +60,7 @@ func (c *sinkCmd) Validate() error {
 	if c.MaxMessages < 0 {
 		return errors.New("--max-messages: use a number from 0")
 	}
-	if c.CAOut != "" && postrider.SecureMode(c.Mode) == postrider.Insecure {
+	if c.CAOut != "" && c.Mode == postrider.Insecure {
 		return errors.New("--ca-out: with --mode smtp there is no certificate; use smtps or starttls")
 	}
 	if c.RequireAuth && len(c.User) == 0 {
@@ -109,7 +109,7 @@ func (c *sinkCmd) server(l *ledger) (*smtptest.Server, error) {
 		return nil, fail(exitUsage, err)
 	}
 	s := smtptest.NewUnstartedServer()
-	s.Mode = postrider.SecureMode(c.Mode)
+	s.Mode = c.Mode
 	s.Users, s.RequireAuth, s.Faults = users, c.RequireAuth, faults
 	s.Discard = true // it may run for long; the ledger has all that is printed
 	s.OnMessage = l.message

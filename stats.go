@@ -1,0 +1,147 @@
+package postrider
+
+import (
+	"time"
+
+	"github.com/postrider/postrider/internal/pace"
+)
+
+// Stats is a snapshot of what a connection has done so far. Of the recipients'
+// counts each recipient of each Send that has returned is in exactly one.
+type Stats struct {
+	Dials        int64 // attempts to open a wire
+	DialFailures int64 // of them, those that did not come as far as the first MAIL: dial, TLS, EHLO, AUTH
+	Transactions int64 // MAIL commands
+	Reuses       int64 // of them, those on a wire that had carried one before
+	Resends      int64 // transactions that were repeated on another wire
+	Fallbacks    int64 // faults of the server that were recognised, and are met by doing without
+	TurnedAway   int64 // wires on which the server said that it closes: 421, 451 4.4.2
+
+	// Wires that ended, by the reason; those that Quit and Close ended are not counted.
+	EndedByCount  int64 // they had carried what they may: MaxTransactions, MAILMAX, what was learnt
+	EndedByAge    int64
+	EndedByIdle   int64
+	EndedByServer int64 // it hung up, with a 421 or without
+	EndedByFault  int64 // a timeout, replies out of step, a message that broke off
+
+	Accepted, Deferred, Refused, Untried, Unknown int64 // recipients
+
+	Open     bool // is a wire open now
+	InFlight int  // transactions begun and not ended
+	Queued   int  // Sends that wait for their turn
+}
+
+// Stats gives a snapshot of the connection's counters.
+func (c *Connection) Stats() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.stats
+	for i := range c.queue.Len() {
+		if !(*c.queue.At(i)).quit {
+			s.Queued++
+		}
+	}
+	if c.wire != nil {
+		s.Open, s.InFlight = true, len(c.wire.inFlight)
+	}
+	return s
+}
+
+// PoolStats is a snapshot of what a pool has done so far.
+type PoolStats struct {
+	// Stats are the sums over all connections, those that are gone included. Open
+	// says that at least one wire is open; Queued counts the Sends that wait for a
+	// place. The recipients' counts are those of [Pool.Send], where each recipient is in exactly one.
+	Stats
+
+	Connections int           // wires that are open or being opened
+	Waits       int64         // Sends that had to wait for a place on a connection
+	WaitTime    time.Duration // how long they did, together
+	Moves       int64         // messages that went on to another connection or server, because of a server
+
+	MessageRate float64 // messages a second that are let through now; 0: no limit
+
+	Servers []ServerStats // in the order in which they are used
+}
+
+// ServerStats is how one server of a pool fares.
+type ServerStats struct {
+	Address     string
+	Connections int       // wires that are open or being opened
+	Limit       int       // connections that it gets at the most, as things are
+	Down        bool      // it is left alone
+	Until       time.Time // if it is down: when it is tried again
+	Reason      error     // if it is down: what happened
+}
+
+// Stats gives a snapshot of the pool's counters.
+func (p *Pool) Stats() PoolStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.stats
+	counts := s.Stats
+	s.Stats = p.past
+	s.MessageRate = p.messages.Current()
+	now := time.Now()
+	for _, e := range p.endpoints {
+		one := ServerStats{Address: e.name, Limit: e.limit.Now()}
+		if e.health.At(now) != pace.Up {
+			one.Down, one.Until = true, e.health.Until()
+			if e.err != nil {
+				one.Reason = e.err
+			}
+		}
+		s.Servers = append(s.Servers, one)
+	}
+	for _, m := range p.members {
+		s.Stats.add(m.conn.Stats())
+		if !m.conn.running.Load() {
+			continue
+		}
+		s.Connections++
+		for i, e := range p.endpoints {
+			if e == m.at {
+				s.Servers[i].Connections++
+			}
+		}
+	}
+	s.Queued = p.waiters.Len()
+	s.Accepted, s.Deferred, s.Refused, s.Untried, s.Unknown = counts.Accepted, counts.Deferred, counts.Refused, counts.Untried, counts.Unknown
+	return s
+}
+
+// add sums up.
+func (s *Stats) add(o Stats) {
+	s.Dials += o.Dials
+	s.DialFailures += o.DialFailures
+	s.Transactions += o.Transactions
+	s.Reuses += o.Reuses
+	s.Resends += o.Resends
+	s.Fallbacks += o.Fallbacks
+	s.TurnedAway += o.TurnedAway
+	s.EndedByCount += o.EndedByCount
+	s.EndedByAge += o.EndedByAge
+	s.EndedByIdle += o.EndedByIdle
+	s.EndedByServer += o.EndedByServer
+	s.EndedByFault += o.EndedByFault
+	s.Open = s.Open || o.Open
+	s.InFlight += o.InFlight
+}
+
+// count adds the outcomes of a Send that has ended.
+func (s *Stats) count(outcomes []Outcome) {
+	counters := [...]*int64{Untried: &s.Untried, Accepted: &s.Accepted, Deferred: &s.Deferred, Refused: &s.Refused, Unknown: &s.Unknown}
+	for i := range outcomes {
+		*counters[outcomes[i].State]++
+	}
+}
+
+// countEnding adds a wire that has ended.
+func (s *Stats) countEnding(e ending) {
+	counters := [...]*int64{
+		endCount: &s.EndedByCount, endAge: &s.EndedByAge, endIdle: &s.EndedByIdle, endServer: &s.EndedByServer, endFault: &s.EndedByFault,
+	}
+	if counters[e] != nil {
+		*counters[e]++
+	}
+}
