@@ -146,7 +146,7 @@ func cell(s string) string {
 func reason(o *postrider.Outcome) string {
 	switch {
 	case o.Reply.Code != 0:
-		return text.Words(strings.ReplaceAll(o.Reply.Text, "\n", " / "))
+		return text.Lines(o.Reply.Text)
 	case o.Err != nil:
 		return text.Words(strings.TrimPrefix(o.Err.Error(), "postrider: "))
 	}

@@ -37,7 +37,8 @@ func read(t *testing.T, s *Source, n int64) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// What ends within the part that is kept can be read as often as one likes, from the start; what goes on beyond it once.
+// What ends within the part that is kept can be read as often as one likes, from the start; what goes on beyond it
+// once.
 func TestAReaderIsReadOnceAndItsBeginningIsKept(t *testing.T) {
 	for _, size := range []int{0, 1, 1000, Kept - 1, Kept, Kept + 2, 1 << 20} {
 		for name, wrap := range map[string]func(io.Reader) io.Reader{

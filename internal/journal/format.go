@@ -67,7 +67,8 @@ func decode(last check, line []byte) (payload []byte, c check, ok bool) {
 // It is not if it is as long as the whole would be, or has NULs: those stand where
 // something was not written, or is lost, and nobody can tell which.
 func torn(text []byte) bool {
-	form := regexp.MustCompile(`^(?:[0-9a-f]{0,16}|[0-9a-f]{16} [0-9a-f]{0,7}|[0-9a-f]{16} ([0-9a-f]{1,7}) ([^\x00]*))$`)
+	form := regexp.MustCompile(`^(?:[0-9a-f]{0,16}|[0-9a-f]{16} [0-9a-f]{0,7}|` +
+		`[0-9a-f]{16} ([0-9a-f]{1,7}) ([^\x00]*))$`)
 	parts := form.FindSubmatch(text)
 	if parts == nil || parts[1] == nil {
 		return parts != nil

@@ -39,7 +39,9 @@ complete -F _PROGRAM PROGRAM
 `
 
 // named puts the program's name into a piece of a script.
-func named(app *kong.Node, script string) string { return strings.ReplaceAll(script, "PROGRAM", app.Name) }
+func named(app *kong.Node, script string) string {
+	return strings.ReplaceAll(script, "PROGRAM", app.Name)
+}
 
 // Bash returns a completion script for bash: a case for each flag with a value, and one for each command.
 func Bash(app *kong.Node) string {
@@ -178,14 +180,16 @@ func Fish(app *kong.Node) string {
 	var b strings.Builder
 	b.WriteString(named(app, fishHead))
 	for _, n := range Commands(app) {
-		fmt.Fprintf(&b, "complete -c %s -n __fish_use_subcommand -a %s -d %s\n", app.Name, n.Name, fishQuoted(brief(n.Help)))
+		fmt.Fprintf(&b, "complete -c %s -n __fish_use_subcommand -a %s -d %s\n",
+			app.Name, n.Name, fishQuoted(brief(n.Help)))
 	}
 	b.WriteString(fishFlags(app, app, "__fish_use_subcommand"))
 	for _, n := range Commands(app) {
 		seen := "__fish_seen_subcommand_from " + n.Name
 		b.WriteString(fishFlags(app, n, seen))
 		if words := argument(app, n).words; words != nil {
-			fmt.Fprintf(&b, "complete -c %s -n %s -a %s\n", app.Name, fishQuoted(seen), fishQuoted(strings.Join(words, " ")))
+			fmt.Fprintf(&b, "complete -c %s -n %s -a %s\n",
+				app.Name, fishQuoted(seen), fishQuoted(strings.Join(words, " ")))
 		}
 	}
 	return b.String()
@@ -200,7 +204,8 @@ func fishFlags(app, n *kong.Node, when string) string {
 			if long, ok := strings.CutPrefix(name, "--"); ok {
 				option = " -l " + long
 			}
-			fmt.Fprintf(&b, "complete -c %s -n %s%s%s -d %s\n", app.Name, fishQuoted(when), option, value, fishQuoted(brief(f.Help)))
+			fmt.Fprintf(&b, "complete -c %s -n %s%s%s -d %s\n",
+				app.Name, fishQuoted(when), option, value, fishQuoted(brief(f.Help)))
 		}
 	}
 	return b.String()

@@ -1,6 +1,7 @@
 package text
 
 import (
+	"strings"
 	"testing"
 	"unicode/utf8"
 )
@@ -33,6 +34,28 @@ func TestPrintable(t *testing.T) {
 		}
 		if !utf8.ValidString(got) || Printable(got) != got {
 			t.Errorf("Printable(%q) = %q, which is not printable", in, got)
+		}
+	}
+}
+
+func TestLines(t *testing.T) {
+	if got := Lines("5.1.1 no\n5.1.1 such\x07 user"); got != `5.1.1 no / 5.1.1 such\a user` {
+		t.Errorf("%q", got)
+	}
+	if got := Lines(strings.Repeat("\n", MaxWords)); len(got) > MaxWords+50 {
+		t.Errorf("%d octets", len(got))
+	}
+}
+
+func TestIsControl(t *testing.T) {
+	for _, c := range "\x00\t\r\n\x1f\x7f\u0085\u009f\u2028\u2029" {
+		if !IsControl(c) {
+			t.Errorf("%U is none", c)
+		}
+	}
+	for _, c := range " a\u00a0\u200b\ufffd" {
+		if IsControl(c) {
+			t.Errorf("%U is one", c)
 		}
 	}
 }

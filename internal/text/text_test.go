@@ -109,9 +109,9 @@ func TestReaderTellsWhereATextIsNotUTF8(t *testing.T) {
 		{"email,name\nanne,Mé\xfcller\n", "email,name\nanne,Mé", "line 2, column 8: the octet 0xFC is not UTF-8"},
 		{"a\n\n\xe2\x82", "a\n\n", "line 3, column 1: the octet 0xE2 is not UTF-8"}, // the end of a file
 		{"\xed\xa0\x80", "", "line 1, column 1: the octet 0xED is not UTF-8"},
-		{"\xff\xfea\x00", "", "line 1, column 1: it is not UTF-8 but UTF-16, by its byte order mark"},
-		{"\xfe\xff\x00a", "", "line 1, column 1: it is not UTF-8 but UTF-16, by its byte order mark"},
-		{"e\x00m\x00", "e", "line 1, column 2: there is a NUL octet, as in UTF-16 and in files that are no text"},
+		{"\xff\xfea\x00", "", "line 1, column 1: the text is UTF-16, by its byte order mark, and not UTF-8"},
+		{"\xfe\xff\x00a", "", "line 1, column 1: the text is UTF-16, by its byte order mark, and not UTF-8"},
+		{"e\x00m\x00", "e", "line 1, column 2: a NUL octet, as in UTF-16 and in files that are not text"},
 	} {
 		for name, wrap := range map[string]func(io.Reader) io.Reader{"at once": func(r io.Reader) io.Reader { return r }, "by octets": iotest.OneByteReader, "with EOF": iotest.DataErrReader} {
 			r := NewReader(wrap(strings.NewReader(c.in)))
@@ -161,7 +161,7 @@ func TestDecode(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ name, in, want string }{
-		{"windows-1252", "a\nb\x81", "line 2, column 2: what stands there is no character of windows-1252"},
+		{"windows-1252", "a\nb\x81", "line 2, column 2: not a character of windows-1252"},
 		{"shift_jis", "a\x80", "line 1, column 2"}, // a C1 control to browsers, and so in no text
 		{"shift_jis", "\x93", "line 1, column 1"},
 		{"utf-16le", "a\x00b", "line 1, column 2"},
