@@ -69,7 +69,8 @@ func meetsWrongPassword(ctx context.Context, t *testing.T, exam doctor.Exam) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := r.Worst(); f.Check != "login" || f.Level != doctor.Problem || !strings.Contains(f.Set, "smtp_user, smtp_pass (--user, --password-file)") {
+	if f := r.Worst(); f.Check != "login" || f.Level != doctor.Problem ||
+		!strings.Contains(f.Set, "smtp_user, smtp_pass (--user, --password-file)") {
 		t.Errorf("wrong password: %+v", f)
 	}
 }

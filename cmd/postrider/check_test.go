@@ -39,7 +39,8 @@ func TestColours(t *testing.T) {
 	} {
 		var b bytes.Buffer
 		p := &checkPage{w: &b, colour: colour, server: "mx"}
-		p.finding(doctor.Finding{Check: "certificate", Level: doctor.Warning, Saw: "9 days left", Set: "renew it", Took: 12345 * time.Microsecond})
+		p.finding(doctor.Finding{Check: "certificate", Level: doctor.Warning, Saw: "9 days left", Set: "renew it",
+			Took: 12345 * time.Microsecond})
 		if got := b.String(); got != want+"                         to do: renew it\n" {
 			t.Errorf("%q", got)
 		}
@@ -62,9 +63,13 @@ func TestWrap(t *testing.T) {
 
 // Every stage has a status.
 func TestCheckCodes(t *testing.T) {
-	for _, step := range []string{"dial", "TLS handshake", "greeting", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "content"} {
-		r := &doctor.Report{Findings: []doctor.Finding{{Level: doctor.Warning, Stage: "dial"}, {Level: doctor.Problem, Stage: doctor.Stage(step)}}}
-		if code := checkCode(t.Context(), r); code == 0 || !strings.Contains(checkTable, "\n  "+strings.Repeat(" ", 2-len(strconv.Itoa(code)))+strconv.Itoa(code)+"  ") {
+	for _, step := range []string{"dial", "TLS handshake", "greeting", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT",
+		"DATA", "content"} {
+		r := &doctor.Report{Findings: []doctor.Finding{{Level: doctor.Warning, Stage: "dial"},
+			{Level: doctor.Problem, Stage: doctor.Stage(step)}}}
+		if code := checkCode(t.Context(), r); code == 0 ||
+			!strings.Contains(checkTable, "\n  "+strings.Repeat(" ",
+				2-len(strconv.Itoa(code)))+strconv.Itoa(code)+"  ") {
 			t.Errorf("%s: %d is not in the table", step, code)
 		}
 	}

@@ -232,7 +232,8 @@ func TestASizeThatWasPromised(t *testing.T) {
 	} {
 		s := Sized(func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(c.has)), nil }, c.promised)
 		got, err := read(t, s, -1)
-		if c.want == "" && (err != nil || string(got) != c.has) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+		if c.want == "" && (err != nil || string(got) != c.has) || c.want != "" &&
+			(err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%d octets promised of %q: %q, %v", c.promised, c.has, got, err)
 		}
 	}
@@ -265,11 +266,13 @@ func TestAFileThatChanges(t *testing.T) {
 			if err := change(name); err != nil {
 				t.Fatal(err)
 			}
-			if n, err := io.Copy(io.Discard, r); err == nil || !strings.Contains(err.Error(), "the file changed while it was read") {
+			if n, err := io.Copy(io.Discard, r); err == nil ||
+				!strings.Contains(err.Error(), "the file changed while it was read") {
 				t.Errorf("%s that %s: %d octets more, %v", kind, what, n, err)
 			}
 			r.Close()
-			if _, _, err := s.Open(size); err == nil || !strings.Contains(err.Error(), "the file changed while it was read: it has ") {
+			if _, _, err := s.Open(size); err == nil ||
+				!strings.Contains(err.Error(), "the file changed while it was read: it has ") {
 				t.Errorf("%s that %s, opened again: %v", kind, what, err)
 			}
 		}

@@ -37,7 +37,8 @@ var sections = []struct {
 	{"CR CR LF is two line ends on the wire", "To: a@x\r\r\nCc: b@x\r\n", []string{"To=a@x"}, "Cc: b@x\r\n"},
 	{"CR at the end", "To: a@x\r", []string{"To=a@x"}, ""},
 	{"UTF-8 (RFC 6532)", "Subject: gr\u00fc\u00dfe\r\n\r\n", []string{"Subject=gr\u00fc\u00dfe"}, ""},
-	{"octets that are no text", "Subject: \x00\xff\xfe\x7f\r\n\r\n\x00\r\xff", []string{"Subject=\x00\xff\xfe\x7f"}, "\x00\r\xff"},
+	{"octets that are no text", "Subject: \x00\xff\xfe\x7f\r\n\r\n\x00\r\xff", []string{"Subject=\x00\xff\xfe\x7f"},
+		"\x00\r\xff"},
 	{"a name of octets above 127", "\xdcber: a\r\n\r\n", []string{"\xdcber=a"}, ""},
 }
 
@@ -157,8 +158,10 @@ func TestFieldsAreApart(t *testing.T) {
 
 func TestBegins(t *testing.T) {
 	for in, want := range map[string]bool{
-		"Subject: s\n": true, "Subject : s\r\n": true, "Subject:": true, "\r\nHello": true, "\nHello": true, "\rHello": true, "": true,
-		"Hello\n": false, "Dear Anne: hello\n": false, "Gr\u00fc\u00dfe: s\n": false, ": s\n": false, " To: a\n": false, "Hello": false,
+		"Subject: s\n": true, "Subject : s\r\n": true, "Subject:": true, "\r\nHello": true, "\nHello": true,
+		"\rHello": true, "": true,
+		"Hello\n": false, "Dear Anne: hello\n": false, "Gr\u00fc\u00dfe: s\n": false, ": s\n": false,
+		" To: a\n": false, "Hello": false,
 	} {
 		if Begins([]byte(in)) != want {
 			t.Errorf("%q: %v", in, !want)

@@ -63,7 +63,8 @@ func TestLockIsOnTheFile(t *testing.T) {
 		t.Errorf("both by other names: %v", err)
 	}
 	again.Close()
-	if got := in(t, dir); !slices.Equal(got, []string{"directory", "hard-link", "j", "relative-link", "symbolic-link"}) {
+	if got := in(t, dir); !slices.Equal(got, []string{"directory", "hard-link", "j", "relative-link",
+		"symbolic-link"}) {
 		t.Errorf("in the directory: %q", got)
 	}
 }
@@ -98,7 +99,8 @@ func TestOnlyTheOwnerReadsAJournal(t *testing.T) {
 	for _, try := range []struct {
 		text      string
 		mode, now os.FileMode
-	}{{string(text), 0o644, 0o600}, {string(text), 0o666, 0o600}, {string(text), 0o600, 0o600}, {"my notes\n", 0o644, 0o644}} {
+	}{{string(text), 0o644, 0o600}, {string(text), 0o666, 0o600}, {string(text), 0o600, 0o600}, {"my notes\n", 0o644,
+		0o644}} {
 		name := file(t, []byte(try.text))
 		if err := os.Chmod(name, try.mode); err != nil {
 			t.Fatal(err)

@@ -67,7 +67,8 @@ func hasAll(t *testing.T, text string, wanted ...string) {
 
 func TestPage(t *testing.T) {
 	app := model(t)
-	hasAll(t, Page(app, app, "cards v1.2.3"), `.TH "CARDS" "1" "" "cards v1.2.3"`, ".SH COMMANDS\n.TP\n\\fBpost\\fR\n", `\fBcards\-post\fR(1)`)
+	hasAll(t, Page(app, app, "cards v1.2.3"), `.TH "CARDS" "1" "" "cards v1.2.3"`, ".SH COMMANDS\n.TP\n\\fBpost\\fR\n",
+		`\fBcards\-post\fR(1)`)
 	hasAll(t, Page(app, app.Children[0], ""),
 		"cards\\-post \\- Post a letter; it\\(aqs quick", // NAME
 		`\fBcards\fR \fBpost\fR [\fIflags\fR] \fIname\fR ...`,
@@ -88,12 +89,15 @@ func TestScripts(t *testing.T) {
 			"post:--file | post:-F) compopt -o filenames", "words='post man'", "complete -F _cards cards",
 		}},
 		"zsh": {Zsh(app), []string{
-			"#compdef cards", `'--kind=[What it is \[one of two\]]:card|letter:(card letter)'`, `'-F+[Its text]:FILE:_files'`,
-			`'*--field=[More]:A\:B: '`, `'post:Post a letter'`, `'*:name: '`, `'1:command:(post man)'`, `'--no-stamp[Pay for it]'`,
+			"#compdef cards", `'--kind=[What it is \[one of two\]]:card|letter:(card letter)'`,
+			`'-F+[Its text]:FILE:_files'`,
+			`'*--field=[More]:A\:B: '`, `'post:Post a letter'`, `'*:name: '`, `'1:command:(post man)'`,
+			`'--no-stamp[Pay for it]'`,
 		}},
 		"fish": {Fish(app), []string{
 			"-n '__fish_seen_subcommand_from post' -l kind -x -a 'card letter' -d 'What it is [one of two]'",
-			"-s F -r -F -d 'Its text'", "-l no-stamp -d", "-a post -d 'Post a letter'", "-n '__fish_seen_subcommand_from man' -a 'post man'",
+			"-s F -r -F -d 'Its text'", "-l no-stamp -d", "-a post -d 'Post a letter'",
+			"-n '__fish_seen_subcommand_from man' -a 'post man'",
 		}},
 	} {
 		hasAll(t, c.script, c.want...)

@@ -8,19 +8,20 @@ import (
 
 func TestPrintable(t *testing.T) {
 	for in, want := range map[string]string{
-		"":                         "",
-		"5.1.1 no such user":       "5.1.1 no such user",
-		`a "quoted" \ thing`:       `a "quoted" \ thing`,
-		"Müßiggang 日本 עברית 🚫":     "Müßiggang 日本 עברית 🚫",
-		"e\u0301":                  "e\u0301",
-		"a\r\nb\tc":                `a\r\nb\tc`,
-		"\x00\x07\x7f":             `\x00\a\x7f`,
-		"\x1b[31mred":              `\x1b[31mred`,
-		"\u0085\u009b31m":          `\u0085\u009b31m`, // C1: a CSI in one character
-		"\xff\xc3(":                `\xff\xc3(`,
-		"\xed\xa0\x80":             `\xed\xa0\x80`, // a surrogate
-		"\ufffd":                   `\ufffd`,
-		"a\u202eb\u202c":           `a\u202eb\u202c`, // right-to-left override: the text behind it would be shown backwards
+		"":                     "",
+		"5.1.1 no such user":   "5.1.1 no such user",
+		`a "quoted" \ thing`:   `a "quoted" \ thing`,
+		"Müßiggang 日本 עברית 🚫": "Müßiggang 日本 עברית 🚫",
+		"e\u0301":              "e\u0301",
+		"a\r\nb\tc":            `a\r\nb\tc`,
+		"\x00\x07\x7f":         `\x00\a\x7f`,
+		"\x1b[31mred":          `\x1b[31mred`,
+		"\u0085\u009b31m":      `\u0085\u009b31m`, // C1: a CSI in one character
+		"\xff\xc3(":            `\xff\xc3(`,
+		"\xed\xa0\x80":         `\xed\xa0\x80`, // a surrogate
+		"\ufffd":               `\ufffd`,
+		// right-to-left override: the text behind it would be shown backwards
+		"a\u202eb\u202c":           `a\u202eb\u202c`,
 		"\u2066\u2069\u200f\u061c": `\u2066\u2069\u200f\u061c`,
 		"a\u200bb\ufeff\u00ad":     `a\u200bb\ufeff\u00ad`,
 		"a\u2028b\u2029":           `a\u2028b\u2029`,
