@@ -15,7 +15,8 @@ var arrows = map[string][]string{
 		"internal/quirks", "internal/ring", "internal/sasl", "internal/session", "internal/text", "internal/wire",
 	},
 	"cmd/postrider": {
-		".", "config", "mailing", "smtptest", "internal/doctor", "internal/hint", "internal/journal", "internal/text",
+		".", "config", "mailing", "smtptest", "internal/doctor", "internal/header", "internal/hint", "internal/journal",
+		"internal/kongdoc", "internal/text",
 	},
 	"config":           {"."},
 	"internal/address": {"internal/text"},
@@ -25,8 +26,10 @@ var arrows = map[string][]string{
 	"internal/doctor": {
 		".", "internal/dial", "internal/hint", "internal/sasl", "internal/session", "internal/text", "internal/wire",
 	},
+	"internal/header":       {},
 	"internal/hint":         {},
 	"internal/journal":      {},
+	"internal/kongdoc":      {},
 	"internal/memnet":       {},
 	"internal/mtatest":      {},
 	"internal/pace":         {},
@@ -50,8 +53,10 @@ var arrows = map[string][]string{
 	"internal/text":         {},
 	"internal/wire":         {"internal/text"},
 	"interop":               {},
-	"mailing":               {".", "internal/address", "internal/detach", "internal/text"},
-	"smtptest":              {".", "internal/memnet"},
+	"mailing": {
+		".", "internal/address", "internal/detach", "internal/header", "internal/text", "internal/wire",
+	},
+	"smtptest": {".", "internal/memnet"},
 }
 
 // testArrows are those that its external tests have besides; these may import their own package.
