@@ -1,0 +1,152 @@
+package docs_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	// What the programs are built with, so that a change of these packages makes go test run this one again.
+	_ "github.com/postrider/postrider/config"
+	_ "github.com/postrider/postrider/mailing"
+	"github.com/postrider/postrider/smtptest"
+)
+
+// TestProgramsCompile: every block of code that is a whole file compiles as it stands, imports included. Those that
+// show another library need it, and the module of the benchmarks has it.
+func TestProgramsCompile(t *testing.T) {
+	fset := token.NewFileSet()
+	var ours, peers []*ast.File
+	for _, d := range pages(t) {
+		for _, p := range d.programs() {
+			f, err := parser.ParseFile(fset, fmt.Sprintf("%s at line %d.go", p.page, p.line), p.text, 0)
+			if err != nil {
+				t.Error(err)
+			} else if importsPeer(f) {
+				peers = append(peers, f)
+			} else {
+				ours = append(ours, f)
+			}
+		}
+	}
+	if len(ours) < 6 || len(peers) < 2 {
+		t.Errorf("the documents show %d programs, and %d with another library", len(ours), len(peers))
+	}
+	compile(t, fset, root, ours)
+	if os.Getenv("POSTRIDER_CI") == "" {
+		t.Log("the programs with other libraries were not compiled, which may need a download; .ci/run check does it")
+		return
+	}
+	compile(t, fset, filepath.Join(root, "bench"), peers)
+}
+
+// importsPeer reports whether a file imports something that this module does not have.
+func importsPeer(f *ast.File) bool {
+	return slices.ContainsFunc(f.Imports, func(i *ast.ImportSpec) bool {
+		path, _ := strconv.Unquote(i.Path.Value)
+		return strings.Contains(path, "go-mail") || strings.Contains(path, "gomail")
+	})
+}
+
+// compile checks the types of files, each a package of its own, with the packages that the module in dir can import.
+func compile(t *testing.T, fset *token.FileSet, dir string, files []*ast.File) {
+	t.Helper()
+	imported := map[string]bool{}
+	for _, f := range files {
+		for _, i := range f.Imports {
+			if path, err := strconv.Unquote(i.Path.Value); err == nil {
+				imported[path] = true
+			}
+		}
+	}
+	cfg := types.Config{
+		Importer: importer.ForCompiler(fset, "gc", exportData(t, dir, slices.Sorted(maps.Keys(imported)))),
+		Error:    func(err error) { t.Error(err) },
+	}
+	for _, f := range files {
+		_, _ = cfg.Check(f.Name.Name, fset, []*ast.File{f}, nil) // Error has told them all
+	}
+}
+
+// exportData finds the compiled form of packages and of what they import.
+func exportData(t *testing.T, dir string, packages []string) importer.Lookup {
+	t.Helper()
+	args := []string{"list", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}"}
+	cmd := exec.Command("go", append(args, packages...)...)
+	cmd.Dir = dir
+	var complaints strings.Builder
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list -export: %v\n%s", err, &complaints)
+	}
+	files := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		path, file, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		files[path] = file
+	}
+	return func(path string) (io.ReadCloser, error) { return os.Open(files[path]) }
+}
+
+// TestProgramsRun: a program with a block of text behind it prints that text. A program that needs a server finds a
+// test server's address in SMTP_SERVER. A file of tests passes.
+func TestProgramsRun(t *testing.T) {
+	ran := map[string]int{}
+	for _, d := range pages(t) {
+		for _, p := range d.programs() {
+			tests := strings.HasSuffix(strings.Fields(p.text)[1], "_test")
+			if !p.runs && !tests {
+				continue
+			}
+			ran[p.page]++
+			t.Run(fmt.Sprintf("%s at line %d", filepath.Base(p.page), p.line), func(t *testing.T) {
+				out := run(t, p, tests)
+				if !tests && out != p.prints {
+					t.Errorf("it prints\n%s\nand the page says\n%s", out, p.prints)
+				}
+			})
+		}
+	}
+	for _, page := range []string{"README.md", "docs/send-one-mail.md", "docs/test-my-application.md"} {
+		if ran[page] == 0 {
+			t.Errorf("%s has no program that runs when it is pasted", page)
+		}
+	}
+}
+
+// run runs a program as a reader would who pasted it into a file of this module, and returns what it printed.
+func run(t *testing.T, p program, tests bool) string {
+	t.Helper()
+	server := smtptest.NewServer()
+	defer server.Close()
+	dir := t.TempDir()
+	name, verb := filepath.Join(dir, "main.go"), "run"
+	if tests {
+		name, verb = filepath.Join(dir, "main_test.go"), "test"
+	}
+	if err := os.WriteFile(name, []byte(p.text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", verb, name)
+	cmd.Dir = root // go finds the module by it
+	cmd.Env = append(os.Environ(), "SMTP_SERVER="+server.Addr)
+	var out, complaints strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &complaints
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("go %s: %v\n%s%s", verb, err, &out, &complaints)
+	}
+	// The port of a test server is another each time.
+	return regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(out.String(), "127.0.0.1:2525")
+}
