@@ -1,17 +1,15 @@
 package postrider_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/test/rig"
 	"github.com/postrider/postrider/smtptest"
 )
 
@@ -24,14 +22,14 @@ func BenchmarkConnection(b *testing.B) {
 	}{{"1KiB", 1 << 10}, {"100KiB", 100 << 10}, {"10MiB", 10 << 20}} {
 		for _, recipients := range []int{1, 50} {
 			b.Run(fmt.Sprintf("%s/%drcpt", size.name, recipients), func(b *testing.B) {
-				benchmarkSend(b, clean(size.octets), recipients)
+				benchmarkSend(b, rig.Clean(size.octets), recipients)
 			})
 		}
 	}
 }
 
 func benchmarkSend(b *testing.B, content []byte, recipients int) {
-	conn := discarding(b, postrider.Insecure)
+	conn := rig.Discarding(b, postrider.Insecure)
 	m := &postrider.Message{From: "anne@example.com", Content: postrider.Bytes(content)}
 	for i := range recipients {
 		m.To = append(m.To, fmt.Sprintf("recipient%d@example.com", i))
@@ -45,76 +43,149 @@ func benchmarkSend(b *testing.B, content []byte, recipients int) {
 	}
 }
 
-// discarding gives a connection to a server that keeps nothing.
-func discarding(tb testing.TB, mode postrider.SecureMode) *postrider.Connection {
+// A Pool beside what database/sql does and most mail pools do: a connection is
+// checked out, carries one message, and is put back.
+
+// checkout is a pool of that kind, of our own Connections.
+type checkout chan *postrider.Connection
+
+func (c checkout) Send(ctx context.Context, m *postrider.Message) (*postrider.Result, error) {
+	select {
+	case conn := <-c:
+		defer func() { c <- conn }()
+		return conn.Send(ctx, m)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// rivals are both, with so many connections to the server.
+func rivals(b *testing.B, cfg postrider.Config, connections int) map[string]postrider.Sender {
+	b.Helper()
+	pool, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: connections}, cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { pool.Close(context.Background()) })
+	c := make(checkout, connections)
+	for range connections {
+		conn, err := postrider.NewConnection(cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { conn.Close() })
+		c <- conn
+	}
+	return map[string]postrider.Sender{"Pool": pool, "checkout": c}
+}
+
+func benchServer(b *testing.B, faults ...smtptest.Fault) postrider.Config {
+	b.Helper()
+	server := smtptest.NewUnstartedServer()
+	server.Discard, server.Faults = true, faults
+	server.Start()
+	b.Cleanup(server.Close)
+	cfg := server.Config()
+	cfg.LocalName = "client.example.com"
+	return cfg
+}
+
+// 64 goroutines share four connections: to a server that answers at once, where the
+// processors are the limit, and to one that takes a millisecond for each message.
+func BenchmarkPoolContention(b *testing.B) {
+	slow := []smtptest.Fault{{Command: "BDAT", Delay: time.Millisecond}, {Command: smtptest.Terminator, Delay: time.Millisecond}}
+	for server, faults := range map[string][]smtptest.Fault{"server=swift": nil, "server=1ms": slow} {
+		for name, sender := range rivals(b, benchServer(b, faults...), 4) {
+			b.Run(server+"/"+name, func(b *testing.B) {
+				m := rig.NumberedMail(1)
+				next := make(chan struct{})
+				var senders sync.WaitGroup
+				for range 64 {
+					senders.Go(func() {
+						for range next {
+							if _, err := sender.Send(b.Context(), m); err != nil {
+								b.Error(err)
+							}
+						}
+					})
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					next <- struct{}{}
+				}
+				close(next)
+				senders.Wait()
+			})
+		}
+	}
+}
+
+// What the way through a pool costs one goroutine, above a bare Connection.
+func BenchmarkPoolAcquire(b *testing.B) {
+	cfg := benchServer(b)
+	senders := rivals(b, cfg, 4)
+	conn, err := postrider.NewConnection(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { conn.Close() })
+	senders["Connection"] = conn
+	for name, sender := range senders {
+		b.Run(name, func(b *testing.B) {
+			m := rig.NumberedMail(1)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := sender.Send(b.Context(), m); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkPoolIdleMemory reports what a connection holds that has carried mail and
+// is idle: heap and stacks, in plain and under TLS. The server runs in the same
+// process, and its half is in it.
+func BenchmarkPoolIdleMemory(b *testing.B) {
+	const connections = 200
+	for _, mode := range []postrider.SecureMode{postrider.Insecure, postrider.ImplicitTLS} {
+		b.Run(mode.String(), func(b *testing.B) {
+			for b.Loop() {
+				b.ReportMetric(idleMemory(b, mode, connections), "B/connection")
+			}
+		})
+	}
+}
+
+func idleMemory(b *testing.B, mode postrider.SecureMode, connections int) (each float64) {
+	b.Helper()
 	server := smtptest.NewUnstartedServer()
 	server.Discard, server.Mode = true, mode
 	server.Start()
-	tb.Cleanup(server.Close)
-	conn, err := postrider.NewConnection(server.Config())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { conn.Close() })
-	return conn
-}
-
-// clean is content of that many octets that needs no repair, the others need some.
-func clean(octets int) []byte {
-	return lines("0123456789abcdef0123456789abcdef0123456789abcdef\r\n", octets)
-}
-
-func lines(line string, octets int) []byte {
-	return append([]byte("Subject: x\r\n\r\n"), bytes.Repeat([]byte(line), octets/len(line))...)
-}
-
-// A large message streams: all that is allocated for 10 MiB, client and server
-// together and garbage included, is less than 2 MiB. So is the heap at any time.
-func TestALargeMessageStreamsInLittleMemory(t *testing.T) {
-	if raced {
-		t.Skip("under the race detector sync.Pool drops at random, crypto/tls's buffers among them")
-	}
-	const size, limit = 10 << 20, 2 << 20
-	contents := map[string][]byte{
-		"clean": clean(size), "LF": lines("0123456789abcdef\n", size), "dots": lines(".0123456789abcdef\r\n", size), "one line": lines("0123456789abcdef", size),
-	}
-	for name, text := range contents {
-		file := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(file, text, 0o600); err != nil {
-			t.Fatal(err)
+	defer server.Close()
+	before := inUse()
+	pools := make([]*postrider.Pool, connections) // of one each, so that each carries something
+	for i := range pools {
+		pool, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: 1}, server.Config())
+		if err != nil {
+			b.Fatal(err)
 		}
-		for kind, content := range map[string]func() postrider.Content{
-			"Bytes": func() postrider.Content { return postrider.Bytes(text) },
-			"File":  func() postrider.Content { return postrider.File(file) },
-			"Func": func() postrider.Content {
-				return postrider.Func(func() (io.ReadCloser, error) { return os.Open(file) })
-			},
-			"Reader": func() postrider.Content { return postrider.Reader(bytes.NewReader(text)) },
-		} {
-			for _, mode := range []postrider.SecureMode{postrider.Insecure, postrider.ImplicitTLS} {
-				t.Run(fmt.Sprint(name, " ", kind, " ", mode), func(t *testing.T) {
-					conn := discarding(t, mode)
-					send(t, conn, postrider.Bytes(nil)) // the wire is open, its buffers are there
-					var before, after runtime.MemStats
-					runtime.ReadMemStats(&before)
-					send(t, conn, content())
-					runtime.ReadMemStats(&after)
-					if got := after.TotalAlloc - before.TotalAlloc; got >= limit {
-						t.Errorf("%d KiB were allocated for a message of %d KiB", got>>10, len(text)>>10)
-					}
-				})
-			}
+		defer pool.Close(context.Background())
+		if _, err := pool.Send(b.Context(), rig.NumberedMail(1)); err != nil {
+			b.Fatal(err)
 		}
+		pools[i] = pool
 	}
+	each = float64(inUse()-before) / float64(connections)
+	runtime.KeepAlive(pools)
+	return each
 }
 
-func send(t *testing.T, conn *postrider.Connection, content postrider.Content) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	m := mail("bart@example.com")
-	m.Content = content
-	if result, err := conn.Send(ctx, m); err != nil {
-		t.Fatal(err, result.Outcomes)
-	}
+// inUse is the memory that is reachable, and the goroutines' stacks.
+func inUse() uint64 {
+	runtime.GC()
+	runtime.GC() // the first one only empties what sync.Pool keeps
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
 }

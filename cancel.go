@@ -21,7 +21,7 @@ func (c *Connection) cancel(d *delivery) (wait bool) {
 		return false
 	}
 	err := &Error{Stage: StageLocal, Step: StepSend, Address: c.name, Err: context.Cause(d.ctx)}
-	c.queue.remove(func(q *delivery) bool { return q == d })
+	c.queue.Remove(func(q *delivery) bool { return q == d })
 	d.leave(err)
 	if w := c.wire; w != nil && d.inFlight > 0 {
 		wait = c.cancelOnWireLocked(w, d, err)
@@ -45,7 +45,7 @@ func (c *Connection) withdraw(d *delivery) {
 	if d.finished || d.inFlight > 0 || len(d.transactions) > 0 {
 		return
 	}
-	c.queue.remove(func(q *delivery) bool { return q == d })
+	c.queue.Remove(func(q *delivery) bool { return q == d })
 	d.leave(&Error{Stage: StageLocal, Step: StepSend, Address: c.name, Err: errWithdrawn})
 	c.finishLocked(d)
 }
@@ -85,8 +85,8 @@ func (c *Connection) cancelOnWireLocked(w *wire, d *delivery, err *Error) (wait 
 
 // idleLocked reports that nobody waits in the queue.
 func (c *Connection) idleLocked() bool {
-	for i := range c.queue.len() {
-		if !(*c.queue.at(i)).quit {
+	for i := range c.queue.Len() {
+		if !(*c.queue.At(i)).quit {
 			return false
 		}
 	}
@@ -104,8 +104,8 @@ func (c *Connection) breakOff(err *Error, until *delivery) {
 	if until == nil {
 		c.closed = true
 	}
-	for c.queue.len() > 0 && c.queue.front() != until {
-		d := c.queue.pop()
+	for c.queue.Len() > 0 && c.queue.Front() != until {
+		d := c.queue.Pop()
 		if !d.quit {
 			d.fail(err)
 		}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"github.com/postrider/postrider/internal/ring"
 )
 
 // Connection is a lasting handle on one MTA. It opens a wire when the first
@@ -27,8 +29,8 @@ type Connection struct {
 	opened func(*Error)  // nil, or told of each attempt to open a wire
 
 	mu         sync.Mutex
-	queue      queue[*delivery] // Sends that wait for their turn, and Quits
-	rideEnded  chan struct{}    // closed when it stops
+	queue      ring.Ring[*delivery] // Sends that wait for their turn, and Quits
+	rideEnded  chan struct{}        // closed when it stops
 	wire       *wire
 	cancelOpen context.CancelFunc
 	wanted     bool // a wire is to be opened although nobody waits for it
@@ -67,7 +69,7 @@ func newConnection(s *server, ids *atomic.Int64) *Connection {
 // transaction is not tried again: the error says why.
 func (c *Connection) Send(ctx context.Context, m *Message) (*Result, error) {
 	d, err := newDelivery(ctx, m, c.cfg.Redirect)
-	defer d.body.discard(ctx)
+	defer d.body.Discard(ctx)
 	c.deliver(d, err)
 	return c.finished(d)
 }
@@ -142,7 +144,7 @@ func (c *Connection) Quit(ctx context.Context) error {
 		return nil
 	}
 	d := &delivery{ctx: ctx, quit: true, done: make(chan struct{}, 1)}
-	c.queue.push(d)
+	c.queue.Push(d)
 	c.mu.Unlock()
 	c.nudge()
 	select {
@@ -176,8 +178,8 @@ func (c *Connection) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.stats
-	for i := range c.queue.len() {
-		if !(*c.queue.at(i)).quit {
+	for i := range c.queue.Len() {
+		if !(*c.queue.At(i)).quit {
 			s.Queued++
 		}
 	}

@@ -1,15 +1,13 @@
 package postrider
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
 
-	"golang.org/x/net/idna"
-
+	"github.com/postrider/postrider/internal/body"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -18,9 +16,9 @@ import (
 type delivery struct {
 	ctx   context.Context
 	msg   *Message
-	body  body
+	body  body.Body
 	rcpts []recipient
-	from  path
+	from  smtp.Path
 	dsn   DSN
 
 	answer       *Result
@@ -45,14 +43,8 @@ type delivery struct {
 	done       chan struct{} // gets a token when it is finished; capacity 1
 }
 
-// path is an address as it goes out.
-type path struct {
-	address string // as given
-	ascii   string // with the domain as A-labels; "" if the local part needs SMTPUTF8
-}
-
 type recipient struct {
-	path
+	smtp.Path
 	caller string // as the caller named it; m itself may be used again when a cancelled Send has returned
 	domain string // lower case, for RCPTDOMAINMAX
 }
@@ -73,8 +65,8 @@ func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)
 			return d, fmt.Errorf("sender %q: %w", m.From, err)
 		}
 	}
-	d.from = newPath(m.From)
-	if err := d.from.tooLong(smtp.CheckSenderLength); err != nil {
+	d.from = smtp.NewPath(m.From)
+	if err := d.from.TooLong(smtp.CheckSenderLength); err != nil {
 		return d, fmt.Errorf("sender %.40q: %w", m.From, err)
 	}
 	if err := d.address(redirect); err != nil {
@@ -84,7 +76,7 @@ func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)
 		return d, nil // nothing to open the content for
 	}
 	var err error
-	d.body, err = loadBody(ctx, m.Content)
+	d.body, err = body.Load(ctx, m.Content.octets)
 	return d, err
 }
 
@@ -117,7 +109,7 @@ func (d *delivery) address(redirect func() (string, bool)) error {
 			if err := smtp.CheckAddress(to); err != nil {
 				return fmt.Errorf("development mode is on and its recipient %q is no address: %w", to, err)
 			}
-			if err := newPath(to).tooLong(smtp.CheckRecipientLength); err != nil {
+			if err := smtp.NewPath(to).TooLong(smtp.CheckRecipientLength); err != nil {
 				return fmt.Errorf("development mode is on, and its recipient %.40q is too long: %w", to, err)
 			}
 			for i := range d.rcpts {
@@ -133,7 +125,7 @@ func (d *delivery) address(redirect func() (string, bool)) error {
 			continue
 		}
 		d.rcpts[i] = newRecipient(to, to)
-		if err := d.rcpts[i].tooLong(smtp.CheckRecipientLength); err != nil {
+		if err := d.rcpts[i].TooLong(smtp.CheckRecipientLength); err != nil {
 			d.outcomes[i].State, d.outcomes[i].Err = Refused, err
 			continue
 		}
@@ -144,37 +136,7 @@ func (d *delivery) address(redirect func() (string, bool)) error {
 
 func newRecipient(a, caller string) recipient {
 	_, domain := smtp.SplitAddress(a)
-	return recipient{newPath(a), caller, strings.ToLower(domain)}
-}
-
-// newPath prepares the form for servers without SMTPUTF8: a domain can be put in
-// A-labels, a local part cannot (RFC 6531 §3.2).
-func newPath(a string) path {
-	if smtp.ASCII(a) {
-		return path{a, a}
-	}
-	local, domain := smtp.SplitAddress(a)
-	labels, err := idna.Lookup.ToASCII(domain)
-	if err != nil || !smtp.ASCII(local) {
-		return path{address: a}
-	}
-	return path{a, local + "@" + labels}
-}
-
-// tooLong is what check, of a command's length, says of either form.
-func (p path) tooLong(check func(address string) error) error {
-	return cmp.Or(check(p.address), check(p.ascii))
-}
-
-// needsUTF8 reports that the address itself demands SMTPUTF8.
-func (p path) needsUTF8() bool { return p.ascii == "" && p.address != "" }
-
-// form is the address for a transaction with or without SMTPUTF8.
-func (p path) form(utf8 bool) string {
-	if utf8 {
-		return p.address
-	}
-	return p.ascii
+	return recipient{smtp.NewPath(a), caller, strings.ToLower(domain)}
 }
 
 // settled reports that nothing more will become of any recipient.

@@ -2,11 +2,9 @@ package postrider
 
 import (
 	"fmt"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
+	"github.com/postrider/postrider/internal/quirks"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -29,70 +27,22 @@ const (
 	// probePatience bounds the wait for its reply: no message hangs because a firewall
 	// swallows a command that it does not know.
 	probePatience = 30 * time.Second
-
-	// mostShown bounds the memory for servers behind changing addresses.
-	mostShown = 256
 )
 
-// showing is what a wire knows of its server's way with the octets of a refused BDAT.
-type showing int
-
-const (
-	showingUnknown  showing = iota
-	showingAsked            // the probe is on its way, or was never answered
-	showsExecuting          // it does not discard, or may not
-	showsDiscarding         // BDAT may follow unread RCPTs
-)
-
-// shown remembers that of servers, each for a while. Behind one name there may be
-// several: it goes by address, name and keywords.
-type shown struct {
-	mu    sync.Mutex // a leaf: nothing is locked under it
-	known map[string]shownFact
-}
-
-type shownFact struct {
-	showing showing
-	until   time.Time
-}
-
-func (s *shown) recall(identity string) showing {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f := s.known[identity]; time.Now().Before(f.until) {
-		return f.showing
-	}
-	return showingUnknown
-}
-
-func (s *shown) remember(identity string, is showing) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.known == nil || len(s.known) >= mostShown {
-		s.known = map[string]shownFact{}
-	}
-	s.known[identity] = shownFact{is, time.Now().Add(quirkLife)}
-}
-
-// identity is by what a server is known again: its address, its name and its
-// keywords, from the newest EHLO reply. The rest of the first line often names us.
+// identity is by what the server is known again.
 func (w *wire) identity() string {
-	first, rest, _ := strings.Cut(w.helloText, "\n")
-	name, _, _ := strings.Cut(first, " ")
-	keywords := strings.Split(strings.ToUpper(rest), "\n")
-	slices.Sort(keywords)
 	address := fmt.Sprint(w.raw.RemoteAddr()) // a connection of the caller's Dial may have none
-	return strings.Join(append(keywords, strings.ToLower(name), address), "\n")
+	return quirks.Identity(address, w.helloText)
 }
 
-// recallShowing takes what is known of the server already.
-func (w *wire) recallShowing() {
+// recallDiscard takes what is known of the server already.
+func (w *wire) recallDiscard() {
 	switch {
 	case !w.caps.Chunking:
 	case w.c.cfg.Chunking == UseTrusted:
-		w.showing = showsDiscarding
+		w.discard = quirks.Discards
 	default:
-		w.showing = w.c.quirks.shown.recall(w.identity())
+		w.discard = w.c.quirks.RecallDiscard(w.identity())
 	}
 }
 
@@ -102,19 +52,19 @@ func (w *wire) recallShowing() {
 // would be a message. Not where the server is an Exchange that has not let us in:
 // anonymous clients that make mistakes are held up there.
 func (w *wire) probesLocked(tx *transaction) bool {
-	return w.showing == showingUnknown && w.chunks() && w.completed > 0 && !tx.reset &&
-		w.c.queue.len()+1 >= probeCrowd && (!w.caps.Exchange || w.loggedIn)
+	return w.discard == quirks.DiscardUnknown && w.chunks() && w.completed > 0 && !tx.reset &&
+		w.c.queue.Len()+1 >= probeCrowd && (!w.caps.Exchange || w.loggedIn)
 }
 
 // answersHelpLocked looks at the first reply in the place of the RSET behind the probe:
 // anything but its 250, or the server's farewell, is HELP's, and the one to RSET is still
 // to come.
 func (w *wire) answersHelpLocked(e expectation, r smtp.Reply) bool {
-	if e.verb != verbReset || !e.tx.shows || w.showing != showingAsked || r.Code == 250 || endsWire(r) {
+	if e.verb != verbReset || !e.tx.shows || w.discard != quirks.DiscardAsked || r.Code == 250 || r.EndsWire() {
 		return false
 	}
-	w.showLocked(showsExecuting)
-	w.expected.unpop(e)
+	w.showLocked(quirks.Executes)
+	w.expected.Unpop(e)
 	return true
 }
 
@@ -125,20 +75,20 @@ func (w *wire) answersHelpLocked(e expectation, r smtp.Reply) bool {
 // which is not asked.
 func (w *wire) learnDiscarding(tx *transaction) {
 	switch {
-	case !tx.shows || w.showing != showingAsked:
-	case tx.probed.Code >= 400 && tx.data.Code == 354:
-		w.showLocked(showsDiscarding)
+	case !tx.shows || w.discard != quirks.DiscardAsked:
+	case tx.probed.Negative() && tx.data.Code == 354:
+		w.showLocked(quirks.Discards)
 	case tx.accepted() > 0:
 		tx.shifted, tx.wireUsedUp, w.spent = true, true, true
-		w.showLocked(showsExecuting)
+		w.showLocked(quirks.Executes)
 	default:
-		w.showing = showsExecuting // perhaps; the next wire asks again
+		w.discard = quirks.Executes // perhaps; the next wire asks again
 	}
 }
 
-func (w *wire) showLocked(is showing) {
-	if w.showing != is {
-		w.showing = is
-		w.c.quirks.shown.remember(w.identity(), is)
+func (w *wire) showLocked(is quirks.Discard) {
+	if w.discard != is {
+		w.discard = is
+		w.c.quirks.RememberDiscard(w.identity(), is)
 	}
 }

@@ -5,6 +5,9 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"github.com/postrider/postrider/internal/quirks"
+	"github.com/postrider/postrider/internal/ring"
 )
 
 // The engine is one goroutine per connection, which runs while there is a wire or
@@ -49,7 +52,7 @@ func (c *Connection) enqueueLocked(d *delivery) *Error {
 	if err := c.loginRefused(); err != nil && c.wire == nil { // a wire that was let in goes on
 		return err
 	}
-	c.queue.push(d)
+	c.queue.Push(d)
 	c.startLocked()
 	return nil
 }
@@ -75,7 +78,7 @@ func (c *Connection) connect() {
 }
 
 // nudge tells the engine that there is something new.
-func (c *Connection) nudge() { signal(c.wake) }
+func (c *Connection) nudge() { ring.Signal(c.wake) }
 
 // unlock ends a critical section and tells what was settled in it: first the
 // hooks, then the Send that waits.
@@ -92,7 +95,7 @@ func (c *Connection) unlock() {
 		}
 		if s.done != nil {
 			s.done.told.Store(true)
-			signal(s.done.done)
+			ring.Signal(s.done.done)
 		}
 	}
 }
@@ -116,15 +119,15 @@ func (c *Connection) ride(ended chan struct{}) {
 func (c *Connection) moreWork() bool {
 	c.mu.Lock()
 	defer c.unlock()
-	for c.queue.len() > 0 {
-		d := c.queue.front()
+	for c.queue.Len() > 0 {
+		d := c.queue.Front()
 		if !d.quit && !c.closed {
 			return true
 		}
 		if !d.quit {
 			d.fail(closedError(c.name))
 		}
-		c.finishLocked(c.queue.pop())
+		c.finishLocked(c.queue.Pop())
 	}
 	if c.wanted = c.wanted && !c.closed; c.wanted {
 		return true
@@ -183,8 +186,8 @@ func (c *Connection) failQueue(err *Error) {
 }
 
 func (c *Connection) failQueueLocked(err *Error) {
-	for c.queue.len() > 0 {
-		d := c.queue.pop()
+	for c.queue.Len() > 0 {
+		d := c.queue.Pop()
 		if !d.quit {
 			d.fail(err)
 		}
@@ -255,14 +258,14 @@ func (c *Connection) nextLocked(w *wire) (tx *transaction, more bool) {
 	if !w.roomLocked() {
 		return nil, true
 	}
-	for c.queue.len() > 0 {
-		d := c.queue.front()
+	for c.queue.Len() > 0 {
+		d := c.queue.Front()
 		if d.quit {
 			return nil, false
 		}
 		tx := w.planLocked(d)
 		if len(d.pending) == 0 {
-			c.queue.pop()
+			c.queue.Pop()
 		}
 		if tx != nil {
 			w.beginLocked(tx)
@@ -317,7 +320,7 @@ func (c *Connection) settleLocked(tx *transaction) {
 		d.fail(d.givenUp)
 	}
 	if len(d.pending) > 0 && !queued {
-		c.queue.unpop(d)
+		c.queue.Unpop(d)
 		c.nudge()
 	}
 	if d.settled() {
@@ -379,7 +382,7 @@ func (c *Connection) finishLocked(d *delivery) {
 		return
 	}
 	d.told.Store(true) // there is nobody to be told before
-	signal(d.done)
+	ring.Signal(d.done)
 }
 
 // leaveWire ends a wire: politely with QUIT if it still works.
@@ -418,7 +421,7 @@ func (w *wire) quit() {
 	if !w.caps.Pipelining {
 		w.say(expectation{verb: verbQuit}, "QUIT\r\n")
 	}
-	w.await(func() bool { return w.c.closed || w.expected.len() == 0 })
+	w.await(func() bool { return w.c.closed || w.expected.Len() == 0 })
 }
 
 // abandonWire settles what a lost wire left, once its reader has stopped and no
@@ -434,10 +437,10 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 	if w.err != nil && !w.ours && !w.turnedAway && !w.windowed && slices.ContainsFunc(left, isBehind) {
 		// It has never taken a transaction behind an unread one, and hung up, fell
 		// silent or stopped reading at the first that it got.
-		c.fallBackLocked(w, &c.quirks.noWindow, "the server failed at transactions that follow each other unread: one at a time from now on")
+		c.fallBackLocked(w, &c.quirks.NoWindow, "the server failed at transactions that follow each other unread: one at a time from now on")
 	}
-	if w.showing == showingAsked && !w.ours {
-		w.showLocked(showsExecuting) // closed or silent at the probe
+	if w.discard == quirks.DiscardAsked && !w.ours {
+		w.showLocked(quirks.Executes) // closed or silent at the probe
 	}
 	for i, tx := range left {
 		if tx.broken == nil {

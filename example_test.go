@@ -324,6 +324,34 @@ func ExampleConnection_Send() {
 	// error: <nil>
 }
 
+func ExampleConnection_SendAll() {
+	server := smtptest.NewServer()
+	defer server.Close()
+	conn, err := postrider.NewConnection(server.Config())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.Close()
+	messages := func(yield func(*postrider.Message) bool) {
+		for _, name := range []string{"anne", "bart", "cate"} {
+			text := fmt.Sprintf("Subject: for %s\n\nHello %s\n", name, name)
+			if !yield(&postrider.Message{From: "list@example.com", To: []string{name + "@example.com"}, Content: postrider.Bytes([]byte(text))}) {
+				return
+			}
+		}
+	}
+	for result, err := range conn.SendAll(context.Background(), messages) {
+		fmt.Println(result.Message.To[0], result.Outcomes[0].State, err)
+	}
+	fmt.Println(server.ConnectionCount(), "connection")
+	// Output:
+	// anne@example.com accepted <nil>
+	// bart@example.com accepted <nil>
+	// cate@example.com accepted <nil>
+	// 1 connection
+}
+
 // An error says where it happened, what the server said, and what to do.
 func ExampleError() {
 	server := smtptest.NewServer() // knows no TLS

@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/postrider/postrider/internal/body"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -139,7 +140,7 @@ func (w *wire) register(f *flight) {
 	for _, e := range f.expected {
 		e.at += w.handed
 		if w.err == nil { // else it will never leave
-			w.expected.push(e)
+			w.expected.Push(e)
 		}
 		if e.tx != nil {
 			e.tx.unanswered++
@@ -162,9 +163,9 @@ func (w *wire) register(f *flight) {
 // which is a minimum rate. A failure poisons the wire; the reader then goes on,
 // since the server's last words may lie in its buffers.
 func (w *wire) write(b []byte) {
-	size := memoryBlock
+	size := body.MemoryBlock
 	if w.encrypted {
-		size = blockSize // crypto/tls cannot go on behind a deadline
+		size = body.BlockSize // crypto/tls cannot go on behind a deadline
 	}
 	for len(b) > 0 {
 		block := b[:min(len(b), size)]
@@ -181,7 +182,7 @@ func (w *wire) write(b []byte) {
 		start := time.Now()
 		w.conn.SetWriteDeadline(start.Add(w.c.timeouts.Block))
 		n, err := w.conn.Write(block)
-		if n >= blockSize && !w.encrypted && errors.Is(err, os.ErrDeadlineExceeded) {
+		if n >= body.BlockSize && !w.encrypted && errors.Is(err, os.ErrDeadlineExceeded) {
 			err = nil // slow, but not too slow: the rest has a deadline of its own
 		}
 		w.c.mu.Lock()

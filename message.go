@@ -1,15 +1,10 @@
 package postrider
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 
-	contents "github.com/postrider/postrider/internal/body"
-	"github.com/postrider/postrider/internal/detach"
-	smtp "github.com/postrider/postrider/internal/wire"
+	"github.com/postrider/postrider/internal/body"
 )
 
 // Sender hands one message to an MTA and says what became of every recipient.
@@ -65,44 +60,31 @@ type DSN struct {
 // A content of up to 64 KiB is in memory before the MAIL of its message is written. A
 // larger one is read while it goes out, and if it fails then, or gives nothing for
 // [Timeouts].Block, it is broken off: the server gets no end of it and takes none of it.
-type Content struct {
-	bytes  []byte
-	form   form             // of bytes
-	source *contents.Source // nil: bytes
-}
-
-// form is what is known of octets in memory.
-type form int
-
-const (
-	asGiven       form = iota // nothing
-	canonical                 // they can go out as they are, and no line begins with a dot
-	canonicalDots             // they can, once the dots are stuffed
-)
+type Content struct{ octets body.Content }
 
 // ErrContentUsed is why a content that can be read only once (see [Reader]) is not sent
 // again. Nothing was sent: its recipients are [Untried] at [StageLocal], and time does not
 // mend it.
-var ErrContentUsed = contents.ErrUsed
+var ErrContentUsed = body.ErrUsed
 
 // Bytes is a content held in memory. b must not be changed while a Send uses it.
-func Bytes(b []byte) Content { return Content{bytes: b} }
+func Bytes(b []byte) Content { return Content{body.Bytes(b)} }
 
 // File is the content of a file, opened anew for each attempt. A file whose size is
 // another than when the Send began, or becomes another while it is read, is broken off:
 // it is sent as it was, or not at all. A name that stands for no regular file, but for a
 // pipe or a device, can be read only once, as a [Reader].
-func File(name string) Content { return Content{source: contents.File(name)} }
+func File(name string) Content { return Content{body.From(body.File(name))} }
 
 // Func is a content that open generates. Each call must give an independent
 // reader from the beginning, which is closed after use. If a Read fails, or the Close
 // behind the last of it, the message is not sent: never a part of it.
-func Func(open func() (io.ReadCloser, error)) Content { return Content{source: contents.Func(open)} }
+func Func(open func() (io.ReadCloser, error)) Content { return Content{body.From(body.Func(open))} }
 
 // FuncSize is a Func whose readers give size octets, as they come out of the reader. One
 // that gives fewer or more is broken off. A size below 0 promises nothing.
 func FuncSize(open func() (io.ReadCloser, error), size int64) Content {
-	return Content{source: contents.Sized(open, size)}
+	return Content{body.From(body.Sized(open, size))}
 }
 
 // Reader is a content that is read from where r stands now. All copies of the
@@ -115,54 +97,21 @@ func FuncSize(open func() (io.ReadCloser, error), size int64) Content {
 // once: when more than these was read of it, or while another reader of it is open, Open
 // answers [ErrContentUsed]. So it cannot be sent again when a wire is lost in the middle
 // of it, nor to recipients that need a second transaction: those are left [Untried].
-func Reader(r io.Reader) Content { return Content{source: contents.Reader(r)} }
+func Reader(r io.Reader) Content { return Content{body.From(body.Reader(r))} }
 
 // Prepare reads a content to its end and makes one of it that is held in memory, ready to
 // go out: line ends repaired, and looked through, which a Send then need not do. It is for
 // a content that is sent many times, and for a [Reader] that has to be sent again. It
 // takes as much memory as the content has octets.
 func Prepare(c Content) (Content, error) {
-	text := c.bytes
-	if c.source != nil {
-		r, err := c.Open()
-		if err != nil {
-			return Content{}, fmt.Errorf("opening the content: %w", err)
-		}
-		text, err = io.ReadAll(r)
-		if err = errors.Join(err, r.Close()); err != nil {
-			return Content{}, fmt.Errorf("reading the content: %w", err)
-		}
-	}
-	ready, dots := smtp.Survey(text)
-	if !ready {
-		var r smtp.Repairer
-		text = r.Finish(r.Append(make([]byte, 0, len(text)+len(text)/32+2), text))
-		_, dots = smtp.Survey(text)
-	}
-	if dots {
-		return Content{bytes: text, form: canonicalDots}, nil
-	}
-	return Content{bytes: text, form: canonical}, nil
+	octets, err := c.octets.Prepare()
+	return Content{octets}, err
 }
 
 // Open gives a reader of the content as the caller gave it. It must be closed.
-func (c Content) Open() (io.ReadCloser, error) {
-	if c.source == nil {
-		return io.NopCloser(bytes.NewReader(c.bytes)), nil
-	}
-	r, _, err := c.source.Open(-1)
-	return r, err
-}
+func (c Content) Open() (io.ReadCloser, error) { return c.octets.Open() }
 
 // Replayable reports whether every Open gives the whole content, so that it can be sent
 // more than once. Of a [Reader] it reads up to 64 KiB to tell, which are kept. The error
 // says why it cannot be told; it is ErrContentUsed while another reader is open.
-func (c Content) Replayable(ctx context.Context) (bool, error) {
-	if c.source == nil {
-		return true, nil
-	}
-	return detach.Until(ctx, c.source.Replayable, nil)
-}
-
-// isUsed reports that the content cannot be opened any more.
-func (c Content) isUsed() bool { return c.source != nil && c.source.Used() }
+func (c Content) Replayable(ctx context.Context) (bool, error) { return c.octets.Replayable(ctx) }

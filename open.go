@@ -34,7 +34,7 @@ func (c *Connection) open(ctx context.Context, id int) (*wire, *Error) {
 	}
 	w.conn.SetDeadline(time.Time{})
 	w.opened, w.heard, w.window = time.Now(), time.Now(), 1
-	w.recallShowing()
+	w.recallDiscard()
 	w.maxTransactions, w.maxAge, w.maxIdle = jitter(c.server, c.cfg.MaxTransactions), jitter(c.server, c.cfg.MaxAge), jitter(c.server, c.idleTimeout())
 	return w, nil
 }
@@ -204,7 +204,7 @@ func (w *wire) sayHello(ctx context.Context) *Error {
 		return w.openError(hint.Hello, r, misfit(smtp.Hello, r))
 	case w.hello:
 		w.caps, w.helloText = smtp.ParseCapabilities(exact.Text), exact.Text // a password may be called PIPELINING
-		w.caps.Pipelining = w.caps.Pipelining && !w.c.quirks.noPipelining.on()
+		w.caps.Pipelining = w.caps.Pipelining && !w.c.quirks.NoPipelining.Holds()
 		w.c.observeHello(w.id, r.Text)
 	}
 	return nil

@@ -2,12 +2,13 @@ package postrider
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
+	"github.com/postrider/postrider/internal/body"
 	"github.com/postrider/postrider/internal/detach"
+	"github.com/postrider/postrider/internal/quirks"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -28,7 +29,7 @@ func (w *wire) perform(tx *transaction) {
 	if !tx.committed {
 		w.complete(tx, len(w.flight.out)) // it has no terminator
 	}
-	if len(w.flight.out) >= inMemory {
+	if len(w.flight.out) >= body.InMemory {
 		w.flush()
 	}
 }
@@ -46,20 +47,20 @@ func (w *wire) envelope(tx *transaction) bool {
 	}
 	d := tx.d
 	begin := len(w.flight.out)
-	w.flight.out = smtp.AppendMail(w.flight.out, d.from.form(tx.utf8), w.mailParams(tx))
+	w.flight.out = smtp.AppendMail(w.flight.out, d.from.Form(tx.utf8), w.mailParams(tx))
 	w.expect(expectation{verb: verbMail, tx: tx}, begin, len(w.flight.out))
-	if !w.inStep() || !w.caps.Pipelining && tx.mail.Code/100 != 2 {
+	if !w.inStep() || !w.caps.Pipelining && !tx.mail.Positive() {
 		return false
 	}
 	for k, i := range tx.rcpts {
-		to := d.rcpts[i].form(tx.utf8)
+		to := d.rcpts[i].Form(tx.utf8)
 		begin := len(w.flight.out)
 		w.flight.out = smtp.AppendRcpt(w.flight.out, to, w.rcptParams(tx, to))
 		w.expect(expectation{verb: verbRcpt, tx: tx, rcpt: k}, begin, len(w.flight.out))
 		if !w.inStep() {
 			return false
 		}
-		if len(w.flight.out) >= inMemory {
+		if len(w.flight.out) >= body.InMemory {
 			w.flush()
 		}
 	}
@@ -69,13 +70,13 @@ func (w *wire) envelope(tx *transaction) bool {
 // inStep waits, on a wire without PIPELINING, for the reply to the command just
 // put into the flight; it reports false when the wire has ended.
 func (w *wire) inStep() bool {
-	return w.caps.Pipelining || w.await(func() bool { return w.expected.len() == 0 })
+	return w.caps.Pipelining || w.await(func() bool { return w.expected.Len() == 0 })
 }
 
 func (w *wire) mailParams(tx *transaction) smtp.MailParams {
 	p := smtp.MailParams{EightBit: w.caps.EightBitMIME, UTF8: tx.utf8, RequireTLS: tx.d.requireTLS}
-	if w.caps.HasSize && tx.d.body.size > 0 {
-		p.Size = tx.d.body.size
+	if w.caps.HasSize && tx.d.body.Size > 0 {
+		p.Size = tx.d.body.Size
 	}
 	if w.caps.DSN {
 		p.Return, p.EnvelopeID = tx.d.dsn.Return, tx.d.dsn.EnvelopeID
@@ -100,10 +101,10 @@ func (w *wire) chunk(tx *transaction) {
 	}
 	begin := len(w.flight.out)
 	w.flight.out = append(w.flight.out, "BDAT "...)
-	w.flight.out = strconv.AppendInt(w.flight.out, tx.d.body.size, 10)
+	w.flight.out = strconv.AppendInt(w.flight.out, tx.d.body.Size, 10)
 	w.flight.out = append(w.flight.out, " LAST\r\n"...)
 	text := len(w.flight.out)
-	if !w.commit(tx, func() { w.flight.out = append(w.flight.out, tx.d.body.text...) }) {
+	if !w.commit(tx, func() { w.flight.out = append(w.flight.out, tx.d.body.Text...) }) {
 		w.flight.out = w.flight.out[:begin]
 		return
 	}
@@ -138,7 +139,7 @@ func (w *wire) data(tx *transaction) bool {
 // breaks off is never ended: the wire is cut instead, without a dot and without a
 // QUIT, whose line could be taken for the message's last.
 func (w *wire) content(tx *transaction) {
-	if tx.mail.Code/100 != 2 {
+	if !tx.mail.Positive() {
 		// The server wants a content for a transaction that it has refused to begin:
 		// whatever we wrote would be for somebody else's.
 		w.cut(tx)
@@ -156,8 +157,8 @@ func (w *wire) content(tx *transaction) {
 	}
 	begin := len(w.flight.out)
 	whole := func() {}
-	if body := &tx.d.body; body.small {
-		whole = func() { w.put(&smtp.Stuffer{}, body.text, body.dots) }
+	if b := &tx.d.body; b.Small {
+		whole = func() { w.put(&smtp.Stuffer{}, b.Text, b.Dots) }
 	} else if err := w.stream(tx); err != nil {
 		w.breakOff(tx, err)
 		return
@@ -166,7 +167,7 @@ func (w *wire) content(tx *transaction) {
 		w.breakOff(tx, tx.d.ctx.Err())
 		return
 	}
-	if tx.d.body.small {
+	if tx.d.body.Small {
 		w.c.observeContent(w.id, w.flight.out[begin:])
 	}
 	w.terminate(tx)
@@ -175,7 +176,7 @@ func (w *wire) content(tx *transaction) {
 // putContent puts a block into the flight. A large one that needs no stuffing is
 // written from where it lies.
 func (w *wire) putContent(stuffer *smtp.Stuffer, block []byte, dots bool) {
-	if !dots && len(block) >= inMemory {
+	if !dots && len(block) >= body.InMemory {
 		w.c.observeContent(w.id, block)
 		w.flush()
 		w.write(block)
@@ -188,7 +189,7 @@ func (w *wire) putContent(stuffer *smtp.Stuffer, block []byte, dots bool) {
 
 // put copies a block into the flight.
 func (w *wire) put(stuffer *smtp.Stuffer, block []byte, dots bool) {
-	if len(block) > inMemory {
+	if len(block) > body.InMemory {
 		w.flight.out = slices.Grow(w.flight.out, len(block)+len(block)/8) // at once, not by doubling
 	}
 	if dots {
@@ -209,16 +210,16 @@ func (w *wire) stream(tx *transaction) error {
 	tx.streaming = true
 	w.c.mu.Unlock()
 	w.listen() // a refusal may come while it leaves
-	s := tx.d.body.stream()
-	defer s.drop()
+	s := tx.d.body.Stream()
+	defer s.Drop()
 	var stuffer smtp.Stuffer
 	for !w.dead() {
 		b, err := w.nextBlock(s)
 		if err != nil {
 			return err
 		}
-		w.putContent(&stuffer, b.text, b.dots)
-		if b.last {
+		w.putContent(&stuffer, b.Text, b.Dots)
+		if b.Last {
 			return nil
 		}
 		w.flush()
@@ -227,32 +228,9 @@ func (w *wire) stream(tx *transaction) error {
 }
 
 // nextBlock waits for the next block of a content, as long as the wire works, its Send
-// waits, and the content goes on giving something. What is not waited for is the
-// caller's code: that may block for as long as it likes, but not the wire.
-func (w *wire) nextBlock(s *stream) (block, error) {
-	if s.content.source == nil || s.peeked {
-		return s.next()
-	}
-	call := detach.Begin(s.next, nil)
-	begun := time.Since(s.begun)
-	patience := time.NewTimer(w.c.timeouts.Block)
-	defer patience.Stop()
-	for {
-		select {
-		case <-call.Done():
-			return call.Result()
-		case <-w.progress:
-			if w.dead() {
-				return block{}, errDropped
-			}
-		case <-patience.C:
-			silent := time.Since(s.begun) - max(begun, time.Duration(s.heard.Load()))
-			if silent >= w.c.timeouts.Block {
-				return block{}, fmt.Errorf("reading the content: it gave nothing for %v", w.c.timeouts.Block)
-			}
-			patience.Reset(w.c.timeouts.Block - silent)
-		}
-	}
+// waits, and the content goes on giving something.
+func (w *wire) nextBlock(s *body.Stream) (body.Block, error) {
+	return s.NextWithin(body.Wait{Patience: w.c.timeouts.Block, Woken: w.progress, Over: w.dead})
 }
 
 // dead reports that nothing more can be written.
@@ -310,10 +288,10 @@ func (w *wire) beginLocked(tx *transaction) {
 		// refused, and would take our RCPTs under the old sender. RSET ends it for
 		// sure (RFC 5321 §4.1.1.5, RFC 3030 §2). Behind DATA's own terminator there
 		// is nothing to end.
-		tx.reset = !before.committed || before.chunked && !positive(before.final)
+		tx.reset = !before.committed || before.chunked && !before.final.Positive()
 	}
 	if w.probesLocked(tx) {
-		tx.shows, tx.reset, w.showing = true, true, showingAsked
+		tx.shows, tx.reset, w.discard = true, true, quirks.DiscardAsked
 	}
 	tx.chunked = w.chunksLocked(tx)
 	tx.probe = tx.chunked && len(w.inFlight) == 0 && time.Since(w.heard) > w.c.probeAfter()
@@ -328,13 +306,13 @@ func (w *wire) beginLocked(tx *transaction) {
 // sent only when the server has answered the envelope: then a wire that turns out
 // to be dead costs a second try and not an Unknown outcome.
 func (w *wire) chunksLocked(tx *transaction) bool {
-	company := len(w.inFlight) > 0 || w.c.queue.len() > 0
-	return w.chunks() && company && tx.d.body.small && w.showing == showsDiscarding
+	company := len(w.inFlight) > 0 || w.c.queue.Len() > 0
+	return w.chunks() && company && tx.d.body.Small && w.discard == quirks.Discards
 }
 
 // chunks reports whether BDAT is wanted and of use on this wire, if the server can be trusted with it.
 func (w *wire) chunks() bool {
-	wanted := w.c.cfg.Chunking != UseOff && !w.c.quirks.noChunking.on()
+	wanted := w.c.cfg.Chunking != UseOff && !w.c.quirks.NoChunking.Holds()
 	return wanted && w.caps.Chunking && w.caps.Pipelining && w.c.window() > 1
 }
 

@@ -29,7 +29,7 @@ func (w *wire) planLocked(d *delivery) *transaction {
 	kept := d.pending[:0]
 	for _, i := range d.pending {
 		r := &d.rcpts[i]
-		if len(tx.rcpts) < limit && (tx.utf8 || r.ascii != "") && w.takesDomain(r.domain) {
+		if len(tx.rcpts) < limit && (tx.utf8 || r.ASCII != "") && w.takesDomain(r.domain) {
 			tx.rcpts = append(tx.rcpts, i)
 		} else {
 			kept = append(kept, i)
@@ -53,11 +53,11 @@ func (w *wire) needsUTF8(d *delivery) bool {
 	if !w.caps.SMTPUTF8 {
 		return false
 	}
-	if d.body.utf8 || d.from.needsUTF8() {
+	if d.body.UTF8 || d.from.NeedsUTF8() {
 		return true
 	}
 	for _, i := range d.pending {
-		if !d.rcpts[i].needsUTF8() {
+		if !d.rcpts[i].NeedsUTF8() {
 			return false
 		}
 	}
@@ -87,23 +87,23 @@ func (w *wire) takesDomain(domain string) bool {
 // server without it (RFC 6531 §3.2).
 func (w *wire) judgeLocked(d *delivery) {
 	everybody := func(int) bool { return true }
-	if limit := w.caps.Size; limit > 0 && d.body.least > limit {
-		d.refuse(everybody, fmt.Errorf("%w: it has %d octets, and %s takes at most %d (SIZE)", hint.ErrTooBig, d.body.least, w.address, limit))
+	if limit := w.caps.Size; limit > 0 && d.body.Least > limit {
+		d.refuse(everybody, fmt.Errorf("%w: it has %d octets, and %s takes at most %d (SIZE)", hint.ErrTooBig, d.body.Least, w.address, limit))
 	}
 	if err := w.cannotRequireTLS(); d.requireTLS && err != nil {
 		d.refuse(everybody, fmt.Errorf("%s: %w", w.address, err))
 	}
-	if d.body.isUsed() {
+	if d.body.IsUsed() {
 		d.fail(&Error{Stage: StageLocal, Step: StepContent, Err: ErrContentUsed})
 	}
 	if w.caps.SMTPUTF8 {
 		return
 	}
 	err := fmt.Errorf("%s: %w", w.address, hint.ErrNoSMTPUTF8)
-	if d.from.needsUTF8() {
-		d.refuse(everybody, fmt.Errorf("sender %q: %w", d.from.address, err))
+	if d.from.NeedsUTF8() {
+		d.refuse(everybody, fmt.Errorf("sender %q: %w", d.from.Address, err))
 	}
-	d.refuse(func(i int) bool { return d.rcpts[i].needsUTF8() }, err)
+	d.refuse(func(i int) bool { return d.rcpts[i].NeedsUTF8() }, err)
 }
 
 // cannotRequireTLS tells why REQUIRETLS cannot be said on this wire (RFC 8689 §4.1).
@@ -119,7 +119,7 @@ func (w *wire) cannotRequireTLS() error {
 
 // doneLocked reports that the wire has carried what it may.
 func (w *wire) doneLocked() bool {
-	for _, n := range [...]int{w.maxTransactions, w.caps.MailMax, w.c.quirks.learntCap()} {
+	for _, n := range [...]int{w.maxTransactions, w.caps.MailMax, w.c.quirks.Cap()} {
 		w.spent = w.spent || n > 0 && w.mails >= n
 	}
 	if most := w.mostRefused(); most > 0 && w.refused >= most {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/pace"
+	"github.com/postrider/postrider/internal/ring"
 )
 
 // PoolConfig says how a [Pool] presses its servers. The zero value is four
@@ -69,7 +70,7 @@ type Pool struct {
 	mu        sync.Mutex
 	endpoints []*endpoint // by priority
 	members   []*member
-	waiters   queue[*waiter]
+	waiters   ring.Ring[*waiter]
 	sends     int // underway
 	closing   bool
 	drained   chan struct{} // closed when closing and the last Send has returned
@@ -136,7 +137,7 @@ func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
 	var d *delivery
 	defer func() { // behind its end, for which a Close of the content's is not waited
 		if d != nil {
-			d.body.discard(ctx)
+			d.body.Discard(ctx)
 		}
 	}()
 	begun := p.begin()
@@ -160,7 +161,7 @@ func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
 // deliveryOf checks a message and reads the beginning of its content, for which it is
 // waited no longer than the pool lives.
 func (p *Pool) deliveryOf(ctx context.Context, m *Message) (*delivery, error) {
-	if m.Content.source == nil {
+	if m.Content.octets.InMemory() {
 		return newDelivery(ctx, m, p.redirect)
 	}
 	reading, done := p.whileOpen(ctx)
@@ -300,8 +301,8 @@ func (p *Pool) breakOff(cause error) error {
 	p.mu.Lock()
 	p.broken = true
 	left := p.sends
-	for p.waiters.len() > 0 {
-		p.waiters.pop().answer(nil, closedError(p.String()))
+	for p.waiters.Len() > 0 {
+		p.waiters.Pop().answer(nil, closedError(p.String()))
 	}
 	members := append([]*member(nil), p.members...)
 	p.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/pace"
+	"github.com/postrider/postrider/internal/ring"
 )
 
 // Who gets which connection: members are the pool's connections, and a Send takes a
@@ -59,7 +60,7 @@ func (w *waiter) answer(m *member, err *Error) {
 		m.taken++
 		w.mark = m.at.limit.Mark()
 	}
-	signal(w.ready)
+	ring.Signal(w.ready)
 }
 
 func (w *waiter) encounter(e *endpoint) *encounter {
@@ -93,9 +94,9 @@ func (p *Pool) seat(ctx context.Context, w *waiter) (*member, *Error) {
 	}
 	w.answered = false
 	if len(w.met) > 0 {
-		p.waiters.unpop(w)
+		p.waiters.Unpop(w)
 	} else {
-		p.waiters.push(w)
+		p.waiters.Push(w)
 	}
 	p.dispatchLocked()
 	began := time.Now()
@@ -127,7 +128,7 @@ func (p *Pool) leaveQueue(ctx context.Context, w *waiter, began time.Time) (*mem
 		}
 		return w.seat, w.err
 	}
-	p.waiters.remove(func(other *waiter) bool { return other == w })
+	p.waiters.Remove(func(other *waiter) bool { return other == w })
 	p.dispatchLocked() // whoever was behind it
 	return nil, &Error{Stage: StageLocal, Step: StepSend, Address: p.String(), Err: context.Cause(ctx)}
 }
@@ -149,7 +150,7 @@ func (p *Pool) standLocked(w *waiter) {
 func (p *Pool) giveBack(w *waiter) {
 	p.mu.Lock()
 	defer p.unlock()
-	p.waiters.remove(func(other *waiter) bool { return other == w })
+	p.waiters.Remove(func(other *waiter) bool { return other == w })
 	p.standLocked(w)
 	p.dispatchLocked()
 }
@@ -157,14 +158,14 @@ func (p *Pool) giveBack(w *waiter) {
 // dispatchLocked gives seats to those who wait, in their order, as far as there are any.
 func (p *Pool) dispatchLocked() {
 	now := time.Now()
-	for p.waiters.len() > 0 {
-		w := p.waiters.front()
+	for p.waiters.Len() > 0 {
+		w := p.waiters.Front()
 		m, possible := p.chooseLocked(w, now)
 		switch {
 		case m != nil:
-			p.waiters.pop().answer(m, nil)
+			p.waiters.Pop().answer(m, nil)
 		case !possible:
-			p.waiters.pop().answer(nil, p.allDownLocked(w, now))
+			p.waiters.Pop().answer(nil, p.allDownLocked(w, now))
 		default:
 			return
 		}
@@ -267,7 +268,7 @@ func (p *Pool) placeLocked(e *endpoint, w *waiter, now time.Time) (m *member, po
 	}
 	switch state {
 	case pace.Up:
-		for (p.openingLocked() < p.waiters.len() || !p.hasWireLocked(e)) && p.connectLocked(e, e.limit.Now()) {
+		for (p.openingLocked() < p.waiters.Len() || !p.hasWireLocked(e)) && p.connectLocked(e, e.limit.Now()) {
 		}
 	case pace.Probe:
 		if p.connectLocked(e, 1) {

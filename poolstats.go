@@ -64,7 +64,7 @@ func (p *Pool) Stats() PoolStats {
 			}
 		}
 	}
-	s.Queued = p.waiters.len()
+	s.Queued = p.waiters.Len()
 	s.Accepted, s.Deferred, s.Refused, s.Untried, s.Unknown = counts.Accepted, counts.Deferred, counts.Refused, counts.Untried, counts.Unknown
 	return s
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"iter"
 	"sync"
+
+	"github.com/postrider/postrider/internal/ring"
 )
 
 // SendAll sends a sequence of messages, and gives their results in its order, each
@@ -26,7 +28,7 @@ func (c *Connection) SendAll(ctx context.Context, messages iter.Seq[*Message]) i
 		go s.intake(messages)
 		defer s.finish()
 		for d := s.next(); d != nil; d = s.next() {
-			d.body.discard(ctx)
+			d.body.Discard(ctx)
 			if !yield(c.finished(d)) {
 				return
 			}
@@ -43,7 +45,7 @@ type procession struct {
 	room  chan struct{}   // a result was taken; capacity 1
 
 	mu       sync.Mutex
-	order    queue[*delivery]
+	order    ring.Ring[*delivery]
 	over     bool // the sequence has ended
 	stopped  bool // nothing more is taken from it
 	panicked any  // what it panicked with, for the caller's goroutine
@@ -55,13 +57,13 @@ func (s *procession) intake(messages iter.Seq[*Message]) {
 		s.mu.Lock()
 		s.over, s.panicked = true, recover()
 		s.mu.Unlock()
-		signal(s.ready)
+		ring.Signal(s.ready)
 	}()
 	for m := range messages {
 		d, err := newDelivery(s.ctx, m, s.c.cfg.Redirect)
 		d.done = s.ready
 		if !s.add(d) {
-			d.body.discard(s.ctx)
+			d.body.Discard(s.ctx)
 			return
 		}
 		s.c.submit(d, err)
@@ -76,7 +78,7 @@ func (s *procession) add(d *delivery) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.stopped {
-		s.order.push(d)
+		s.order.Push(d)
 	}
 	return !s.stopped
 }
@@ -87,7 +89,7 @@ func (s *procession) ahead() int { return 4 * s.c.maxWindow() }
 func (s *procession) waitForRoom() bool {
 	for {
 		s.mu.Lock()
-		full, stopped := s.order.len() >= s.ahead(), s.stopped
+		full, stopped := s.order.Len() >= s.ahead(), s.stopped
 		s.mu.Unlock()
 		if stopped || !full {
 			return !stopped
@@ -104,11 +106,11 @@ func (s *procession) next() *delivery {
 			s.mu.Unlock()
 			panic(s.panicked)
 		}
-		if s.order.len() > 0 {
-			if d := s.order.front(); d.told.Load() {
-				s.order.pop()
+		if s.order.Len() > 0 {
+			if d := s.order.Front(); d.told.Load() {
+				s.order.Pop()
 				s.mu.Unlock()
-				signal(s.room)
+				ring.Signal(s.room)
 				return d
 			}
 		} else if s.over || s.stopped {
@@ -130,8 +132,8 @@ func (s *procession) stop() []*delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true
-	signal(s.room)
-	return s.order.all()
+	ring.Signal(s.room)
+	return s.order.All()
 }
 
 // cancel ends what is underway because the context is done.
@@ -147,14 +149,6 @@ func (s *procession) finish() {
 		s.c.withdraw(d)
 	}
 	for d := s.next(); d != nil; d = s.next() {
-		d.body.discard(s.ctx)
-	}
-}
-
-// signal puts a token into a channel of capacity 1.
-func signal(ch chan struct{}) {
-	select {
-	case ch <- struct{}{}:
-	default:
+		d.body.Discard(s.ctx)
 	}
 }

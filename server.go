@@ -14,6 +14,7 @@ import (
 
 	"github.com/postrider/postrider/internal/detach"
 	"github.com/postrider/postrider/internal/dial"
+	"github.com/postrider/postrider/internal/quirks"
 	"github.com/postrider/postrider/internal/sasl"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
@@ -34,7 +35,7 @@ type server struct {
 	dial     dialFunc
 	jittered bool // wires end a little before they must, each at another time
 
-	quirks       quirks
+	quirks       quirks.Quirks
 	refusedLogin atomic.Pointer[refusedLogin]
 
 	warned   sync.Once // of TLS that proves nothing
@@ -247,7 +248,7 @@ func (s *server) idleTimeout() time.Duration {
 
 // window is how many transactions may be in flight on a wire to this server.
 func (s *server) window() int {
-	if s.quirks.noWindow.on() || s.quirks.noPipelining.on() {
+	if s.quirks.NoWindow.Holds() || s.quirks.NoPipelining.Holds() {
 		return 1
 	}
 	return s.maxWindow()

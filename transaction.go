@@ -62,12 +62,12 @@ func (tx *transaction) handedOver() bool { return tx.wire.handed-tx.wire.leaving
 // accepted counts the recipients that the server took so far.
 // Behind a refused MAIL there are none, whatever is said to RCPT.
 func (tx *transaction) accepted() int {
-	if tx.mail.Code/100 != 2 {
+	if !tx.mail.Positive() {
 		return 0
 	}
 	n := 0
 	for _, r := range tx.rcpt {
-		if r.Code/100 == 2 {
+		if r.Positive() {
 			n++
 		}
 	}
@@ -75,7 +75,7 @@ func (tx *transaction) accepted() int {
 }
 
 // weight is what the transaction adds to the octets that are not acknowledged.
-func (tx *transaction) weight() int { return len(tx.d.body.text) }
+func (tx *transaction) weight() int { return len(tx.d.body.Text) }
 
 // cancelled reports that nobody waits for the outcome any more.
 func (tx *transaction) cancelled() bool { return tx.d.abandoned }
@@ -90,9 +90,9 @@ func (tx *transaction) untaken(begun bool) bool {
 		return true // without its last octets no server accepts it (RFC 5321 §4.1.1.4, RFC 3030 §2)
 	case tx.shifted:
 		return false // its replies may be another's
-	case tx.final.Code >= 400, tx.data.Code >= 400:
+	case tx.final.Negative(), tx.data.Negative():
 		return true
-	case tx.mail.Code >= 400 && (!tx.reset || tx.clear.Code == 250) && !tx.anyRcpt(positive):
+	case tx.mail.Negative() && (!tx.reset || tx.clear.Code == 250) && !tx.anyRcpt(smtp.Reply.Positive):
 		return true // there is no transaction, of this message or of one before it, that could have gone on
 	}
 	return false // but for recipients whose own RCPTs were refused, which is all the same if all were
@@ -102,40 +102,11 @@ func (tx *transaction) anyRcpt(is func(smtp.Reply) bool) bool {
 	return slices.ContainsFunc(tx.rcpt, is)
 }
 
-func positive(r smtp.Reply) bool { return r.Code/100 == 2 }
-
-// decidesNobody reports the replies that say something about the session, the server
-// or the credentials, and nothing about the recipient or message at hand: closing
-// down, commands in the wrong order, idle for too long, authentication or encryption
-// wanted.
-func decidesNobody(r smtp.Reply) bool {
-	switch r.Code {
-	case 421, 503, 530, 535, 538:
-		return true
-	case 451:
-		return r.Enhanced() == [3]int{4, 4, 2}
-	}
-	return false
-}
-
-// endsWire reports the replies after which a server closes.
-func endsWire(r smtp.Reply) bool { return r.Code == 421 || r.Code == 451 && decidesNobody(r) }
-
 // endedBy reports the reply by which a server ends the wire in answer to a command.
 // For RSET that is 554 as well: there is no transaction that it could be about, and
 // servers say it before they hang up (Exim after ten commands that are no mail).
 func (e expectation) endedBy(r smtp.Reply) bool {
-	return endsWire(r) || e.verb == verbReset && r.Code == 554
-}
-
-// tooManyRecipients reports that a RCPT was refused for its number only, so that
-// it belongs into a next transaction. 552 meant that in RFC 821, and RFC 5321
-// §4.5.3.1.10 has clients take it so; with an enhanced code other than x.5.3 it
-// means a full mailbox.
-func tooManyRecipients(r smtp.Reply) bool {
-	e := r.Enhanced()
-	unsaid := e == [3]int{} || e[1] == 5 && e[2] == 3
-	return (r.Code == 452 || r.Code == 552) && unsaid
+	return r.EndsWire() || e.verb == verbReset && r.Code == 554
 }
 
 // learnRcptMax looks at the answers to all RCPTs of a transaction for the number that
@@ -143,7 +114,7 @@ func tooManyRecipients(r smtp.Reply) bool {
 // mailboxes among many must not be taken for it: all RCPTs behind the first refusal got
 // the same code, there was one at least, and the next transaction gives the same number.
 func (w *wire) learnRcptMax(tx *transaction) {
-	first := slices.IndexFunc(tx.rcpt, tooManyRecipients)
+	first := slices.IndexFunc(tx.rcpt, smtp.Reply.TooManyRecipients)
 	n := tx.accepted()
 	if first < 0 || n == 0 || w.rcptMax > 0 {
 		return
@@ -159,14 +130,6 @@ func (w *wire) learnRcptMax(tx *transaction) {
 	}
 }
 
-// usedUp reports the refusal of MAIL by which a server says that this wire has
-// carried enough (OpenSMTPD after 100 transactions).
-func usedUp(r smtp.Reply) bool { return r.Code == 452 && r.Enhanced() == [3]int{4, 5, 3} }
-
-// notUnderstood reports a reply about a command's form or place, which says
-// nothing about the message (RFC 5321 §4.2.2).
-func notUnderstood(r smtp.Reply) bool { return 500 <= r.Code && r.Code <= 504 }
-
 // fits reports whether a reply can be an answer to a command at all. One that
 // cannot shows that replies and commands are out of step. So does a recipient
 // accepted without a sender: he would be one of another transaction. So does the
@@ -176,10 +139,10 @@ func (e expectation) fits(r smtp.Reply) bool {
 	case !e.verb.command().CanAnswer(r.Code):
 		return false
 	case e.verb == verbRcpt:
-		return r.Code/100 != 2 || e.tx.mail.Code < 400
+		return !r.Positive() || e.tx.mail.Code < 400
 	case e.verb == verbReset:
 		return r.Code == 250 || e.endedBy(r)
-	case e.verb.stage() == StageContent && r.Code/100 == 2:
+	case e.verb.stage() == StageContent && r.Positive():
 		return e.tx.wire.handed >= e.tx.terminator.end
 	}
 	return true
@@ -191,26 +154,26 @@ func (e expectation) fits(r smtp.Reply) bool {
 func (tx *transaction) outcome(k int, begun bool) (o Outcome, again bool) {
 	o = Outcome{Recipient: tx.d.rcpts[tx.rcpts[k]].caller}
 	rcpt := tx.rcpt[k]
-	refused := rcpt.Code >= 400 && !tx.shifted
+	refused := rcpt.Negative() && !tx.shifted
 	switch {
 	case tx.shifted:
-	case refused && positive(tx.mail):
+	case refused && tx.mail.Positive():
 		// Whatever happened afterwards, this reply stands.
-		if decidesNobody(rcpt) {
+		if rcpt.DecidesNobody() {
 			return tx.undecided(o, StageRcpt, false), false
 		}
 		o = o.decide(StageRcpt, rcpt)
-		if tooManyRecipients(rcpt) {
+		if rcpt.TooManyRecipients() {
 			o.State = Deferred // 552 as well
 			return o, tx.accepted() > 0
 		}
 		return o, false
-	case tx.mail.Code >= 400 && !tx.wireUsedUp && !decidesNobody(tx.mail) && (refused || tx.untaken(begun)):
+	case tx.mail.Negative() && !tx.wireUsedUp && !tx.mail.DecidesNobody() && (refused || tx.untaken(begun)):
 		return o.decide(StageMail, tx.mail), false
-	case tx.chunkRefused || !positive(rcpt):
-	case tx.final.Code >= 400 || positive(tx.final) && tx.handedOver():
+	case tx.chunkRefused || !rcpt.Positive():
+	case tx.final.Negative() || tx.final.Positive() && tx.handedOver():
 		return o.decideFinal(tx), false
-	case tx.data.Code >= 400 && !decidesNobody(tx.data):
+	case tx.data.Negative() && !tx.data.DecidesNobody():
 		return o.decide(StageContent, tx.data), false
 	}
 	return tx.undecided(o, tx.stage(), !refused && !tx.untaken(begun)), false
@@ -253,7 +216,7 @@ func (o Outcome) decideFinal(tx *transaction) Outcome {
 	}
 	o.Stage, o.Reply = StageContent, tx.end
 	o.State = stateOf(tx.final)
-	if decidesNobody(tx.final) && (tx.final.Code/100 == 5 || !tx.begun()) {
+	if tx.final.DecidesNobody() && (tx.final.Code/100 == 5 || !tx.begun()) {
 		o.State, o.Err = Untried, tx.reason()
 	}
 	return o
@@ -273,11 +236,11 @@ func (tx *transaction) undecided(o Outcome, s Stage, taken bool) Outcome {
 // stage is how far the transaction came: the first command that was not answered,
 // or not in its favour.
 func (tx *transaction) stage() Stage {
-	if tx.mail.Code/100 != 2 {
+	if !tx.mail.Positive() {
 		return StageMail
 	}
 	for _, r := range tx.rcpt {
-		if r.Code == 0 || decidesNobody(r) {
+		if r.Code == 0 || r.DecidesNobody() {
 			return StageRcpt
 		}
 	}
@@ -295,15 +258,15 @@ func (tx *transaction) reason() *Error {
 		e.Hint = hintFor(e, tx.wire)
 		return e
 	}
-	if tx.mail.Code >= 400 {
+	if tx.mail.Negative() {
 		return refusal(StageMail, StepMail, tx.mail)
 	}
 	for _, r := range tx.rcpt {
-		if r.Code >= 400 && decidesNobody(r) {
+		if r.Negative() && r.DecidesNobody() {
 			return refusal(StageRcpt, StepRcpt, r)
 		}
 	}
-	if tx.data.Code >= 400 {
+	if tx.data.Negative() {
 		return refusal(StageContent, StepData, tx.data)
 	}
 	return refusal(StageContent, StepContent, tx.final)
@@ -312,12 +275,12 @@ func (tx *transaction) reason() *Error {
 // lastReply is the one that ended the transaction.
 func (tx *transaction) lastReply() Reply {
 	for _, r := range []smtp.Reply{tx.final, tx.data, tx.mail} {
-		if r.Code != 0 && (r.Code >= 400 || r == tx.final) {
+		if r.Code != 0 && (r.Negative() || r == tx.final) {
 			return replyFrom(r)
 		}
 	}
 	for i := len(tx.rcpt) - 1; i >= 0; i-- { // every recipient refused, and no DATA
-		if tx.rcpt[i].Code >= 400 {
+		if tx.rcpt[i].Negative() {
 			return replyFrom(tx.rcpt[i])
 		}
 	}

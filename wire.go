@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postrider/postrider/internal/quirks"
+	"github.com/postrider/postrider/internal/ring"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -39,7 +41,7 @@ type wire struct {
 	flight flight // of the writer
 
 	// Guarded by c.mu.
-	expected   queue[expectation]
+	expected   ring.Ring[expectation]
 	inFlight   []*transaction // begun and not ended, in order
 	last       *transaction   // the one begun last
 	unacked    int            // octets of content in flight
@@ -64,7 +66,7 @@ type wire struct {
 	refused    int            // transactions without an accepted content
 	rcptMax    int            // learnt from 452 to RCPT; 0: nothing
 	rcptGuess  int            // what one transaction let suppose of it
-	showing    showing        // whether the octets of a refused BDAT are discarded
+	discard    quirks.Discard // whether the octets of a refused BDAT are discarded
 	domains    map[string]struct{}
 	ending     ending // why we end it
 	listening  bool   // the reader runs
@@ -109,7 +111,7 @@ func (w *wire) takeOrStop() {
 }
 
 // nudge wakes the writer, if it waits.
-func (w *wire) nudge() { signal(w.progress) }
+func (w *wire) nudge() { ring.Signal(w.progress) }
 
 // listen sees to it that a reader runs. Where a server has PIPELINING it always
 // does. Where it has not, nothing can be written while a reply is owed: there the
@@ -130,7 +132,7 @@ func (w *wire) listen() {
 func (w *wire) hearing() (listening, owed bool) {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
-	return w.listening || w.deaf, w.expected.len() > 0
+	return w.listening || w.deaf, w.expected.Len() > 0
 }
 
 // read is the reader: it takes replies until the wire ends, or until the writer
@@ -199,7 +201,7 @@ func (w *wire) takeLocked(r smtp.Reply) (goOn bool) {
 	if !w.owedLocked() {
 		return w.unaskedLocked(r)
 	}
-	e := w.expected.pop()
+	e := w.expected.Pop()
 	if w.answersHelpLocked(e, r) {
 		return true
 	}
@@ -207,7 +209,7 @@ func (w *wire) takeLocked(r smtp.Reply) (goOn bool) {
 		bad := w.failure(verbSteps[e.verb], errOutOfStep)
 		bad.Stage, bad.Reply = e.verb.stage(), replyFrom(r)
 		w.outOfStepLocked(bad)
-		w.expected.unpop(e) // still unanswered
+		w.expected.Unpop(e) // still unanswered
 		return false
 	}
 	if e.endedBy(r) {
@@ -220,7 +222,7 @@ func (w *wire) takeLocked(r smtp.Reply) (goOn bool) {
 }
 
 // owedLocked reports that a command which has left is not answered yet.
-func (w *wire) owedLocked() bool { return w.expected.len() > 0 && w.expected.front().at < w.handed }
+func (w *wire) owedLocked() bool { return w.expected.Len() > 0 && w.expected.Front().at < w.handed }
 
 var errOutOfStep = errors.New("this reply cannot answer the command: replies and commands are out of step")
 
@@ -236,7 +238,7 @@ func (w *wire) unaskedLocked(r smtp.Reply) (goOn bool) {
 	}
 	e.Reply = replyFrom(r)
 	switch {
-	case underway && r.Code >= 400 && !tx.shifted:
+	case underway && r.Negative() && !tx.shifted:
 		// No dot and no QUIT may follow, which could be taken for the end of the
 		// message: all that was said before was answered, so there is nothing to read.
 		tx.final, tx.culprit = r, true
@@ -244,7 +246,7 @@ func (w *wire) unaskedLocked(r smtp.Reply) (goOn bool) {
 		w.hungUp = true
 		w.poisonLocked(e)
 		return false
-	case endsWire(r):
+	case r.EndsWire():
 		w.c.stats.TurnedAway++
 		w.poisonLocked(e)
 		return false // nothing is owed, however much more it may say
@@ -289,7 +291,7 @@ func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 		tx.clear = r
 	case verbMail:
 		tx.mail = r
-		if usedUp(r) && w.mails > 1 {
+		if r.WireUsedUp() && w.mails > 1 {
 			tx.wireUsedUp, w.spent = true, true
 			w.c.learnCapLocked(w, verbMail)
 		}
@@ -309,9 +311,9 @@ func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 		tx.final = r
 	case verbChunk:
 		tx.final = r
-		if tx.accepted() > 0 && notUnderstood(r) {
+		if tx.accepted() > 0 && r.NotUnderstood() {
 			tx.chunkRefused = true
-			w.c.fallBackLocked(w, &w.c.quirks.noChunking, "BDAT is refused where it is due: messages go out by DATA")
+			w.c.fallBackLocked(w, &w.c.quirks.NoChunking, "BDAT is refused where it is due: messages go out by DATA")
 		}
 	}
 	w.endIfAnsweredLocked(tx)
@@ -326,7 +328,7 @@ func (w *wire) endIfAnsweredLocked(tx *transaction) {
 	if w.err != nil {
 		return // what it means is known when the wire has ended
 	}
-	if positive(tx.final) && !tx.handedOver() {
+	if tx.final.Positive() && !tx.handedOver() {
 		w.postponed = true
 		return
 	}
@@ -338,7 +340,7 @@ func (w *wire) endIfAnsweredLocked(tx *transaction) {
 	}
 	w.unacked -= tx.weight()
 	w.completed++
-	if tx.final.Code/100 != 2 {
+	if !tx.final.Positive() {
 		w.refused++
 	}
 	w.growLocked(tx)
@@ -380,7 +382,7 @@ func (w *wire) readFailedLocked(err error) bool {
 		if w.err != nil {
 			return false // the lingering is over
 		}
-		e := w.expected.front()
+		e := w.expected.Front()
 		late := w.failure(verbSteps[e.verb], fmt.Errorf("no reply within %v: %w", w.c.timeouts.of(e.verb), err))
 		late.Stage = e.verb.stage()
 		w.poisonLocked(late)
@@ -391,8 +393,8 @@ func (w *wire) readFailedLocked(err error) bool {
 		err = errHungUp
 	}
 	step := StepIdle
-	if w.expected.len() > 0 {
-		step = verbSteps[w.expected.front().verb]
+	if w.expected.Len() > 0 {
+		step = verbSteps[w.expected.Front().verb]
 	}
 	w.poisonLocked(w.failure(step, err))
 	return false
@@ -410,7 +412,7 @@ func (w *wire) armLocked() {
 			t = w.lastCall
 		}
 	case w.owedLocked():
-		t = time.Now().Add(w.c.timeouts.of(w.expected.front().verb))
+		t = time.Now().Add(w.c.timeouts.of(w.expected.Front().verb))
 	case w.deadline.IsZero():
 		return
 	}
@@ -435,8 +437,8 @@ func (w *wire) killLocked(e *Error) {
 
 // outOfStepLocked poisons a wire on which replies and commands do not match.
 func (w *wire) outOfStepLocked(e *Error) {
-	if w.showing == showsDiscarding {
-		w.showLocked(showsExecuting) // octets that it should have discarded may be what shifted them
+	if w.discard == quirks.Discards {
+		w.showLocked(quirks.Executes) // octets that it should have discarded may be what shifted them
 	}
 	if w.caps.Pipelining {
 		w.c.pipeliningBrokenLocked(w)
@@ -452,8 +454,8 @@ func (w *wire) outOfStepLocked(e *Error) {
 // failure describes what befell the wire.
 func (w *wire) failure(step Step, err error) *Error {
 	e := &Error{Stage: StageContent, Step: step, Address: w.address, Err: err}
-	if w.expected.len() > 0 {
-		e.Stage = w.expected.front().verb.stage()
+	if w.expected.Len() > 0 {
+		e.Stage = w.expected.Front().verb.stage()
 	}
 	e.Hint = hintFor(e, w)
 	return e

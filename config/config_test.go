@@ -17,6 +17,8 @@ import (
 )
 
 // Facts 11 and 13: an overlay is in force at once, and gone after Pop.
+//
+// Facts 11, 13
 func TestPushPop(t *testing.T) {
 	c := parsed(t, "[mta]\nsmtp_user: file\n")
 	push := func(name, text string) {

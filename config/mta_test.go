@@ -161,6 +161,7 @@ func TestAddress(t *testing.T) {
 	}
 }
 
+// Fact 42
 func TestMTAErrors(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{"[mta]\nsmtp_host:\n", "x.cfg:2: [mta] smtp_host: it is empty; want the name or the address of the MTA"},

@@ -27,7 +27,8 @@ func connect(t *testing.T, server *smtptest.Server) *postrider.Connection {
 	return conn
 }
 
-func TestFact99NobodyIsNothing(t *testing.T) {
+// Fact 99
+func TestNobodyIsNothing(t *testing.T) {
 	sender := &fake{}
 	var log strings.Builder
 	d := mailing.Delivery{Plan: mailing.Bulk(0), Log: mailing.Log{Writer: &log}}
@@ -41,7 +42,9 @@ func TestFact99NobodyIsNothing(t *testing.T) {
 }
 
 // Fact 101: Mailman makes a connection for each message of a list.
-func TestFact100And101ChunksOfSeveralMessagesShareAConnection(t *testing.T) {
+//
+// Facts 100, 101
+func TestChunksOfSeveralMessagesShareAConnection(t *testing.T) {
 	server := smtptest.NewServer()
 	t.Cleanup(server.Close)
 	conn := connect(t, server)
@@ -90,7 +93,8 @@ func TestOutcomesStandWhereTheCallersRecipientsDo(t *testing.T) {
 	}
 }
 
-func TestFact103TheSplit(t *testing.T) {
+// Fact 103
+func TestTheSplit(t *testing.T) {
 	for _, c := range []struct {
 		o         postrider.Outcome
 		temporary bool
@@ -115,7 +119,9 @@ func TestFact103TheSplit(t *testing.T) {
 }
 
 // Mailman sorts recipients, and takes the list's bounces address for the sender.
-func TestFact104SenderAndOrderAreTheCallers(t *testing.T) {
+//
+// Fact 104
+func TestSenderAndOrderAreTheCallers(t *testing.T) {
 	sender := &fake{}
 	m := message("z@x.com", "a@x.com", "m@x.com", "a@x.com")
 	if _, err := (&mailing.Delivery{Plan: mailing.Bulk(10)}).Deliver(t.Context(), sender, m); err != nil {
@@ -128,7 +134,9 @@ func TestFact104SenderAndOrderAreTheCallers(t *testing.T) {
 }
 
 // Mailman shunts a message that it cannot make, whoever has got it by then.
-func TestFact107AMessageThatCannotBeMadeIsNobodysElses(t *testing.T) {
+//
+// Fact 107
+func TestAMessageThatCannotBeMadeIsNobodysElses(t *testing.T) {
 	odd := mailing.Edit{Apply: func(c *mailing.Copy) error {
 		if c.Recipient.Address == "b@x.com" {
 			return errors.New("odd")
@@ -144,7 +152,9 @@ func TestFact107AMessageThatCannotBeMadeIsNobodysElses(t *testing.T) {
 
 // The examples of Mailman's bulk.rst, where any failure is everybody's and made up of
 // the text of an exception.
-func TestFact105And106FailuresOfTheDocuments(t *testing.T) {
+//
+// Facts 105, 106
+func TestFailuresOfTheDocuments(t *testing.T) {
 	for _, c := range []struct {
 		command string
 		code    int
@@ -173,7 +183,9 @@ func TestFact105And106FailuresOfTheDocuments(t *testing.T) {
 }
 
 // Mailman: 444 for everybody.
-func TestFact105ADeadServerDecidesNobody(t *testing.T) {
+//
+// Fact 105
+func TestADeadServerDecidesNobody(t *testing.T) {
 	server := smtptest.NewServer()
 	conn := connect(t, server)
 	server.Close()
@@ -185,7 +197,9 @@ func TestFact105ADeadServerDecidesNobody(t *testing.T) {
 }
 
 // Mailman loses the whole chunk.
-func TestFact85AnInternationalRecipientLosesNobodyElse(t *testing.T) {
+//
+// Fact 85
+func TestAnInternationalRecipientLosesNobodyElse(t *testing.T) {
 	server := smtptest.NewUnstartedServer()
 	server.Extensions.SMTPUTF8 = false
 	server.Start()
@@ -198,7 +212,8 @@ func TestFact85AnInternationalRecipientLosesNobodyElse(t *testing.T) {
 	}
 }
 
-func TestFact110AFailingChunkDoesNotStopTheRest(t *testing.T) {
+// Fact 110
+func TestAFailingChunkDoesNotStopTheRest(t *testing.T) {
 	server := smtptest.NewServer()
 	t.Cleanup(server.Close)
 	conn := connect(t, server)
@@ -212,7 +227,9 @@ func TestFact110AFailingChunkDoesNotStopTheRest(t *testing.T) {
 
 // A server that is not there is not asked for each of 1,000 messages. The rest is
 // Untried, for the same reason.
-func TestFact110ADeadServerIsNotAskedForEver(t *testing.T) {
+//
+// Fact 110
+func TestADeadServerIsNotAskedForEver(t *testing.T) {
 	for _, concurrency := range []int{1, 50} {
 		sender := &fake{verdict: func(*postrider.Message, string) postrider.Outcome { return untried() }}
 		d := mailing.Delivery{Plan: mailing.Individual(nil), Concurrency: concurrency}
@@ -227,7 +244,9 @@ func TestFact110ADeadServerIsNotAskedForEver(t *testing.T) {
 }
 
 // What is underway when the server goes fails together, and is one failure.
-func TestFact110AWireThatIsLostDoesNotStopTheRest(t *testing.T) {
+//
+// Fact 110
+func TestAWireThatIsLostDoesNotStopTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lost, up := make(chan struct{}), make(chan struct{})
 		var n atomic.Int32
@@ -253,7 +272,8 @@ func TestFact110AWireThatIsLostDoesNotStopTheRest(t *testing.T) {
 	})
 }
 
-func TestFact111RefusalsOfIndividualMessagesAreTheirOwn(t *testing.T) {
+// Fact 111
+func TestRefusalsOfIndividualMessagesAreTheirOwn(t *testing.T) {
 	server := smtptest.NewServer()
 	t.Cleanup(server.Close)
 	server.Inject(smtptest.Fault{Command: "DATA", Nth: 2, Reply: "554 5.7.1 not this one"})

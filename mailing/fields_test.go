@@ -23,7 +23,8 @@ import (
 	"github.com/postrider/postrider/smtptest"
 )
 
-func TestFact114ThePersonalTo(t *testing.T) {
+// Fact 114
+func TestThePersonalTo(t *testing.T) {
 	people := []mailing.Recipient{
 		{Address: "a@example.com"}, {Address: "b@example.com", Name: "Bart Person"}, {Address: "c@example.com", Name: "Cäsar"},
 		{Address: "d@example.com", Name: `Dee "the" D.`}, {Address: "e"},
@@ -48,7 +49,9 @@ func TestFact114ThePersonalTo(t *testing.T) {
 }
 
 // Mailman's X-Mailman-Copy, for those who are in the message's own To as well.
-func TestFact116AFieldForSomeRecipients(t *testing.T) {
+//
+// Fact 116
+func TestAFieldForSomeRecipients(t *testing.T) {
 	mark := mailing.Edit{Apply: func(c *mailing.Copy) error {
 		c.Header.Del("X-Mailman-Copy")
 		if c.Recipient.Address == "b@x.com" {

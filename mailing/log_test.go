@@ -32,7 +32,8 @@ func logged(t *testing.T, log mailing.Log, m *postrider.Message) string {
 	return regexp.MustCompile(`in [0-9.e-]+ seconds`).ReplaceAllString(text, "in T seconds")
 }
 
-func TestFact102TheLinesOfSmtpLog(t *testing.T) {
+// Fact 102
+func TestTheLinesOfSmtpLog(t *testing.T) {
 	log := mailing.Log{ListName: "news@example.com"}
 	if got, want := logged(t, log, message("a@x.com", "b@x.com")), `<1@example.com> smtp to news@example.com for 2 recips, completed in T seconds
 <1@example.com> post to news@example.com from bounces@example.com, SIZE bytes
@@ -48,7 +49,8 @@ func TestFact102TheLinesOfSmtpLog(t *testing.T) {
 	}
 }
 
-func TestFact102TheTemplates(t *testing.T) {
+// Fact 102
+func TestTheTemplates(t *testing.T) {
 	m := message("a@x.com")
 	m.Content = postrider.Bytes([]byte("To: a@x.com\nCc: b@x.com\n\nhello\n"))
 	log := mailing.Log{Every: "NO", Success: "${msgid} $recip $seconds 5$$ $refused\x1b"}
@@ -64,7 +66,8 @@ func TestFact102TheTemplates(t *testing.T) {
 	}
 }
 
-func TestFact102LinesGoToSlogToo(t *testing.T) {
+// Fact 102
+func TestLinesGoToSlogToo(t *testing.T) {
 	var b bytes.Buffer
 	log := mailing.Log{Every: "no", Logger: slog.New(slog.NewTextHandler(&b, nil))}
 	logged(t, log, message("a@x.com"))

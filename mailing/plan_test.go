@@ -10,7 +10,9 @@ import (
 )
 
 // The examples of Mailman's bulk.rst.
-func TestFact109TheDocumentsExamples(t *testing.T) {
+//
+// Fact 109
+func TestTheDocumentsExamples(t *testing.T) {
 	com := numbered(52, "person_%03d@example.com")
 	equal(t, "52 of com", sizes(built(t, mailing.Bulk(4), message(com...))), slices.Repeat([]int{4}, 13))
 
@@ -31,7 +33,8 @@ func TestFact109TheDocumentsExamples(t *testing.T) {
 	equal(t, "100 without a domain", sizes(built(t, mailing.Bulk(20), message(numbered(100, "person_%03d")...))), slices.Repeat([]int{20}, 5))
 }
 
-func TestFact109TheRegionIsOfTheLastLabelAfterTheFirstAt(t *testing.T) {
+// Fact 109
+func TestTheRegionIsOfTheLastLabelAfterTheFirstAt(t *testing.T) {
 	for _, same := range [][]string{
 		{"a@x.net", "b@y.org"},
 		{"a@x.edu", "b@y.us", "c@z.ca"},
@@ -44,7 +47,8 @@ func TestFact109TheRegionIsOfTheLastLabelAfterTheFirstAt(t *testing.T) {
 	}
 }
 
-func TestFact109OneChunkWithoutALimit(t *testing.T) {
+// Fact 109
+func TestOneChunkWithoutALimit(t *testing.T) {
 	for _, max := range []int{0, -1} {
 		messages := built(t, mailing.Bulk(max), message("a@x.com", "b@x.net", "a@x.com"))
 		equal(t, "chunks", sizes(messages), []int{3})
@@ -53,14 +57,18 @@ func TestFact109OneChunkWithoutALimit(t *testing.T) {
 
 // Of equal regions the first seen is first; within one the order stays, and so do
 // duplicates, which Mailman loses.
-func TestFact109OrderAndDuplicatesStay(t *testing.T) {
+//
+// Fact 109
+func TestOrderAndDuplicatesStay(t *testing.T) {
 	messages := built(t, mailing.Bulk(3), message("a@x.net", "b@x.com", "c@x.net", "b@x.com"))
 	equal(t, "first", messages[0].To, []string{"a@x.net", "c@x.net"})
 	equal(t, "second", messages[1].To, []string{"b@x.com", "b@x.com"})
 }
 
 // One content and one sender serve all chunks.
-func TestFact108ChunksShareTheMessage(t *testing.T) {
+//
+// Fact 108
+func TestChunksShareTheMessage(t *testing.T) {
 	m := message(numbered(10, "p%d@example.com")...)
 	for _, one := range built(t, mailing.Bulk(3), m) {
 		if one.From != m.From || text(t, one) != newsletter {
@@ -79,7 +87,8 @@ func TestByDomain(t *testing.T) {
 	equal(t, "without a limit", sizes(built(t, mailing.ByDomain(0), message(numbered(1000, "p%d@x.com")...))), []int{1000})
 }
 
-func TestFact111AMessageForEachRecipient(t *testing.T) {
+// Fact 111
+func TestAMessageForEachRecipient(t *testing.T) {
 	m := message("a@x.com", "b@x.com", "a@x.com")
 	for i, one := range built(t, mailing.Individual(nil), m) {
 		if one.To[0] != m.To[i] || text(t, one) != newsletter {

@@ -7,7 +7,8 @@ import (
 	"github.com/postrider/postrider/mailing"
 )
 
-func TestFact112VERPSenders(t *testing.T) {
+// Fact 112
+func TestVERPSenders(t *testing.T) {
 	const sender = "test@example.com"
 	for recipient, want := range map[string]string{
 		"aperson@example.com":   "test+aperson=example.com@example.com",
@@ -41,7 +42,9 @@ func TestFact112VERPSenders(t *testing.T) {
 }
 
 // Mailman cannot decode what has a + in the list's name.
-func TestFact112VERPIsDecoded(t *testing.T) {
+//
+// Fact 112
+func TestVERPIsDecoded(t *testing.T) {
 	for _, c := range []struct {
 		v                          mailing.VERP
 		sender, address, recipient string
@@ -72,7 +75,8 @@ func TestVERPThatNobodyCouldDecodeIsAnError(t *testing.T) {
 	}
 }
 
-func TestFact113TheInterval(t *testing.T) {
+// Fact 113
+func TestTheInterval(t *testing.T) {
 	for interval, want := range map[int]string{0: "----", 1: "****", 3: "--*-", 2: "-*-*", -1: "----"} {
 		got := ""
 		for post := 1; post <= 4; post++ {

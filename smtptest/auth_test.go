@@ -33,6 +33,8 @@ func b64(dialogue string) string {
 }
 
 // docs/parity.md, facts 12 and 33, and RFC 4954 §4 and §6.
+//
+// Facts 33, 34
 func TestAuth(t *testing.T) {
 	const good = "AHRlc3R1c2VyAHRlc3RwYXNz" // fact 12 of docs/parity.md
 	for name, tc := range map[string]struct {

@@ -15,6 +15,8 @@ import (
 const begun = "S: 220\nC: EHLO client.example\nS: 250\n"
 
 // The order of commands, as RFC 5321 §4.1.4 and §3.3 have it.
+//
+// Fact 38
 func TestOrder(t *testing.T) {
 	for name, d := range map[string]string{
 		"MAIL needs a greeting":       "S: 220\nC: MAIL FROM:<a@example.com>\nS: 503 5.5.1",
@@ -57,6 +59,8 @@ func TestQuit(t *testing.T) {
 }
 
 // What stands between "MAIL FROM:" or "RCPT TO:" and the end of the line.
+//
+// Fact 38
 func TestEnvelopeSyntax(t *testing.T) {
 	local65, domain255 := strings.Repeat("x", 65), strings.Repeat("abcdefgh.", 27)+"abcdefghijkl"
 	for _, tc := range []struct{ command, reply string }{
@@ -178,6 +182,8 @@ func TestAllExtensions(t *testing.T) {
 }
 
 // EHLO may be answered with further lines, and differently before TLS.
+//
+// Fact 37
 func TestExtensionLines(t *testing.T) {
 	s := start(t, func(s *smtptest.Server) {
 		s.Hostname = "mx.example.com"

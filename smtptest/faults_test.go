@@ -332,6 +332,8 @@ func TestFaultInHandshake(t *testing.T) {
 
 // docs/parity.md, fact 36: one queue for all, the head blocks what is behind it, and what a
 // connection holds goes with it.
+//
+// Fact 36
 func TestQueueError(t *testing.T) {
 	const mail, rcpt = "C: MAIL FROM:<>\nS: ", "C: RCPT TO:<b@a>\nS: "
 	s := faulty(t)

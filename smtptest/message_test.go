@@ -10,6 +10,8 @@ import (
 
 // docs/parity.md, facts 21, 35 and 39: three headers at the end of the header section, the
 // recipients as often as they were named.
+//
+// Facts 35, 39
 func TestMessageHeaders(t *testing.T) {
 	v4, v6 := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}, &net.TCPAddr{IP: net.IPv6loopback, Port: 9}
 	const added = "X-Peer: ('127.0.0.1', 9)\nX-MailFrom: anne@example.com\nX-RcptTo: bart@example.com\n"

@@ -246,6 +246,8 @@ func TestDiscardDoesNotAllocate(t *testing.T) {
 
 // docs/parity.md, facts 8, 30 and 32: a RSET as the first word sets the count to nothing, the
 // client that says it included; one inside a dialogue does not.
+//
+// Facts 31, 32
 func TestConnectionCount(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
@@ -316,6 +318,8 @@ func rsetOnly(t *testing.T, s *smtptest.Server) {
 }
 
 // docs/parity.md, fact 30: asking for the count over the wire does not disturb it.
+//
+// Fact 30
 func TestStat(t *testing.T) {
 	s := start(t, nil)
 	c := dial(t, s)
@@ -404,6 +408,8 @@ func TestCloseUnstarted(t *testing.T) {
 }
 
 // A client that is silent for longer than RFC 5321 §4.5.3.2.7 allows is sent off.
+//
+// Fact 39
 func TestIdleTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, func(s *smtptest.Server) { s.Listener = smtptest.InMemory("localhost:25") })

@@ -34,6 +34,8 @@ func (c *raw) upgrade(s *smtptest.Server, own ...tls.Certificate) *raw {
 
 // Each kind of certificate fails in its own way, or not at all; in a bubble, too,
 // where it is the year 2000.
+//
+// Facts 29, 40
 func TestCertificates(t *testing.T) {
 	handshake := func(t *testing.T, kind smtptest.Certificate, host string) error {
 		s := start(t, func(s *smtptest.Server) {

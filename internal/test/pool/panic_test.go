@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/test/rig"
 	"github.com/postrider/postrider/smtptest"
 )
 
@@ -26,11 +27,11 @@ func (panicking) Read([]byte) (int, error) { panic("read") }
 // counted as underway, no seat is lost, no place in the line, and Close returns at once.
 func TestPanicsOfTheCallerLeaveNothingBehind(t *testing.T) {
 	for name, fail := range map[string]func(p *postrider.Pool, redirecting *bool){
-		"no context":          func(p *postrider.Pool, _ *bool) { p.Send(nil, numbered(0)) }, //lint:ignore SA1012 that is the case
+		"no context":          func(p *postrider.Pool, _ *bool) { p.Send(nil, rig.NumberedMail(0)) }, //lint:ignore SA1012 that is the case
 		"no message":          func(p *postrider.Pool, _ *bool) { p.Send(context.Background(), nil) },
 		"Open":                func(p *postrider.Pool, _ *bool) { p.Send(context.Background(), opening(func() { panic("open") })) },
 		"Read":                func(p *postrider.Pool, _ *bool) { p.Send(context.Background(), opening(func() {})) },
-		"Redirect":            func(p *postrider.Pool, on *bool) { *on = true; p.Send(context.Background(), numbered(0)) },
+		"Redirect":            func(p *postrider.Pool, on *bool) { *on = true; p.Send(context.Background(), rig.NumberedMail(0)) },
 		"SendMail no context": func(p *postrider.Pool, _ *bool) { p.SendMail(nil, "a@example.com", []string{"b@example.com"}, nil) }, //lint:ignore SA1012 that is the case
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -51,7 +52,7 @@ func TestPanicsOfTheCallerLeaveNothingBehind(t *testing.T) {
 					}
 					redirecting = false
 					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-					if _, err := p.Send(ctx, numbered(1)); err != nil {
+					if _, err := p.Send(ctx, rig.NumberedMail(1)); err != nil {
 						t.Errorf("the next Send: %v", err)
 					}
 					cancel()
@@ -71,7 +72,7 @@ func TestPanicsOfTheCallerLeaveNothingBehind(t *testing.T) {
 
 // opening is a message whose content calls f when it is opened, and panics when it is read.
 func opening(f func()) *postrider.Message {
-	m := numbered(0)
+	m := rig.NumberedMail(0)
 	m.Content = postrider.Func(func() (io.ReadCloser, error) {
 		f()
 		return io.NopCloser(panicking{}), nil
@@ -94,13 +95,13 @@ func TestPanicsInHooksLeaveNothingBehind(t *testing.T) {
 			}
 		}}
 		p := startPool(t, postrider.PoolConfig{MaxConnections: 4}, cfg)
-		if !recovered(func() { p.Send(t.Context(), numbered(0)) }) {
+		if !recovered(func() { p.Send(t.Context(), rig.NumberedMail(0)) }) {
 			t.Error("the panic did not go on")
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		for i := range 20 {
-			if _, err := p.Send(ctx, numbered(i)); err != nil && i != 9 {
+			if _, err := p.Send(ctx, rig.NumberedMail(i)); err != nil && i != 9 {
 				t.Fatal(err)
 			}
 		}

@@ -2,15 +2,13 @@ package pool_test
 
 import (
 	"context"
-	"fmt"
-	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/test/rig"
 	"github.com/postrider/postrider/smtptest"
 )
 
@@ -47,17 +45,6 @@ func closePool(t *testing.T, p *postrider.Pool) {
 	}
 }
 
-func refuseDial(context.Context, string, string) (net.Conn, error) {
-	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
-}
-
-// numbered is a message that tells which one it is.
-func numbered(i int) *postrider.Message {
-	from := fmt.Sprintf("m%d@example.com", i)
-	content := postrider.Bytes(fmt.Appendf(nil, "Subject: %d\r\n\r\n%d\r\n", i, i))
-	return &postrider.Message{From: from, To: []string{"bart@example.com"}, Content: content}
-}
-
 // traffic is what many goroutines send for a time, and what they were told.
 type traffic struct {
 	pool *postrider.Pool
@@ -81,7 +68,7 @@ func (tr *traffic) send(t *testing.T, goroutines int, d time.Duration) {
 	for range goroutines {
 		senders.Go(func() {
 			for time.Now().Before(end) {
-				tr.settle(t, numbered(int(tr.next.Add(1))), end)
+				tr.settle(t, rig.NumberedMail(int(tr.next.Add(1))), end)
 			}
 		})
 	}

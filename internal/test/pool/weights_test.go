@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/test/rig"
 	"github.com/postrider/postrider/smtptest"
 )
 
@@ -31,7 +32,7 @@ func TestWeightsHoldFromTheStart(t *testing.T) {
 			for g := range tt.goroutines {
 				senders.Go(func() {
 					for i := range tt.messages / tt.goroutines {
-						if _, err := p.Send(t.Context(), numbered(1000*g+i)); err != nil {
+						if _, err := p.Send(t.Context(), rig.NumberedMail(1000*g+i)); err != nil {
 							t.Error(err)
 						}
 					}
@@ -54,7 +55,7 @@ func TestWeightsWaitForNoLateServer(t *testing.T) {
 		send := func(n int) (longest time.Duration) {
 			for range n {
 				began := time.Now()
-				if _, err := p.Send(t.Context(), numbered(0)); err != nil {
+				if _, err := p.Send(t.Context(), rig.NumberedMail(0)); err != nil {
 					t.Fatal(err)
 				}
 				longest = max(longest, time.Since(began))

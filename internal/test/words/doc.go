@@ -1,3 +1,3 @@
-// Package words has tests of what the library shows of a server's words: in errors,
-// in logs, and to hooks.
+// Package words tests what the library shows of a conversation: in errors, in logs, and to hooks. What a server says
+// is bounded and escaped, and what is secret does not appear.
 package words

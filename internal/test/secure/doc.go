@@ -1,0 +1,2 @@
+// Package secure tests TLS and authentication: the three modes, certificates, pins, mechanisms and logins.
+package secure

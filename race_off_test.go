@@ -1,5 +1,0 @@
-//go:build !race
-
-package postrider_test
-
-const raced = false
