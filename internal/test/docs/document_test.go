@@ -3,56 +3,67 @@ package docs_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"unicode"
 )
 
-// root is the repository's folder as this package's tests see it.
-const root = "../../.."
+// inRoot makes the root of the module the current folder while a test runs.
+func inRoot(t *testing.T) {
+	t.Helper()
+	t.Chdir("../../..")
+	if _, err := os.Stat("go.mod"); err != nil {
+		t.Fatal(err)
+	}
+}
 
-// document is a page: README.md, another of the root, or one of docs.
+// document is a page: README.md, another one beside it, or one of docs.
 type document struct {
-	name   string // from the root
+	name   string
 	lines  []string
+	prose  []string // lines, with what stands in blocks of code left empty
 	blocks []block
 }
 
-// block is what stands between two fences.
+// block is a block of code between fences.
 type block struct {
-	info string // what stands behind the fence: "go", "text"
+	info string // what stands behind the fence: "go", or "go Example_secure"
 	line int    // of its first line, from 1
 	end  int    // of the closing fence
 	text string
 }
 
-// pages reads every document that is written for readers.
-func pages(t *testing.T) (docs []*document) {
+// isFile reports whether a block is a whole file of Go.
+func (b *block) isFile() bool { return b.info == "go" && strings.HasPrefix(b.text, "package ") }
+
+func documents(t *testing.T) (docs []*document) {
 	t.Helper()
-	var names []string
 	for _, pattern := range []string{"docs/*.md", "*.md"} {
-		found, err := filepath.Glob(filepath.Join(root, pattern))
-		if err != nil || len(found) < 3 {
-			t.Fatalf("%s stands for %q only (%v)", pattern, found, err)
+		names, err := filepath.Glob(pattern)
+		if err != nil || len(names) < 3 {
+			t.Fatalf("%s stands for %q only (%v)", pattern, names, err)
 		}
-		names = append(names, found...)
-	}
-	for _, name := range names {
-		docs = append(docs, readPage(t, name))
+		for _, name := range names {
+			docs = append(docs, readDocument(t, name))
+		}
 	}
 	return docs
 }
 
-func readPage(t *testing.T, name string) *document {
+func readDocument(t *testing.T, name string) *document {
 	t.Helper()
 	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	from, err := filepath.Rel(root, name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &document{name: filepath.ToSlash(from), lines: strings.Split(string(text), "\n")}
+	return parseDocument(filepath.ToSlash(name), string(text))
+}
+
+func parseDocument(name, text string) *document {
+	d := &document{name: name, lines: strings.Split(text, "\n")}
+	d.prose = slices.Clone(d.lines)
 	inside := false
 	for i, line := range d.lines {
 		info, fence := strings.CutPrefix(line, "```")
@@ -64,39 +75,51 @@ func readPage(t *testing.T, name string) *document {
 		case inside:
 			d.blocks[len(d.blocks)-1].text += line + "\n"
 		}
+		if fence || inside {
+			d.prose[i] = ""
+		}
 		inside = inside != fence
-	}
-	if inside {
-		t.Errorf("%s: a block of code does not end", d.name)
 	}
 	return d
 }
 
-// program is a whole file of Go that a page shows.
-type program struct {
-	page string
-	block
-	prints string // what the block of text right behind it says that it prints
-	runs   bool   // there is such a block
-}
+var (
+	codeInProse = regexp.MustCompile("`[^`]*`")
+	link        = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+)
 
-// programs are the blocks of a page that are whole files.
-func (d *document) programs() (all []program) {
-	for i, b := range d.blocks {
-		if b.info != "go" || !strings.HasPrefix(b.text, "package ") {
-			continue
+// links calls f for each link to somewhere in the repository.
+func (d *document) links(f func(line int, target, anchor string)) {
+	for i, line := range d.prose {
+		for _, m := range link.FindAllStringSubmatch(codeInProse.ReplaceAllString(line, ""), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			target, anchor, _ := strings.Cut(m[1], "#")
+			if target == "" {
+				target = d.name
+			} else {
+				target = filepath.ToSlash(filepath.Join(filepath.Dir(d.name), target))
+			}
+			f(i+1, target, anchor)
 		}
-		p := program{page: d.name, block: b}
-		if i+1 < len(d.blocks) && d.blocks[i+1].info == "text" && d.follows(b, d.blocks[i+1]) {
-			p.prints, p.runs = d.blocks[i+1].text, true
-		}
-		all = append(all, p)
 	}
-	return all
 }
 
-// follows reports whether at most one paragraph stands between two blocks.
-func (d *document) follows(first, second block) bool {
-	between := strings.Join(d.lines[first.end:second.line-2], "\n")
-	return !strings.Contains(strings.TrimSpace(between), "\n\n") && !strings.Contains(between, "\n#")
+// anchors are the headings, by the names that links give them.
+func (d *document) anchors() (names []string) {
+	for _, line := range d.prose {
+		if strings.HasPrefix(line, "#") {
+			names = append(names, strings.Map(func(r rune) rune {
+				switch {
+				case r == ' ':
+					return '-'
+				case r == '-', r == '_', unicode.IsLetter(r), unicode.IsDigit(r):
+					return unicode.ToLower(r)
+				}
+				return -1
+			}, strings.TrimSpace(strings.TrimLeft(line, "#"))))
+		}
+	}
+	return names
 }

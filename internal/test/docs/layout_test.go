@@ -11,7 +11,8 @@ const widest = 120
 // TestWidth: lines of the documents fit into a terminal and into a diff. A row of a table cannot be broken, nor can a
 // URL, nor what an example prints.
 func TestWidth(t *testing.T) {
-	for _, d := range pages(t) {
+	inRoot(t)
+	for _, d := range documents(t) {
 		inCode := make([]bool, len(d.lines)+1)
 		for _, b := range d.blocks {
 			for line := b.line; line < b.end; line++ {
