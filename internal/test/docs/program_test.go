@@ -176,3 +176,83 @@ func run(t *testing.T, p program) string {
 	}
 	return out.String()
 }
+
+// TestMessagesOfOtherLibraries: what docs/from-another-library.md shows of messages that another library builds arrives,
+// with the attachment.
+func TestMessagesOfOtherLibraries(t *testing.T) {
+	inRoot(t)
+	if os.Getenv("POSTRIDER_CI") == "" {
+		t.Skip("it may need a download; .ci/run check runs it")
+	}
+	sent := 0
+	for _, p := range readDocument(t, "docs/from-another-library.md").programs() {
+		if !strings.HasPrefix(p.text, "package after\n") || !strings.Contains(p.text, "WriteTo") {
+			continue
+		}
+		sent++
+		t.Run(fmt.Sprintf("at line %d", p.line), func(t *testing.T) {
+			server := smtptest.NewServer()
+			defer server.Close()
+			sendWith(t, p.text, server.Addr)
+			got := server.Messages()
+			if len(got) != 1 || got[0].From != "app@example.com" || !slices.Equal(got[0].To, []string{"anne@example.com"}) {
+				t.Fatalf("the server got %v", got)
+			}
+			for _, part := range []string{"Subject: Your invoice", "42 euros, please.", "To: "} {
+				if !strings.Contains(string(got[0].Content), part) {
+					t.Errorf("%q is not in\n%s", part, got[0])
+				}
+			}
+		})
+	}
+	if sent < 2 {
+		t.Errorf("%d programs send a message that another library has built", sent)
+	}
+}
+
+// mainAround calls send with a Connection.
+const mainAround = `package main
+
+import (
+	"context"
+	"log"
+
+	"github.com/postrider/postrider"
+)
+
+func main() {
+	conn, err := postrider.NewConnection(postrider.Config{Address: %q})
+	if err == nil {
+		err = send(context.Background(), conn)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+`
+
+// sendWith builds a program around a file that has send, with the module of the benchmarks, and runs it.
+func sendWith(t *testing.T, file, server string) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"send.go":     strings.Replace(file, "package after", "package main", 1),
+		"invoice.pdf": "%PDF-1.4\n",
+		"main.go":     fmt.Sprintf(mainAround, server),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program := filepath.Join(dir, "send")
+	build := exec.CommandContext(t.Context(), "go", "-C", "bench", "build", "-o", program,
+		filepath.Join(dir, "main.go"), filepath.Join(dir, "send.go"))
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	cmd := exec.CommandContext(t.Context(), program)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
