@@ -16,7 +16,7 @@ import (
 // behind (nextBlock).
 func (c *Connection) cancel(d *delivery) (wait bool) {
 	c.mu.Lock()
-	defer c.unlock()
+	defer c.mu.Unlock()
 	if d.finished {
 		return false
 	}
@@ -41,7 +41,7 @@ func (c *Connection) cancel(d *delivery) (wait bool) {
 // withdraw takes back a delivery that was not begun.
 func (c *Connection) withdraw(d *delivery) {
 	c.mu.Lock()
-	defer c.unlock()
+	defer c.mu.Unlock()
 	if d.finished || d.inFlight > 0 || len(d.transactions) > 0 {
 		return
 	}
@@ -59,12 +59,11 @@ func (c *Connection) cancelOnWireLocked(w *wire, d *delivery, err *Error) (wait 
 	neighbours := false
 	for _, tx := range w.inFlight {
 		neighbours = neighbours || tx.d != d
-		wait = wait || tx.d == d && tx.streaming
+		wait = wait || tx.d == d && tx.content == contentStreaming
 	}
 	goesOn := neighbours && !wait
 	if !goesOn {
-		w.ours = true
-		w.killLocked(err)
+		w.killLocked(lostByUs, err)
 		w.nudge() // the writer may be waiting for the content
 	}
 	for _, tx := range w.inFlight {
@@ -74,7 +73,7 @@ func (c *Connection) cancelOnWireLocked(w *wire, d *delivery, err *Error) (wait 
 		tx.broken = err
 		for k, i := range tx.rcpts {
 			// On a wire that goes on, a terminator that is sure to leave is as good as gone.
-			d.outcomes[i], _ = tx.outcome(k, tx.begun() || goesOn && tx.committed)
+			d.outcomes[i], _ = tx.outcome(k, tx.begun() || goesOn && tx.content == contentCommitted)
 			if s := d.outcomes[i].State; s == Untried || s == Unknown {
 				d.note(err)
 			}
@@ -98,7 +97,7 @@ func (c *Connection) idleLocked() bool {
 func (c *Connection) breakOff(err *Error, until *delivery) {
 	c.mu.Lock()
 	if until != nil && until.finished {
-		c.unlock() // it came in time after all, and those behind it go on
+		c.mu.Unlock() // it came in time after all, and those behind it go on
 		return
 	}
 	if until == nil {
@@ -121,11 +120,10 @@ func (c *Connection) breakOff(err *Error, until *delivery) {
 			tx.d.givenUp = err // nothing of it goes back to the queue
 		}
 		if until != nil || len(w.inFlight) > 0 || w.quitting {
-			w.ours = true
-			w.killLocked(err)
+			w.killLocked(lostByUs, err)
 			w.nudge()
 		}
 	}
-	c.unlock()
+	c.mu.Unlock()
 	c.nudge()
 }

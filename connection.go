@@ -3,7 +3,6 @@ package postrider
 import (
 	"context"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/postrider/postrider/internal/ring"
@@ -23,19 +22,18 @@ type Connection struct {
 
 	wake chan struct{} // there is something new for the engine; capacity 1
 
-	riding atomic.Bool   // the engine's goroutine runs: there is a wire, or one is being opened; changed with mu held
-	room   atomic.Int32  // how many transactions the wire takes at a time; 0: there is no wire
-	ids    *atomic.Int64 // of wires; a pool's connections share it
-	opened func(*Error)  // nil, or told of each attempt to open a wire
+	running atomic.Bool   // the engine's goroutine runs: there is a wire, or one is being opened; changed with mu held
+	room    atomic.Int32  // how many transactions the wire takes at a time; 0: there is no wire
+	ids     *atomic.Int64 // of wires; a pool's connections share it
+	opened  func(*Error)  // nil, or told of each attempt to open a wire
 
-	mu         sync.Mutex
+	mu         monitor              // before it Pool.mu; after it the locks of what stands in server, which lock nothing
 	queue      ring.Ring[*delivery] // Sends that wait for their turn, and Quits
-	rideEnded  chan struct{}        // closed when it stops
+	stopped    chan struct{}        // closed when it stops
 	wire       *wire
 	cancelOpen context.CancelFunc
 	wanted     bool // a wire is to be opened although nobody waits for it
 	closed     bool
-	settled    []settlement // for unlock to tell
 	stats      Stats
 }
 
@@ -50,7 +48,9 @@ func NewConnection(cfg Config) (*Connection, error) {
 }
 
 func newConnection(s *server, ids *atomic.Int64) *Connection {
-	return &Connection{server: s, wake: make(chan struct{}, 1), ids: ids}
+	c := &Connection{server: s, wake: make(chan struct{}, 1), ids: ids}
+	c.mu.observe = c.observeSettled
+	return c
 }
 
 // Send hands m to the MTA and says what became of each recipient. See [Sender]
@@ -139,7 +139,7 @@ func sendMail(ctx context.Context, s Sender, m *Message) (map[string]Reply, erro
 func (c *Connection) Quit(ctx context.Context) error {
 	given := ctx.Done() // before anything is changed: a nil context panics here
 	c.mu.Lock()
-	if !c.riding.Load() {
+	if !c.running.Load() {
 		c.mu.Unlock()
 		return nil
 	}
@@ -165,7 +165,7 @@ func (c *Connection) Quit(ctx context.Context) error {
 func (c *Connection) Close() error {
 	c.breakOff(closedError(c.name), nil)
 	c.mu.Lock()
-	ended := c.rideEnded
+	ended := c.stopped
 	c.mu.Unlock()
 	if ended != nil {
 		<-ended

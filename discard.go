@@ -52,7 +52,7 @@ func (w *wire) recallDiscard() {
 // would be a message. Not where the server is an Exchange that has not let us in:
 // anonymous clients that make mistakes are held up there.
 func (w *wire) probesLocked(tx *transaction) bool {
-	return w.discard == quirks.DiscardUnknown && w.chunks() && w.completed > 0 && !tx.reset &&
+	return w.discard == quirks.DiscardUnknown && w.chunks() && w.completed > 0 && tx.prelude == noPrelude &&
 		w.c.queue.Len()+1 >= probeCrowd && (!w.caps.Exchange || w.loggedIn)
 }
 
@@ -60,7 +60,7 @@ func (w *wire) probesLocked(tx *transaction) bool {
 // anything but its 250, or the server's farewell, is HELP's, and the one to RSET is still
 // to come.
 func (w *wire) answersHelpLocked(e expectation, r smtp.Reply) bool {
-	if e.verb != verbReset || !e.tx.shows || w.discard != quirks.DiscardAsked || r.Code == 250 || r.EndsWire() {
+	if e.verb != verbReset || e.tx.prelude != probeFirst || w.discard != quirks.DiscardAsked || r.Code == 250 || r.EndsWire() {
 		return false
 	}
 	w.showLocked(quirks.Executes)
@@ -75,11 +75,11 @@ func (w *wire) answersHelpLocked(e expectation, r smtp.Reply) bool {
 // which is not asked.
 func (w *wire) learnDiscarding(tx *transaction) {
 	switch {
-	case !tx.shows || w.discard != quirks.DiscardAsked:
+	case tx.prelude != probeFirst || w.discard != quirks.DiscardAsked:
 	case tx.probed.Negative() && tx.data.Code == 354:
 		w.showLocked(quirks.Discards)
 	case tx.accepted() > 0:
-		tx.shifted, tx.wireUsedUp, w.spent = true, true, true
+		tx.mishap, w.spent = misread, true
 		w.showLocked(quirks.Executes)
 	default:
 		w.discard = quirks.Executes // perhaps; the next wire asks again

@@ -14,19 +14,11 @@ import (
 // work. It takes deliveries from the queue, forms transactions of them, and writes
 // those on the wire; the wire's reader settles them as the replies come.
 
-// settlement is a transaction that has ended, for those who want to hear of it.
-type settlement struct {
-	told     Transaction
-	outcomes []Outcome
-	done     *delivery // nil: its Send still waits for more
-	fallback string    // not a transaction, but a server's fault that was recognised
-}
-
 // submit gives a delivery to the engine, or finishes it where nothing can be sent;
 // err is what newDelivery said of it.
 func (c *Connection) submit(d *delivery, err error) {
 	c.mu.Lock()
-	defer c.unlock()
+	defer c.mu.Unlock()
 	if d.finished {
 		return // cancelled already
 	}
@@ -59,10 +51,10 @@ func (c *Connection) enqueueLocked(d *delivery) *Error {
 
 // startLocked sees to it that the engine runs, and looks.
 func (c *Connection) startLocked() {
-	if !c.riding.Load() {
-		c.riding.Store(true)
-		c.rideEnded = make(chan struct{})
-		go c.ride(c.rideEnded)
+	if !c.running.Load() {
+		c.running.Store(true)
+		c.stopped = make(chan struct{})
+		go c.run(c.stopped)
 	}
 	c.nudge()
 }
@@ -80,28 +72,8 @@ func (c *Connection) connect() {
 // nudge tells the engine that there is something new.
 func (c *Connection) nudge() { ring.Signal(c.wake) }
 
-// unlock ends a critical section and tells what was settled in it: first the
-// hooks, then the Send that waits.
-func (c *Connection) unlock() {
-	settled := c.settled
-	c.settled = nil
-	c.mu.Unlock()
-	for _, s := range settled {
-		if s.outcomes != nil {
-			c.observeTransaction(s.told, s.outcomes)
-		}
-		if s.fallback != "" {
-			c.observeFallback(s.told.Wire, s.fallback)
-		}
-		if s.done != nil {
-			s.done.told.Store(true)
-			ring.Signal(s.done.done)
-		}
-	}
-}
-
-// ride is the engine.
-func (c *Connection) ride(ended chan struct{}) {
+// run is the engine.
+func (c *Connection) run(ended chan struct{}) {
 	defer close(ended)
 	for c.moreWork() {
 		w, err := c.openForQueue()
@@ -118,7 +90,7 @@ func (c *Connection) ride(ended chan struct{}) {
 // them the engine stops.
 func (c *Connection) moreWork() bool {
 	c.mu.Lock()
-	defer c.unlock()
+	defer c.mu.Unlock()
 	for c.queue.Len() > 0 {
 		d := c.queue.Front()
 		if !d.quit && !c.closed {
@@ -132,7 +104,7 @@ func (c *Connection) moreWork() bool {
 	if c.wanted = c.wanted && !c.closed; c.wanted {
 		return true
 	}
-	c.riding.Store(false)
+	c.running.Store(false)
 	return false
 }
 
@@ -141,47 +113,60 @@ func (c *Connection) moreWork() bool {
 func (c *Connection) openForQueue() (*wire, *Error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	c.mu.Lock()
-	if c.closed || c.idleLocked() && !c.wanted { // they left before there was anything to cancel
-		c.mu.Unlock()
+	id, wanted := c.beginOpening(cancel)
+	if !wanted {
 		return nil, nil
 	}
-	c.cancelOpen = cancel
-	id := int(c.ids.Add(1))
-	c.stats.Dials++
-	c.mu.Unlock()
-
 	w, err := c.open(ctx, id)
-
-	c.mu.Lock()
-	c.cancelOpen = nil
-	switch {
-	case err == nil:
-		c.wire, c.wanted = w, false
-		c.room.Store(1)
-	case ctx.Err() != nil: // given up; who has wanted a wire meanwhile gets another attempt
-		c.stats.DialFailures++
-		c.mu.Unlock()
-		return nil, nil
-	default:
-		c.stats.DialFailures++
-		c.wanted = false
-		if err.refusesLogin() {
-			c.rejectLogin(err)
-		}
+	if err != nil && ctx.Err() != nil {
+		w, err = nil, nil // given up: whoever has wanted a wire meanwhile gets another attempt
 	}
-	c.mu.Unlock()
-	if c.opened != nil {
+	c.finishOpening(w, err)
+	if c.opened != nil && (w != nil || err != nil) {
 		c.opened(err)
 	}
 	return w, err
+}
+
+// beginOpening reports whether anybody still wants a wire, and lets those who leave
+// cancel the attempt.
+func (c *Connection) beginOpening(cancel context.CancelFunc) (id int, wanted bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.idleLocked() && !c.wanted {
+		return 0, false // they left before there was anything to cancel
+	}
+	c.cancelOpen = cancel
+	c.stats.Dials++
+	return int(c.ids.Add(1)), true
+}
+
+// finishOpening puts the wire in its place; with neither a wire nor an error the attempt
+// was given up.
+func (c *Connection) finishOpening(w *wire, err *Error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cancelOpen = nil
+	if w != nil {
+		c.wire, c.wanted = w, false
+		c.room.Store(1)
+		return
+	}
+	c.stats.DialFailures++
+	if err == nil {
+		return
+	}
+	c.wanted = false
+	if err.refusesLogin() {
+		c.rejectLogin(err)
+	}
 }
 
 // failQueue tells everybody who waits that there is no wire.
 func (c *Connection) failQueue(err *Error) {
 	c.log().Warn("cannot open a wire, or lost it at once", "error", err.Error())
 	c.mu.Lock()
-	defer c.unlock()
+	defer c.mu.Unlock()
 	c.failQueueLocked(err)
 }
 
@@ -219,7 +204,7 @@ func (c *Connection) next(w *wire, idle *time.Timer) (tx *transaction, more bool
 		c.mu.Lock()
 		tx, more = c.nextLocked(w)
 		waiting := len(w.inFlight) == 0
-		c.unlock()
+		c.mu.Unlock()
 		if tx != nil || !more {
 			return tx, more
 		}
@@ -290,14 +275,14 @@ func (c *Connection) nextLocked(w *wire) (tx *transaction, more bool) {
 // recipients that are to be tried again back to the head of the queue.
 func (c *Connection) settleLocked(tx *transaction) {
 	d := tx.d
-	tx.ended = true
+	tx.state = txEnded
 	d.inFlight--
 	if tx.final.Code != 0 {
 		d.resent = false
 	}
 	told := Transaction{Wire: tx.wire.id, Recipients: len(tx.rcpts), Reply: tx.lastReply()}
 	if c.tracing() {
-		c.settled = append(c.settled, settlement{told: told, outcomes: tx.outcomes()})
+		c.mu.noteLocked(settlement{told: told, outcomes: tx.outcomes()})
 	}
 	if d.abandoned {
 		return // its Send has returned what was known then
@@ -352,12 +337,12 @@ func (c *Connection) resendLocked(tx *transaction) bool {
 	if c.closed || tx.broken != nil && tx.broken != w.err {
 		return false
 	}
-	if !tx.wireUsedUp && !tx.chunkRefused {
-		if w.err == nil || w.ours || w.completed == 0 {
+	if tx.mishap == noMishap || tx.mishap == shifted {
+		if w.lost == notLost || w.lost.ours() || w.completed == 0 {
 			return false
 		}
 	}
-	if tx.culprit || tx.wireUsedUp {
+	if tx.failedHere || tx.mishap == elsewhere || tx.mishap == misread {
 		// Its own command met the failure: once only.
 		if tx.d.resent {
 			return false
@@ -377,8 +362,8 @@ func (c *Connection) finishLocked(d *delivery) {
 	if !d.quit {
 		c.stats.count(d.outcomes)
 	}
-	if len(c.settled) > 0 || c.tracing() {
-		c.settled = append(c.settled, settlement{done: d})
+	if c.mu.owesLocked() || c.tracing() {
+		c.mu.noteLocked(settlement{done: d})
 		return
 	}
 	d.told.Store(true) // there is nobody to be told before
@@ -434,31 +419,31 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 	left := w.inFlight
 	w.inFlight = nil
 	isBehind := func(tx *transaction) bool { return tx.behind && tx.final.Code == 0 }
-	if w.err != nil && !w.ours && !w.turnedAway && !w.windowed && slices.ContainsFunc(left, isBehind) {
+	if (w.lost == lostByFault || w.lost == lostByHangUp) && !w.windowed && slices.ContainsFunc(left, isBehind) {
 		// It has never taken a transaction behind an unread one, and hung up, fell
 		// silent or stopped reading at the first that it got.
 		c.fallBackLocked(w, &c.quirks.NoWindow, "the server failed at transactions that follow each other unread: one at a time from now on")
 	}
-	if w.discard == quirks.DiscardAsked && !w.ours {
+	if w.discard == quirks.DiscardAsked && !w.lost.ours() {
 		w.showLocked(quirks.Executes) // closed or silent at the probe
 	}
 	for i, tx := range left {
 		if tx.broken == nil {
 			tx.broken = w.err
 		}
-		tx.culprit = tx.culprit || i == 0 && !w.turnedAway
-		if tx.final.Code != 0 && tx.begun() && !tx.shifted {
+		tx.failedHere = tx.failedHere || i == 0 && w.lost != lostByWord
+		if tx.final.Code != 0 && tx.begun() && !tx.mishap.outOfStep() {
 			w.completed++
 		}
 	}
 	for i := len(left) - 1; i >= 0; i-- { // each goes to the head of the queue
 		c.settleLocked(left[i])
 	}
-	fruitless := reason != nil && !w.ours && w.completed == 0
+	fruitless := reason != nil && !w.lost.ours() && w.completed == 0
 	mails := w.mails
 	if fruitless {
 		c.failQueueLocked(reason) // at once: whoever comes later gets a wire of his own
 	}
-	c.unlock()
+	c.mu.Unlock()
 	c.observeClosed(w, mails, reason)
 }

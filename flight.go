@@ -79,10 +79,18 @@ type flight struct {
 }
 
 // completion is a transaction for which nothing more will be written, and where in
-// the flight its terminator lies, if it has one.
+// the flight its terminator lies; nowhere if it has none.
 type completion struct {
 	tx         *transaction
 	begin, end int
+}
+
+// end puts the last octets of a transaction into the flight, and notes that the
+// terminator is the last so many of them: in one step, since a terminator that left
+// before it was noted would make Untried of what is Unknown.
+func (f *flight) end(tx *transaction, octets []byte, terminator int) {
+	f.out = append(f.out, octets...)
+	f.complete = append(f.complete, completion{tx, len(f.out) - terminator, len(f.out)})
 }
 
 // expect notes that the command in out[begin:end] wants a reply.
@@ -97,12 +105,6 @@ func (w *wire) say(e expectation, line string) {
 	begin := len(w.flight.out)
 	w.flight.out = append(w.flight.out, line...)
 	w.expect(e, begin, len(w.flight.out))
-}
-
-// complete notes that nothing more will be written for tx, whose terminator, if there
-// is one, is all that stands in the flight from begin on.
-func (w *wire) complete(tx *transaction, begin int) {
-	w.flight.complete = append(w.flight.complete, completion{tx, begin, len(w.flight.out)})
 }
 
 // mayWait is from how many octets on a write may well wait for a server that does not
@@ -136,7 +138,7 @@ func (w *wire) flush() {
 // will lie on the wire.
 func (w *wire) register(f *flight) {
 	w.c.mu.Lock()
-	defer w.c.unlock()
+	defer w.c.mu.Unlock()
 	for _, e := range f.expected {
 		e.at += w.handed
 		if w.err == nil { // else it will never leave
@@ -148,12 +150,12 @@ func (w *wire) register(f *flight) {
 	}
 	for _, done := range f.complete {
 		tx := done.tx
-		if tx.committed {
+		if done.end > done.begin {
 			tx.terminator = span{w.handed + int64(done.begin), w.handed + int64(done.end)}
 		}
-		tx.written = true
+		tx.state = txWritten
 		w.endIfAnsweredLocked(tx)
-		if tx.ended {
+		if tx.state == txEnded {
 			w.nudge() // there may be room for the next one, and no reply will come to say so
 		}
 	}
@@ -189,15 +191,15 @@ func (w *wire) write(b []byte) {
 		w.handed -= w.leaving - int64(n)
 		w.leaving = 0
 		if err != nil {
-			w.poisonLocked(w.failure(StepWrite, err))
-			w.c.unlock()
+			w.poisonLocked(lostByFault, w.failure(StepWrite, err))
+			w.c.mu.Unlock()
 			return
 		}
 		w.endPostponedLocked()
 		if w.deadline.IsZero() || time.Since(start) > 100*time.Millisecond {
 			w.armLocked() // the time for a reply begins when its command has left
 		}
-		w.c.unlock()
+		w.c.mu.Unlock()
 		b = b[n:]
 	}
 }

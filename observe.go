@@ -153,3 +153,13 @@ func (c *Connection) observeContent(id int, octets []byte) {
 		t.Content(id, octets)
 	}
 }
+
+// observeSettled tells the hooks what Connection.mu's Unlock has for them.
+func (c *Connection) observeSettled(s settlement) {
+	if s.outcomes != nil {
+		c.observeTransaction(s.told, s.outcomes)
+	}
+	if s.fallback != "" {
+		c.observeFallback(s.told.Wire, s.fallback)
+	}
+}

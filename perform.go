@@ -26,8 +26,8 @@ func (w *wire) perform(tx *transaction) {
 			w.content(tx)
 		}
 	}
-	if !tx.committed {
-		w.complete(tx, len(w.flight.out)) // it has no terminator
+	if tx.content != contentCommitted {
+		w.flight.end(tx, nil, 0) // it has no terminator
 	}
 	if len(w.flight.out) >= body.InMemory {
 		w.flush()
@@ -36,10 +36,10 @@ func (w *wire) perform(tx *transaction) {
 
 // envelope reports whether a content makes sense.
 func (w *wire) envelope(tx *transaction) bool {
-	if tx.shows {
+	if tx.prelude == probeFirst {
 		w.say(expectation{verb: verbProbe, tx: tx}, discardProbe)
 	}
-	if tx.reset {
+	if tx.prelude != noPrelude {
 		w.say(expectation{verb: verbReset, tx: tx}, "RSET\r\n")
 		if !w.inStep() {
 			return false
@@ -96,7 +96,7 @@ func (w *wire) rcptParams(tx *transaction, to string) smtp.RcptParams {
 // chunk writes the content by BDAT, whole, behind the RCPTs. If those are all
 // refused, the server throws the octets away and refuses the BDAT (RFC 3030 §2).
 func (w *wire) chunk(tx *transaction) {
-	if tx.probe && !w.await(func() bool { return tx.mail.Code != 0 }) {
+	if tx.afterSilence && !w.await(func() bool { return tx.mail.Code != 0 }) {
 		return
 	}
 	begin := len(w.flight.out)
@@ -104,28 +104,29 @@ func (w *wire) chunk(tx *transaction) {
 	w.flight.out = strconv.AppendInt(w.flight.out, tx.d.body.Size, 10)
 	w.flight.out = append(w.flight.out, " LAST\r\n"...)
 	text := len(w.flight.out)
-	if !w.commit(tx, func() { w.flight.out = append(w.flight.out, tx.d.body.Text...) }) {
+	if !w.commit(tx, func() { w.flight.end(tx, tx.d.body.Text, 1) }) { // the last octet is what ends it
 		w.flight.out = w.flight.out[:begin]
 		return
 	}
 	w.expect(expectation{verb: verbChunk, tx: tx}, begin, text)
-	w.complete(tx, len(w.flight.out)-1)
 	w.c.observeContent(w.id, w.flight.out[text:])
 }
 
 // commit decides in one step whether a transaction is ended: not if its caller has
-// given up, whose Send has then said Untried and is right. Otherwise put copies
-// what is the caller's into the flight; from now on a Send that is cancelled can
+// given up, whose Send has then said Untried and is right. Otherwise put, if
+// there is one, copies what is the caller's into the flight; from now on a Send that is cancelled can
 // only say Unknown.
 func (w *wire) commit(tx *transaction, put func()) bool {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
-	tx.streaming = false
 	if tx.cancelled() {
+		tx.content = contentAhead
 		return false
 	}
-	put()
-	tx.committed = true
+	if put != nil {
+		put()
+	}
+	tx.content = contentCommitted
 	return true
 }
 
@@ -148,7 +149,7 @@ func (w *wire) content(tx *transaction) {
 	if tx.accepted() == 0 {
 		// 354 although every recipient was refused: a lone dot gets out of it
 		// (RFC 2920 §3.1). It decides nothing.
-		if w.commit(tx, func() {}) {
+		if w.commit(tx, nil) {
 			w.terminate(tx)
 		} else {
 			w.breakOff(tx, tx.d.ctx.Err())
@@ -156,7 +157,7 @@ func (w *wire) content(tx *transaction) {
 		return
 	}
 	begin := len(w.flight.out)
-	whole := func() {}
+	var whole func()
 	if b := &tx.d.body; b.Small {
 		whole = func() { w.put(&smtp.Stuffer{}, b.Text, b.Dots) }
 	} else if err := w.stream(tx); err != nil {
@@ -207,7 +208,7 @@ func (w *wire) stream(tx *transaction) error {
 		return tx.d.ctx.Err()
 	}
 	// From here on the Send waits for us: we send what is its caller's.
-	tx.streaming = true
+	tx.content = contentStreaming
 	w.c.mu.Unlock()
 	w.listen() // a refusal may come while it leaves
 	s := tx.d.body.Stream()
@@ -243,8 +244,8 @@ func (w *wire) dead() bool {
 // terminate puts the terminator of DATA into the flight.
 func (w *wire) terminate(tx *transaction) {
 	begin := len(w.flight.out)
-	w.say(expectation{verb: verbTerminator, tx: tx}, smtp.Terminator)
-	w.complete(tx, begin)
+	w.flight.end(tx, []byte(smtp.Terminator), len(smtp.Terminator))
+	w.expect(expectation{verb: verbTerminator, tx: tx}, begin, len(w.flight.out))
 }
 
 // breakOff cuts the wire in the middle of a content. The replies of the
@@ -252,26 +253,25 @@ func (w *wire) terminate(tx *transaction) {
 // is its own fault, which time does not mend.
 func (w *wire) breakOff(tx *transaction, err error) {
 	w.c.mu.Lock()
-	defer w.c.unlock()
-	tx.streaming = false
+	defer w.c.mu.Unlock()
+	tx.content = contentAhead
 	waited := !tx.d.abandoned // else its Send has returned, and reads without the lock
 	if p, is := err.(*detach.Panic); is && waited {
 		tx.d.panicked = p.Value
 	}
 	if w.err == nil {
-		w.ours = true
 		if waited {
 			tx.d.ownFault = true
 		}
 		tx.broken = &Error{Stage: StageContent, Step: StepContent, Address: w.address, Err: permanentError{err}}
-		w.killLocked(tx.broken)
+		w.killLocked(lostByContent, tx.broken)
 	}
 }
 
 // cut ends a wire on which the server does not know any more where it is.
 func (w *wire) cut(tx *transaction) {
 	w.c.mu.Lock()
-	defer w.c.unlock()
+	defer w.c.mu.Unlock()
 	e := w.failure(StepData, errors.New("the server wants a content although it refused MAIL: replies and commands are out of step"))
 	e.Reply = replyFrom(tx.data)
 	w.outOfStepLocked(e)
@@ -282,19 +282,21 @@ func (w *wire) cut(tx *transaction) {
 func (w *wire) beginLocked(tx *transaction) {
 	before := w.last
 	if before != nil {
-		tx.behind = !before.ended
+		tx.behind = before.state != txEnded
 		// Until its content has come to its end, a server may hold on to the
 		// transaction before: Exim does after a BDAT whose recipients were all
 		// refused, and would take our RCPTs under the old sender. RSET ends it for
 		// sure (RFC 5321 §4.1.1.5, RFC 3030 §2). Behind DATA's own terminator there
 		// is nothing to end.
-		tx.reset = !before.committed || before.chunked && !before.final.Positive()
+		if before.content != contentCommitted || before.chunked && !before.final.Positive() {
+			tx.prelude = resetFirst
+		}
 	}
 	if w.probesLocked(tx) {
-		tx.shows, tx.reset, w.discard = true, true, quirks.DiscardAsked
+		tx.prelude, w.discard = probeFirst, quirks.DiscardAsked
 	}
 	tx.chunked = w.chunksLocked(tx)
-	tx.probe = tx.chunked && len(w.inFlight) == 0 && time.Since(w.heard) > w.c.probeAfter()
+	tx.afterSilence = tx.chunked && len(w.inFlight) == 0 && time.Since(w.heard) > w.c.probeAfter()
 	w.mails++
 	w.last = tx
 	w.inFlight = append(w.inFlight, tx)

@@ -2,6 +2,7 @@ package postrider
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/postrider/postrider/internal/hint"
@@ -29,7 +30,7 @@ func (w *wire) planLocked(d *delivery) *transaction {
 	kept := d.pending[:0]
 	for _, i := range d.pending {
 		r := &d.rcpts[i]
-		if len(tx.rcpts) < limit && (tx.utf8 || r.ASCII != "") && w.takesDomain(r.domain) {
+		if len(tx.rcpts) < limit && (tx.utf8 || r.ASCII != "") && w.claimDomain(r.domain) {
 			tx.rcpts = append(tx.rcpts, i)
 		} else {
 			kept = append(kept, i)
@@ -64,8 +65,8 @@ func (w *wire) needsUTF8(d *delivery) bool {
 	return true
 }
 
-// takesDomain counts domains against RCPTDOMAINMAX (RFC 9422 §4.3).
-func (w *wire) takesDomain(domain string) bool {
+// claimDomain counts a domain against RCPTDOMAINMAX (RFC 9422 §4.3), and reports whether the wire may carry mail to it.
+func (w *wire) claimDomain(domain string) bool {
 	if w.caps.RcptDomainMax == 0 {
 		return true
 	}
@@ -86,12 +87,15 @@ func (w *wire) takesDomain(domain string) bool {
 // message over its SIZE (RFC 1870 §7), addresses that need SMTPUTF8 of a
 // server without it (RFC 6531 §3.2).
 func (w *wire) judgeLocked(d *delivery) {
-	everybody := func(int) bool { return true }
+	all := func(int) bool { return true }
 	if limit := w.caps.Size; limit > 0 && d.body.Least > limit {
-		d.refuse(everybody, fmt.Errorf("%w: it has %d octets, and %s takes at most %d (SIZE)", hint.ErrTooBig, d.body.Least, w.address, limit))
+		d.refuse(all, fmt.Errorf("%w: it has %d octets, and %s takes at most %d (SIZE)",
+			hint.ErrTooBig, d.body.Least, w.address, limit))
 	}
-	if err := w.cannotRequireTLS(); d.requireTLS && err != nil {
-		d.refuse(everybody, fmt.Errorf("%s: %w", w.address, err))
+	if d.requireTLS {
+		if err := w.cannotRequireTLS(); err != nil {
+			d.refuse(all, fmt.Errorf("%s: %w", w.address, err))
+		}
 	}
 	if d.body.IsUsed() {
 		d.fail(&Error{Stage: StageLocal, Step: StepContent, Err: ErrContentUsed})
@@ -99,11 +103,14 @@ func (w *wire) judgeLocked(d *delivery) {
 	if w.caps.SMTPUTF8 {
 		return
 	}
-	err := fmt.Errorf("%s: %w", w.address, hint.ErrNoSMTPUTF8)
+	lacks := func() error { return fmt.Errorf("%s: %w", w.address, hint.ErrNoSMTPUTF8) }
 	if d.from.NeedsUTF8() {
-		d.refuse(everybody, fmt.Errorf("sender %q: %w", d.from.Address, err))
+		d.refuse(all, fmt.Errorf("sender %q: %w", d.from.Address, lacks()))
 	}
-	d.refuse(func(i int) bool { return d.rcpts[i].NeedsUTF8() }, err)
+	needs := func(i int) bool { return d.rcpts[i].NeedsUTF8() }
+	if slices.ContainsFunc(d.pending, needs) {
+		d.refuse(needs, lacks())
+	}
 }
 
 // cannotRequireTLS tells why REQUIRETLS cannot be said on this wire (RFC 8689 §4.1).

@@ -26,7 +26,7 @@ type member struct {
 }
 
 // active reports that it has, or may have, a wire.
-func (m *member) active() bool { return m.taken > 0 || m.opening || m.leaving || m.conn.riding.Load() }
+func (m *member) active() bool { return m.taken > 0 || m.opening || m.leaving || m.conn.running.Load() }
 
 // holdsWire reports that it has a wire, or is opening one: for those who sit in it,
 // if not for those who wait.

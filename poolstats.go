@@ -54,7 +54,7 @@ func (p *Pool) Stats() PoolStats {
 	}
 	for _, m := range p.members {
 		s.Stats.add(m.conn.Stats())
-		if !m.conn.riding.Load() {
+		if !m.conn.running.Load() {
 			continue
 		}
 		s.Connections++

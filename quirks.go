@@ -25,7 +25,7 @@ func (c *Connection) fallBackLocked(w *wire, q *quirks.Fact, what string) {
 		return
 	}
 	c.stats.Fallbacks++
-	c.settled = append(c.settled, settlement{fallback: what, told: Transaction{Wire: w.id}})
+	c.mu.noteLocked(settlement{fallback: what, told: Transaction{Wire: w.id}})
 }
 
 // pipeliningBrokenLocked takes the next step down: from many transactions to one,

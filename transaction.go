@@ -15,35 +15,72 @@ type transaction struct {
 	utf8  bool  // carries SMTPUTF8
 	rcpts []int // indexes into d.rcpts, one RCPT each
 
-	reset bool       // RSET stands before its MAIL
-	clear smtp.Reply // to that RSET; zero: not read, as with those below
-	mail  smtp.Reply
-	rcpt  []smtp.Reply
-	data  smtp.Reply // 354, or the refusal of DATA
-	final smtp.Reply // to the terminator
-	end   Reply      // the same, as it is told
+	prelude prelude    // what stands before its MAIL
+	probed  smtp.Reply // to the probe; zero: not read, as with those below
+	clear   smtp.Reply // to the RSET
+	mail    smtp.Reply
+	rcpt    []smtp.Reply
+	data    smtp.Reply // 354, or the refusal of DATA
+	final   smtp.Reply // to the terminator
+	end     Reply      // the same, as it is told
 
-	chunked bool // the content goes out by BDAT
-	behind  bool // begun while the one before it was unread
-	probe   bool // the wire was silent for long: one reply is waited for before the end
-	shows   bool // the probe for discarding stands before its RSET
-	probed  smtp.Reply
+	chunked      bool // the content goes out by BDAT
+	behind       bool // begun while the one before it was unread
+	afterSilence bool // the wire was silent for long: one reply is waited for before the end
 
+	state      txState
+	content    contentState
 	unanswered int  // commands whose replies are to come
-	written    bool // no more commands will follow
-	ended      bool // settled
-	committed  bool // the terminator is in the flight, or sure to get there
 	terminator span // where on the wire it lies; farAway before it leaves
-	streaming  bool // the writer is reading the caller's content
 
-	shifted      bool   // replies and commands were out of step: what was read may be another's
-	wireUsedUp   bool   // once more on another wire: this one has carried enough, or is not what we took it for
-	chunkRefused bool   // BDAT itself was refused, not the message
-	culprit      bool   // its own command met the failure of the wire; it was not merely behind it
-	oneRcpt      [1]int // of a transaction for one
-	oneReply     [1]smtp.Reply
-	broken       *Error // why what is unread will not be read, or why the content broke off
+	mishap     mishap
+	failedHere bool   // its own command met the failure of the wire; it was not merely behind it
+	broken     *Error // why what is unread will not be read, or why the content broke off
+
+	oneRcpt  [1]int // of a transaction for one
+	oneReply [1]smtp.Reply
 }
+
+// prelude is what stands before a MAIL.
+type prelude int
+
+const (
+	noPrelude prelude = iota
+	resetFirst
+	probeFirst // the probe for discarding, and RSET
+)
+
+// txState is how far the writing of a transaction and the reading of its replies are.
+type txState int
+
+const (
+	txOpen    txState = iota // more commands may follow
+	txWritten                // no more will follow
+	txEnded                  // settled
+)
+
+// contentState is whose a transaction's content is.
+type contentState int
+
+const (
+	contentAhead     contentState = iota // the caller's: nothing of it has been touched, or nothing will be any more
+	contentStreaming                     // the writer is reading it
+	contentCommitted                     // ours: its terminator is in the flight, or sure to get there
+)
+
+// mishap is what befell a transaction that its replies do not tell.
+type mishap int
+
+const (
+	noMishap  mishap = iota
+	shifted          // replies and commands are out of step: what was read may be another's
+	misread          // the same by the probe alone, so that another wire will do
+	elsewhere        // MAIL was refused for what the wire is, or has carried: another wire will do
+	unchunked        // BDAT itself was refused, not the message: DATA will do
+)
+
+// outOfStep reports that what was read may be another's.
+func (m mishap) outOfStep() bool { return m == shifted || m == misread }
 
 // span is a piece of what is written on a wire, from its first octet to before end.
 type span struct{ begin, end int64 }
@@ -88,11 +125,11 @@ func (tx *transaction) untaken(begun bool) bool {
 	switch {
 	case !begun:
 		return true // without its last octets no server accepts it (RFC 5321 §4.1.1.4, RFC 3030 §2)
-	case tx.shifted:
+	case tx.mishap.outOfStep():
 		return false // its replies may be another's
 	case tx.final.Negative(), tx.data.Negative():
 		return true
-	case tx.mail.Negative() && (!tx.reset || tx.clear.Code == 250) && !tx.anyRcpt(smtp.Reply.Positive):
+	case tx.mail.Negative() && (tx.prelude == noPrelude || tx.clear.Code == 250) && !tx.anyRcpt(smtp.Reply.Positive):
 		return true // there is no transaction, of this message or of one before it, that could have gone on
 	}
 	return false // but for recipients whose own RCPTs were refused, which is all the same if all were
@@ -154,9 +191,9 @@ func (e expectation) fits(r smtp.Reply) bool {
 func (tx *transaction) outcome(k int, begun bool) (o Outcome, again bool) {
 	o = Outcome{Recipient: tx.d.rcpts[tx.rcpts[k]].caller}
 	rcpt := tx.rcpt[k]
-	refused := rcpt.Negative() && !tx.shifted
+	refused := rcpt.Negative() && !tx.mishap.outOfStep()
 	switch {
-	case tx.shifted:
+	case tx.mishap.outOfStep():
 	case refused && tx.mail.Positive():
 		// Whatever happened afterwards, this reply stands.
 		if rcpt.DecidesNobody() {
@@ -168,9 +205,9 @@ func (tx *transaction) outcome(k int, begun bool) (o Outcome, again bool) {
 			return o, tx.accepted() > 0
 		}
 		return o, false
-	case tx.mail.Negative() && !tx.wireUsedUp && !tx.mail.DecidesNobody() && (refused || tx.untaken(begun)):
+	case tx.mail.Negative() && tx.mishap != elsewhere && !tx.mail.DecidesNobody() && (refused || tx.untaken(begun)):
 		return o.decide(StageMail, tx.mail), false
-	case tx.chunkRefused || !rcpt.Positive():
+	case tx.mishap == unchunked || !rcpt.Positive():
 	case tx.final.Negative() || tx.final.Positive() && tx.handedOver():
 		return o.decideFinal(tx), false
 	case tx.data.Negative() && !tx.data.DecidesNobody():

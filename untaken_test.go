@@ -20,9 +20,9 @@ func TestATransactionIsJudgedByItsOwnReplies(t *testing.T) {
 		"MAIL accepted":                {transaction{mail: r(250)}, 0, 0, Unknown, [2]State{Unknown, Unknown}},
 		"MAIL refused":                 {transaction{mail: r(550)}, 0, 0, Untried, [2]State{Refused, Refused}},
 		"MAIL refused by 421":          {transaction{mail: r(421)}, 0, 0, Untried, [2]State{Untried, Untried}},
-		"MAIL refused behind RSET 250": {transaction{reset: true, clear: r(250), mail: r(421)}, 0, 0, Untried, [2]State{Untried, Untried}},
-		"MAIL refused behind RSET 421": {transaction{reset: true, clear: r(421), mail: r(421)}, 0, 0, Unknown, [2]State{Unknown, Unknown}},
-		"both refused, RSET 421":       {transaction{reset: true, clear: r(421), mail: r(421)}, 503, 503, Unknown, [2]State{Untried, Untried}},
+		"MAIL refused behind RSET 250": {transaction{prelude: resetFirst, clear: r(250), mail: r(421)}, 0, 0, Untried, [2]State{Untried, Untried}},
+		"MAIL refused behind RSET 421": {transaction{prelude: resetFirst, clear: r(421), mail: r(421)}, 0, 0, Unknown, [2]State{Unknown, Unknown}},
+		"both refused, RSET 421":       {transaction{prelude: resetFirst, clear: r(421), mail: r(421)}, 503, 503, Unknown, [2]State{Untried, Untried}},
 		"MAIL refused, RCPT accepted":  {transaction{mail: r(550)}, 250, 550, Unknown, [2]State{Unknown, Refused}},
 		"one RCPT refused":             {transaction{mail: r(250)}, 550, 250, Unknown, [2]State{Refused, Unknown}},
 		"one RCPT refused by 421":      {transaction{mail: r(250)}, 250, 421, Unknown, [2]State{Unknown, Untried}},
@@ -32,10 +32,10 @@ func TestATransactionIsJudgedByItsOwnReplies(t *testing.T) {
 		"terminator refused by 421":    {transaction{mail: r(250), final: r(421)}, 250, 250, Untried, [2]State{Deferred, Deferred}},
 		"terminator refused by 503":    {transaction{mail: r(250), final: r(503)}, 250, 250, Untried, [2]State{Untried, Untried}},
 		"accepted":                     {transaction{mail: r(250), final: r(250)}, 250, 550, Unknown, [2]State{Accepted, Refused}},
-		"out of step":                  {transaction{mail: r(550), final: r(554), shifted: true}, 550, 550, Unknown, [2]State{Unknown, Unknown}},
+		"out of step":                  {transaction{mail: r(550), final: r(554), mishap: shifted}, 550, 550, Unknown, [2]State{Unknown, Unknown}},
 	} {
 		tx := c.tx
-		tx.wire = &wire{c: &Connection{server: &server{}}, handed: 100, turnedAway: true, hungUp: true}
+		tx.wire = &wire{c: &Connection{server: &server{}}, handed: 100, lost: lostByWord}
 		tx.terminator = span{50, 53}
 		tx.rcpts, tx.rcpt = []int{0, 1}, []smtp.Reply{r(c.a), r(c.b)}
 		tx.d = &delivery{rcpts: make([]recipient, 2)}

@@ -41,40 +41,61 @@ type wire struct {
 	flight flight // of the writer
 
 	// Guarded by c.mu.
-	expected   ring.Ring[expectation]
-	inFlight   []*transaction // begun and not ended, in order
-	last       *transaction   // the one begun last
-	unacked    int            // octets of content in flight
-	window     int            // how many may be in flight
-	drained    int            // how many ended in step since the window grew
-	windowed   bool           // one that was begun behind an unread one has ended in step
-	handed     int64          // octets handed to the kernel, those of a write underway included
-	leaving    int64          // those of a write underway
-	postponed  bool           // a reply came before it was certain that its terminator had left
-	mails      int            // MAIL commands
-	answered   int            // MAIL commands that were answered
-	completed  int            // transactions whose last reply was read
-	heard      time.Time      // when the server last said something
-	deadline   time.Time      // of the read underway; zero: none
-	err        *Error         // why nothing more may be written; nil: all is well
-	lastCall   time.Time      // until when replies are waited for at the latest, once there is an err
-	turnedAway bool           // the server said 421 to something, or 451 4.4.2
-	hungUp     bool           // the server ended the wire, not we
-	ours       bool           // we ended it in the middle, for a reason of our own
-	quitting   bool           // QUIT was said
-	spent      bool           // no more transactions: end politely
-	refused    int            // transactions without an accepted content
-	rcptMax    int            // learnt from 452 to RCPT; 0: nothing
-	rcptGuess  int            // what one transaction let suppose of it
-	discard    quirks.Discard // whether the octets of a refused BDAT are discarded
-	domains    map[string]struct{}
-	ending     ending // why we end it
-	listening  bool   // the reader runs
-	deaf       bool   // there is nothing more to read
+	expected  ring.Ring[expectation]
+	inFlight  []*transaction // begun and not ended, in order
+	last      *transaction   // the one begun last
+	unacked   int            // octets of content in flight
+	window    int            // how many may be in flight
+	drained   int            // how many ended in step since the window grew
+	windowed  bool           // one that was begun behind an unread one has ended in step
+	handed    int64          // octets handed to the kernel, those of a write underway included
+	leaving   int64          // those of a write underway
+	postponed bool           // a reply came before it was certain that its terminator had left
+	mails     int            // MAIL commands
+	answered  int            // MAIL commands that were answered
+	completed int            // transactions whose last reply was read
+	heard     time.Time      // when the server last said something
+	deadline  time.Time      // of the read underway; zero: none
+	err       *Error         // why nothing more may be written; nil: all is well
+	lastCall  time.Time      // until when replies are waited for at the latest, once there is an err
+	lost      lost           // what err is an instance of
+	quitting  bool           // QUIT was said
+	spent     bool           // no more transactions: end politely
+	refused   int            // transactions without an accepted content
+	rcptMax   int            // learnt from 452 to RCPT; 0: nothing
+	rcptGuess int            // what one transaction let suppose of it
+	discard   quirks.Discard // whether the octets of a refused BDAT are discarded
+	domains   map[string]struct{}
+	ending    ending  // why we end it
+	reading   reading // who reads
 
 	progress chan struct{} // the reader has done something; capacity 1
 	ended    chan struct{} // the reader has stopped
 }
+
+// reading says who takes the replies off the wire.
+type reading int
+
+const (
+	writerReads reading = iota // while it waits for one
+	readerReads
+	readingDone // nobody: there is nothing more to read
+)
+
+// lost is why nothing more may be written on a wire.
+type lost int
+
+const (
+	notLost       lost = iota
+	lostByFault        // a timeout, a failed write, replies out of step
+	lostByHangUp       // the server closed it, or said something final without having been asked
+	lostByWord         // the server said that it closes it: 421, 451 4.4.2
+	lostByContent      // we cut it, since a message broke off
+	lostByUs           // we cut it, for a context, Quit or Close
+)
+
+// ours reports that we cut the wire in the middle.
+func (l lost) ours() bool { return l >= lostByContent }
 
 // On a wire that nothing more is written to, replies are waited for until none came
 // for linger, and lingerAtMost in all: a server at its limit may refuse a whole window
@@ -90,7 +111,7 @@ func (w *wire) await(done func() bool) bool {
 	w.flush()
 	for {
 		w.c.mu.Lock()
-		ok, dead, listening := done(), w.err != nil, w.listening
+		ok, dead, listening := done(), w.err != nil, w.reading == readerReads
 		w.c.mu.Unlock()
 		switch {
 		case ok || dead:
@@ -119,8 +140,10 @@ func (w *wire) nudge() { ring.Signal(w.progress) }
 // before it does anything but wait for a reply.
 func (w *wire) listen() {
 	w.c.mu.Lock()
-	start := !w.listening && !w.deaf
-	w.listening = w.listening || start
+	start := w.reading == writerReads
+	if start {
+		w.reading = readerReads
+	}
 	w.c.mu.Unlock()
 	if start {
 		go w.read()
@@ -132,7 +155,7 @@ func (w *wire) listen() {
 func (w *wire) hearing() (listening, owed bool) {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
-	return w.listening || w.deaf, w.expected.Len() > 0
+	return w.reading != writerReads, w.expected.Len() > 0
 }
 
 // read is the reader: it takes replies until the wire ends, or until the writer
@@ -152,10 +175,10 @@ func (w *wire) read() {
 func (w *wire) givesWay() bool {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
-	if !w.caps.Pipelining && w.err == nil && len(w.inFlight) > 0 && !w.inFlight[0].streaming {
-		w.listening = false
+	if !w.caps.Pipelining && w.err == nil && len(w.inFlight) > 0 && w.inFlight[0].content != contentStreaming {
+		w.reading = writerReads
 	}
-	return !w.listening
+	return w.reading != readerReads
 }
 
 // take reads the replies that came together, and wakes the writer when all are
@@ -176,8 +199,8 @@ func (w *wire) take() (goOn bool) {
 			w.heard = time.Now()
 			w.armLocked()
 		}
-		listening := w.listening
-		w.c.unlock()
+		listening := w.reading == readerReads
+		w.c.mu.Unlock()
 		if !more && listening {
 			w.nudge()
 		}
@@ -190,7 +213,7 @@ func (w *wire) take() (goOn bool) {
 func (w *wire) stopReading() {
 	w.raw.Close()
 	w.c.mu.Lock()
-	w.listening, w.deaf = false, true
+	w.reading = readingDone
 	w.c.mu.Unlock()
 	close(w.ended)
 }
@@ -231,24 +254,23 @@ var errOutOfStep = errors.New("this reply cannot answer the command: replies and
 // nothing can be built on this wire.
 func (w *wire) unaskedLocked(r smtp.Reply) (goOn bool) {
 	tx := w.last
-	underway := tx != nil && tx.data.Code == 354 && !tx.begun() && !tx.ended
+	underway := tx != nil && tx.data.Code == 354 && !tx.begun() && tx.state != txEnded
 	e := w.failure(StepIdle, nil)
 	if underway {
 		e.Stage, e.Step = StageContent, StepContent
 	}
 	e.Reply = replyFrom(r)
 	switch {
-	case underway && r.Negative() && !tx.shifted:
+	case underway && r.Negative() && !tx.mishap.outOfStep():
 		// No dot and no QUIT may follow, which could be taken for the end of the
 		// message: all that was said before was answered, so there is nothing to read.
-		tx.final, tx.culprit = r, true
+		tx.final, tx.failedHere = r, true
 		e.Hint = hintFor(e, w)
-		w.hungUp = true
-		w.poisonLocked(e)
+		w.poisonLocked(lostByHangUp, e)
 		return false
 	case r.EndsWire():
 		w.c.stats.TurnedAway++
-		w.poisonLocked(e)
+		w.poisonLocked(lostByHangUp, e)
 		return false // nothing is owed, however much more it may say
 	}
 	e.Err = errors.New("the server said something that answers no command")
@@ -259,21 +281,20 @@ func (w *wire) unaskedLocked(r smtp.Reply) (goOn bool) {
 // turnedAwayLocked: the server says that it closes the wire. What else it says to what
 // is underway is still read.
 func (w *wire) turnedAwayLocked(e expectation, r smtp.Reply) {
-	if w.turnedAway {
+	if w.lost >= lostByWord {
 		return // it says so to everything behind the first as well
 	}
 	if e.tx != nil && e.verb.stage() != StageContent {
-		e.tx.culprit = true
+		e.tx.failedHere = true
 	}
 	if r.Enhanced() != [3]int{4, 3, 2} { // busy (RFC 3463 §3.4), which is about a moment and not about this wire
 		w.c.learnCapLocked(w, e.verb)
 	}
 	w.c.stats.TurnedAway++
-	w.turnedAway = true
 	bye := w.failure(verbSteps[e.verb], nil)
 	bye.Stage, bye.Reply = e.verb.stage(), replyFrom(r)
 	bye.Hint = hintFor(bye, w)
-	w.poisonLocked(bye)
+	w.poisonLocked(lostByWord, bye)
 	if half, ok := w.raw.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite() // it can stop waiting for more, and its own close tells that this was all
 	}
@@ -292,12 +313,15 @@ func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 	case verbMail:
 		tx.mail = r
 		if r.WireUsedUp() && w.mails > 1 {
-			tx.wireUsedUp, w.spent = true, true
+			tx.mishap, w.spent = elsewhere, true
 			w.c.learnCapLocked(w, verbMail)
 		}
 		w.answered++
 		if r.Code == 503 { // the session is not what we take it for: the next one may be
-			tx.wireUsedUp, w.spent = w.completed > 0, true
+			w.spent = true
+			if w.completed > 0 {
+				tx.mishap = elsewhere
+			}
 		}
 	case verbRcpt:
 		tx.rcpt[e.rcpt] = r
@@ -312,7 +336,7 @@ func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 	case verbChunk:
 		tx.final = r
 		if tx.accepted() > 0 && r.NotUnderstood() {
-			tx.chunkRefused = true
+			tx.mishap = unchunked
 			w.c.fallBackLocked(w, &w.c.quirks.NoChunking, "BDAT is refused where it is due: messages go out by DATA")
 		}
 	}
@@ -322,7 +346,7 @@ func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 // endIfAnsweredLocked takes a transaction whose last reply was read off the wire,
 // and settles it.
 func (w *wire) endIfAnsweredLocked(tx *transaction) {
-	if !tx.written || tx.unanswered > 0 || tx.ended {
+	if tx.state != txWritten || tx.unanswered > 0 {
 		return
 	}
 	if w.err != nil {
@@ -385,10 +409,13 @@ func (w *wire) readFailedLocked(err error) bool {
 		e := w.expected.Front()
 		late := w.failure(verbSteps[e.verb], fmt.Errorf("no reply within %v: %w", w.c.timeouts.of(e.verb), err))
 		late.Stage = e.verb.stage()
-		w.poisonLocked(late)
+		w.poisonLocked(lostByFault, late)
 		return true
 	}
-	w.hungUp = !errors.Is(err, net.ErrClosed)
+	why := lostByHangUp
+	if errors.Is(err, net.ErrClosed) {
+		why = lostByFault // we closed it
+	}
 	if err == io.EOF {
 		err = errHungUp
 	}
@@ -396,7 +423,7 @@ func (w *wire) readFailedLocked(err error) bool {
 	if w.expected.Len() > 0 {
 		step = verbSteps[w.expected.Front().verb]
 	}
-	w.poisonLocked(w.failure(step, err))
+	w.poisonLocked(why, w.failure(step, err))
 	return false
 }
 
@@ -422,16 +449,19 @@ func (w *wire) armLocked() {
 
 // poisonLocked forbids writing; the first reason counts. The reader lingers for
 // the replies that are still underway.
-func (w *wire) poisonLocked(e *Error) {
-	if w.err == nil {
-		w.err, w.lastCall = e, time.Now().Add(lingerAtMost)
+func (w *wire) poisonLocked(why lost, e *Error) {
+	switch {
+	case w.err == nil:
+		w.err, w.lost, w.lastCall = e, why, time.Now().Add(lingerAtMost)
 		w.armLocked()
+	case w.lost < why && why <= lostByWord:
+		w.lost = why // what the server did explains the fault that we met first
 	}
 }
 
 // killLocked ends the wire at once: no QUIT, nothing lingers.
-func (w *wire) killLocked(e *Error) {
-	w.poisonLocked(e)
+func (w *wire) killLocked(why lost, e *Error) {
+	w.poisonLocked(why, e)
 	w.raw.Close()
 }
 
@@ -446,9 +476,11 @@ func (w *wire) outOfStepLocked(e *Error) {
 	for _, tx := range w.inFlight {
 		// One reply too many may have been said at any time before; but who had all of his
 		// in step, and only waits for a write to return, is as good as settled.
-		tx.shifted = !tx.written || tx.unanswered > 0
+		if tx.state == txOpen || tx.unanswered > 0 {
+			tx.mishap = shifted
+		}
 	}
-	w.poisonLocked(e)
+	w.poisonLocked(lostByFault, e)
 }
 
 // failure describes what befell the wire.
@@ -476,11 +508,11 @@ const (
 // endingLocked is why a wire has ended, once it has.
 func (w *wire) endingLocked() ending {
 	switch {
-	case w.err == nil || w.quitting:
+	case w.lost == notLost || w.quitting:
 		return w.ending
-	case w.c.closed || w.ours && w.err.Stage == StageLocal:
+	case w.c.closed || w.lost == lostByUs:
 		return endAsked
-	case w.hungUp || w.turnedAway:
+	case w.lost == lostByHangUp || w.lost == lostByWord:
 		return endServer
 	}
 	return endFault
