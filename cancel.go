@@ -100,8 +100,9 @@ func (c *Connection) breakOff(err *Error, until *delivery) {
 		c.mu.Unlock() // it came in time after all, and those behind it go on
 		return
 	}
-	if until == nil {
+	if until == nil && !c.closed {
 		c.closed = true
+		close(c.ended)
 	}
 	for c.queue.Len() > 0 && c.queue.Front() != until {
 		d := c.queue.Pop()
@@ -109,6 +110,9 @@ func (c *Connection) breakOff(err *Error, until *delivery) {
 			d.fail(err)
 		}
 		if d.inFlight == 0 {
+			if !d.quit {
+				c.brokenOff++
+			}
 			c.finishLocked(d)
 		}
 	}
@@ -117,6 +121,9 @@ func (c *Connection) breakOff(err *Error, until *delivery) {
 	}
 	if w := c.wire; w != nil {
 		for _, tx := range w.inFlight {
+			if tx.d.givenUp == nil {
+				c.brokenOff++
+			}
 			tx.d.givenUp = err // nothing of it goes back to the queue
 		}
 		if until != nil || len(w.inFlight) > 0 || w.quitting {

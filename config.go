@@ -242,6 +242,15 @@ func (m SecureMode) String() string {
 	return modeWords[m]
 }
 
+// UnmarshalText reads what [ParseSecureMode] reads.
+func (m *SecureMode) UnmarshalText(word []byte) (err error) {
+	mode, err := ParseSecureMode(string(word))
+	if err == nil {
+		*m = mode
+	}
+	return err
+}
+
 // Secret is a password that no log or %+v shows, at whatever depth of a
 // caller's structs it lies: the value is behind a function.
 type Secret struct{ reveal func() string }

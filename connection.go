@@ -25,15 +25,21 @@ type Connection struct {
 	running atomic.Bool   // the engine's goroutine runs: there is a wire, or one is being opened; changed with mu held
 	room    atomic.Int32  // how many transactions the wire takes at a time; 0: there is no wire
 	ids     *atomic.Int64 // of wires; a pool's connections share it
-	opened  func(*Error)  // nil, or told of each attempt to open a wire
+	opened  func(*Error)  // nil, or told of each attempt to open a wire; takes Pool.mu, so never called with mu held
+	ended   chan struct{} // closed by Close
 
-	mu         monitor              // before it Pool.mu; after it the locks of what stands in server, which lock nothing
+	// Pool.mu may be held when mu is taken, never the other way round. Below mu there are
+	// only leaves, under which nothing else is locked: those of logins, quirks, Redactor,
+	// looseConn and body.Stream.
+	mu         monitor
 	queue      ring.Ring[*delivery] // Sends that wait for their turn, and Quits
-	stopped    chan struct{}        // closed when it stops
+	stopped    chan struct{}        // closed when the engine stops
 	wire       *wire
 	cancelOpen context.CancelFunc
 	wanted     bool // a wire is to be opened although nobody waits for it
-	closed     bool
+	draining   bool // Shutdown was called: no more Sends
+	closed     bool // no more wires either
+	brokenOff  int  // Sends that Quit and Close have broken off
 	stats      Stats
 }
 
@@ -48,7 +54,7 @@ func NewConnection(cfg Config) (*Connection, error) {
 }
 
 func newConnection(s *server, ids *atomic.Int64) *Connection {
-	c := &Connection{server: s, wake: make(chan struct{}, 1), ids: ids}
+	c := &Connection{server: s, wake: make(chan struct{}, 1), ended: make(chan struct{}), ids: ids}
 	c.mu.observe = c.observeSettled
 	return c
 }
@@ -101,14 +107,6 @@ func (d *delivery) raise() {
 	}
 }
 
-// count adds the outcomes of a Send that has ended.
-func (s *Stats) count(outcomes []Outcome) {
-	counters := [...]*int64{Untried: &s.Untried, Accepted: &s.Accepted, Deferred: &s.Deferred, Refused: &s.Refused, Unknown: &s.Unknown}
-	for i := range outcomes {
-		*counters[outcomes[i].State]++
-	}
-}
-
 // SendMail is the short form of Send: refused has the recipients that are Refused
 // or Deferred, by the caller's address, each with the server's reply. Every
 // recipient was accepted exactly when err is nil and refused is empty. A reply
@@ -138,15 +136,10 @@ func sendMail(ctx context.Context, s Sender, m *Message) (map[string]Reply, erro
 // unanswered QUIT is no error. The next Send opens a new wire.
 func (c *Connection) Quit(ctx context.Context) error {
 	given := ctx.Done() // before anything is changed: a nil context panics here
-	c.mu.Lock()
-	if !c.running.Load() {
-		c.mu.Unlock()
+	d := c.lastPlace(ctx)
+	if d == nil {
 		return nil
 	}
-	d := &delivery{ctx: ctx, quit: true, done: make(chan struct{}, 1)}
-	c.queue.Push(d)
-	c.mu.Unlock()
-	c.nudge()
 	select {
 	case <-d.done:
 		return nil
@@ -158,10 +151,67 @@ func (c *Connection) Quit(ctx context.Context) error {
 	return err
 }
 
+// lastPlace puts a Quit behind all Sends; without a wire there is none.
+func (c *Connection) lastPlace(ctx context.Context) *delivery {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.running.Load() {
+		return nil
+	}
+	d := &delivery{ctx: ctx, quit: true, done: make(chan struct{}, 1)}
+	c.queue.Push(d)
+	c.nudge()
+	return d
+}
+
+// Shutdown ends the connection for good, and in peace: every later Send returns
+// [ErrClosed]; the messages that were given to Send before are finished, and the wire is
+// left with QUIT. If ctx is done before that, Shutdown does what [Connection.Close] does,
+// and returns an error that wraps the context's cause. A refused or unanswered QUIT is no
+// error. Shutdown may be called again, and together with Close: each call returns when
+// the connection has ended.
+func (c *Connection) Shutdown(ctx context.Context) error {
+	given := ctx.Done() // before anything is changed: a nil context panics here
+	c.mu.Lock()
+	c.draining = true
+	before := c.brokenOff
+	c.mu.Unlock()
+	cause := ErrClosed // of a Close in between
+	if d := c.lastPlace(ctx); d != nil {
+		select {
+		case <-d.done:
+		case <-given:
+			cause = context.Cause(ctx)
+		}
+	}
+	c.Close()
+	c.mu.Lock()
+	broken := c.brokenOff - before
+	c.mu.Unlock()
+	return shutdownError(c.name, broken, cause)
+}
+
+// shutdownError is what a Shutdown returns: nil if all came to its end in time. Close is the
+// cause of none without a Send that it broke off.
+func shutdownError(address string, broken int, cause error) error {
+	e := &Error{Stage: StageLocal, Step: StepClose, Address: address}
+	switch {
+	case broken > 0:
+		e.Err = fmt.Errorf("%d Sends were broken off: %w", broken, cause)
+	case cause != ErrClosed:
+		e.Err = fmt.Errorf("every Send had ended, but a reply to QUIT did not come in time: %w", cause)
+	default:
+		return nil
+	}
+	return e
+}
+
 // Close ends the connection for good: what is underway is broken off, and every
-// later Send answers [ErrClosed]. An idle wire is left with a QUIT whose reply is
-// not waited for. It waits neither for the network nor for the caller's code: a call of
-// that which does not return is left behind. Use Quit before it to let messages finish.
+// later Send returns [ErrClosed]. An idle wire is left with a QUIT whose reply is
+// not waited for. Close waits neither for the network nor for the caller's code: a call
+// of that which does not return is left behind. (Hooks and a Logger are called directly,
+// and do hold it up.) Use [Connection.Shutdown] to let messages finish. Close always
+// returns nil.
 func (c *Connection) Close() error {
 	c.breakOff(closedError(c.name), nil)
 	c.mu.Lock()
@@ -171,22 +221,6 @@ func (c *Connection) Close() error {
 		<-ended
 	}
 	return nil
-}
-
-// Stats gives a snapshot of the connection's counters.
-func (c *Connection) Stats() Stats {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.stats
-	for i := range c.queue.Len() {
-		if !(*c.queue.At(i)).quit {
-			s.Queued++
-		}
-	}
-	if c.wire != nil {
-		s.Open, s.InFlight = true, len(c.wire.inFlight)
-	}
-	return s
 }
 
 // String names the connection's server; it shows no configuration.

@@ -14,12 +14,12 @@ import (
 // delivery is one Send underway: what is still owed of a message, and what has
 // become of the rest. Everything but the first block is guarded by Connection.mu.
 type delivery struct {
-	ctx   context.Context
-	msg   *Message
-	body  body.Body
-	rcpts []recipient
-	from  smtp.Path
-	dsn   DSN
+	ctx    context.Context
+	msg    *Message
+	body   body.Body
+	rcpts  []recipient
+	from   smtp.Path
+	wishes *wishes
 
 	answer       *Result
 	pending      []int // indexes of recipients that wait for a transaction
@@ -37,10 +37,11 @@ type delivery struct {
 	quit         bool        // no Send at all, but the place of a Quit in the queue
 	told         atomic.Bool // finished, and the hooks have been told
 
-	oneRcpt    [1]recipient // of a message for one
-	onePending [1]int
-	err        *Error        // the first thing that left a recipient Untried or Unknown
-	done       chan struct{} // gets a token when it is finished; capacity 1
+	oneRcpt     [1]recipient // of a message for one
+	onePending  [1]int
+	dataRefusal Reply         // by which a DATA was refused
+	err         *Error        // the first thing that left a recipient Untried or Unknown
+	done        chan struct{} // gets a token when it is finished; capacity 1
 }
 
 type recipient struct {
@@ -52,12 +53,13 @@ type recipient struct {
 // newDelivery checks a message and reads the beginning of its content. An error
 // is one of the whole message; a recipient that is wrong in itself is settled.
 func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)) (*delivery, error) {
-	d := &delivery{ctx: ctx, msg: m, dsn: m.DSN, requireTLS: m.RequireTLS, done: make(chan struct{}, 1)}
+	d := &delivery{ctx: ctx, msg: m, requireTLS: m.RequireTLS, done: make(chan struct{}, 1)}
 	d.prepareResult(m)
 	if len(m.To) == 0 {
 		return d, errors.New("the message has no recipient")
 	}
-	if err := smtp.CheckDSN(m.DSN.Return, m.DSN.EnvelopeID, m.DSN.Notify); err != nil {
+	var err error
+	if d.wishes, err = wishesOf(m); err != nil {
 		return d, err
 	}
 	if m.From != "" {
@@ -72,10 +74,10 @@ func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)
 	if err := d.address(redirect); err != nil {
 		return d, err
 	}
+	d.refuseBadOptions()
 	if len(d.pending) == 0 {
 		return d, nil // nothing to open the content for
 	}
-	var err error
 	d.body, err = body.Load(ctx, m.Content.octets)
 	return d, err
 }
@@ -116,6 +118,7 @@ func (d *delivery) address(redirect func() (string, bool)) error {
 				d.rcpts[i] = newRecipient(to, d.msg.To[i])
 				d.pending = append(d.pending, i)
 			}
+			d.wishes.hideRecipients()
 			return nil
 		}
 	}
@@ -175,15 +178,25 @@ func (d *delivery) note(err *Error) {
 }
 
 // result is the end of a Send: err is nil exactly when at least one recipient is
-// Accepted and none is Untried or Unknown.
+// Accepted and none is Untried or Unknown. Errors become this Send's own: a wire tells
+// all of its Sends the same one.
 func (d *delivery) result(address string) (*Result, error) {
 	r := d.answer
 	r.Message, r.Outcomes, r.Transactions = d.msg, d.outcomes, d.transactions
-	if r.Count(Untried)+r.Count(Unknown) > 0 || len(r.Outcomes) == 0 {
+	var owner owner
+	for i := range r.Outcomes {
+		if o := &r.Outcomes[i]; o.Err != nil {
+			o.Err = owner.copy(o.Err, o.State == Unknown)
+		}
+	}
+	unknown := r.Count(Unknown)
+	if r.Count(Untried)+unknown > 0 || len(r.Outcomes) == 0 {
 		if d.err == nil { // cannot be; but nil would say that all is well
 			d.err = &Error{Stage: StageLocal, Err: errors.New("internal error: a recipient was left without a reason")}
 		}
-		return r, d.err
+		own := *d.err
+		own.Unknown = unknown > 0
+		return r, &own
 	}
 	if r.Count(Accepted) > 0 {
 		return r, nil
@@ -191,7 +204,7 @@ func (d *delivery) result(address string) (*Result, error) {
 	return r, d.refusalError(address)
 }
 
-// refusalError says that nobody was accepted, with the reason of the one that
+// refusalError says that no recipient was accepted, with the reason of the one that
 // leaves most hope: a deferred recipient before a refused one.
 func (d *delivery) refusalError(address string) *Error {
 	o := d.outcomes[0]
@@ -201,6 +214,9 @@ func (d *delivery) refusalError(address string) *Error {
 		}
 	}
 	e := &Error{Stage: o.Stage, Step: stageSteps[o.Stage], Reply: o.Reply, Err: o.Err}
+	if o.Stage == StageContent && o.Reply == d.dataRefusal {
+		e.Step = StepData
+	}
 	if o.Stage != StageLocal {
 		e.Address = address
 	}
@@ -208,4 +224,6 @@ func (d *delivery) refusalError(address string) *Error {
 	return e
 }
 
-var stageSteps = map[Stage]Step{StageLocal: StepMessage, StageMail: StepMail, StageRcpt: StepRcpt, StageContent: StepContent}
+var stageSteps = map[Stage]Step{
+	StageLocal: StepMessage, StageMail: StepMail, StageRcpt: StepRcpt, StageContent: StepContent,
+}

@@ -38,7 +38,7 @@ func (c *Connection) submit(d *delivery, err error) {
 }
 
 func (c *Connection) enqueueLocked(d *delivery) *Error {
-	if c.closed {
+	if c.closed || c.draining {
 		return closedError(c.name)
 	}
 	if err := c.loginRefused(); err != nil && c.wire == nil { // a wire that was let in goes on
@@ -118,8 +118,11 @@ func (c *Connection) openForQueue() (*wire, *Error) {
 		return nil, nil
 	}
 	w, err := c.open(ctx, id)
-	if err != nil && ctx.Err() != nil {
-		w, err = nil, nil // given up: whoever has wanted a wire meanwhile gets another attempt
+	if ctx.Err() != nil { // given up, if only just: whoever has wanted a wire meanwhile gets another attempt
+		if w != nil {
+			w.sever()
+		}
+		w, err = nil, nil
 	}
 	c.finishOpening(w, err)
 	if c.opened != nil && (w != nil || err != nil) {
@@ -281,13 +284,17 @@ func (c *Connection) settleLocked(tx *transaction) {
 		d.resent = false
 	}
 	told := Transaction{Wire: tx.wire.id, Recipients: len(tx.rcpts), Reply: tx.lastReply()}
+	told.LeftOut = d.wishes.leftOut(&tx.wire.caps)
 	if c.tracing() {
-		c.mu.noteLocked(settlement{told: told, outcomes: tx.outcomes()})
+		c.mu.noteLocked(settlement{told: told, took: tx.took(), outcomes: tx.outcomes()})
 	}
 	if d.abandoned {
 		return // its Send has returned what was known then
 	}
 	d.transactions, d.wire = append(d.transactions, told), tx.wire
+	if tx.data.Code >= 400 {
+		d.dataRefusal = replyFrom(tx.data)
+	}
 	queued := len(d.pending) > 0
 	decided := true
 	for k, i := range tx.rcpts {
@@ -376,7 +383,13 @@ func (c *Connection) leaveWire(w *wire) {
 	w.listen()
 	c.mu.Lock()
 	w.quitting = w.err == nil
+	closed := c.closed
 	c.mu.Unlock()
+	if w.quitting && closed { // nothing is underway
+		w.leaveUnheard()
+		c.abandonWire(w, nil)
+		return
+	}
 	if w.quitting && w.caps.Pipelining {
 		w.say(expectation{verb: verbQuit}, "QUIT\r\n") // behind what is in flight; it is last in its group (RFC 2920 §3.1)
 	}
@@ -399,6 +412,19 @@ func (c *Connection) leaveWire(w *wire) {
 	<-w.ended
 	w.raw.Close()
 	c.abandonWire(w, reason)
+}
+
+// leaveUnheard says QUIT, and waits for nothing: the goroutine ends with Timeouts.Quit, and
+// the reader with it.
+func (w *wire) leaveUnheard() {
+	w.say(expectation{verb: verbQuit}, "QUIT\r\n")
+	go func() {
+		late := time.AfterFunc(w.c.timeouts.Quit, w.sever)
+		defer late.Stop()
+		w.flush()
+		w.conn.Close()
+		w.raw.Close()
+	}()
 }
 
 // quit says QUIT and waits for its reply, unless the connection is being closed.

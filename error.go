@@ -4,13 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/postrider/postrider/internal/text"
+	smtp "github.com/postrider/postrider/internal/wire"
 )
 
-// ErrClosed is what a Connection or a Pool answers after Close.
-var ErrClosed = errors.New("postrider: it is closed")
+// ErrClosed is the cause of errors after the Close or Shutdown of a Connection or a Pool.
+var ErrClosed = errors.New("the connection or pool is closed")
+
+// ErrProtocol is what errors.Is finds in an [Error] about a server that does not speak
+// SMTP: what it said is no reply, or not one that can answer the command.
+var ErrProtocol = errors.New("the server does not speak SMTP")
 
 // Step is what was being done when a message was stopped. Its text is fit for a log;
 // later versions may add steps.
@@ -44,12 +54,16 @@ const (
 // Error says what stopped a message: at which stage, with which server and
 // reply, and what to do about it. Refusals of single recipients are not errors;
 // they stand in the Result's outcomes.
+//
+// Each Send returns an Error of its own, and its outcomes have theirs: whoever changes
+// one changes no other.
 type Error struct {
 	Stage   Stage
 	Step    Step   // what was being done
 	Address string // the server; "" for a local verdict
 	Reply   Reply  // the server's refusal, if there was one
 	Hint    string // what to set or to mend, if that is known
+	Unknown bool   // a recipient is Unknown: sending again may duplicate
 	Err     error  // the cause, if it was not a reply
 }
 
@@ -67,11 +81,11 @@ func (e *Error) Error() string {
 	}
 	switch {
 	case e.Reply.Code != 0 && e.Err != nil:
-		fmt.Fprintf(&b, "%s (%s)", e.Reply, text.Words(e.Err.Error()))
+		fmt.Fprintf(&b, "%s (%s)", e.Reply, causeText(e.Err))
 	case e.Reply.Code != 0:
 		b.WriteString(e.Reply.String())
 	case e.Err != nil:
-		b.WriteString(text.Words(e.Err.Error()))
+		b.WriteString(causeText(e.Err))
 	}
 	if e.Hint != "" {
 		b.WriteString("; " + e.Hint)
@@ -79,21 +93,127 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the cause, so that errors.Is finds context and network errors.
+// causeText is a cause as an operator can read it: a bare EOF says who closed, and
+// our own name stands once in a line.
+func causeText(err error) string {
+	switch err {
+	case io.EOF:
+		return "the server closed the connection"
+	case io.ErrUnexpectedEOF:
+		return "the server closed the connection in the middle of a reply"
+	}
+	return text.Words(strings.TrimPrefix(err.Error(), "postrider: "))
+}
+
+// Unwrap returns the cause, so that errors.Is finds context and network errors.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Temporary reports whether the same message may succeed later without anybody
-// changing it or the configuration: after a 4yz reply, a network failure, or a
-// server that lost the thread. A certificate that does not verify, a refused
-// password, a message or address that is wrong in itself are not temporary.
+// Is finds [ErrProtocol].
+func (e *Error) Is(target error) bool {
+	if target != ErrProtocol {
+		return false
+	}
+	code := e.Reply.Code
+	return 0 < code && code < 400 ||
+		errors.Is(e.Err, smtp.ErrSyntax) || errors.Is(e.Err, errOutOfStep) || errors.Is(e.Err, errSurplus)
+}
+
+// Temporary reports whether the recipients that are [Untried] or [Deferred] may be
+// accepted later without anybody changing the message or the configuration (see
+// [Result.Remaining]): after a 4yz reply, a failure of the network or the resolver
+// that time mends, an end of the conversation by the server, or the end of the
+// context. Everything else is not temporary, and nothing is if a recipient is
+// [Unknown], because sending again may then duplicate.
 func (e *Error) Temporary() bool {
 	switch {
-	case e.Reply.Temporary(), e.Reply.Permanent():
+	case e.Unknown:
+		return false
+	case e.Reply.Code != 0:
 		return e.Reply.Temporary()
 	case e.Stage == StageLocal:
-		return errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled)
+		return isContext(e.Err)
 	}
-	return !isSetting(e.Err)
+	return timeMends(e.Err)
+}
+
+func isContext(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// timeMends reports whether a cause is one that may pass without anybody's doing. Of
+// several causes, such as one for each server of a pool, one that passes suffices.
+func timeMends(err error) bool {
+	switch e := err.(type) {
+	case nil, permanentError: // whatever lies behind it
+		return false
+	case *Error:
+		return e.Temporary()
+	case *net.DNSError:
+		return e.IsTimeout || e.IsTemporary || !e.IsNotFound
+	case *net.OpError:
+		return networkMends(e)
+	case syscall.Errno:
+		return e.Timeout() || slices.Contains(passingErrnos, e)
+	case interface{ Unwrap() error }:
+		return isPassing(err) || timeMends(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), timeMends)
+	}
+	return isPassing(err)
+}
+
+// isPassing knows the single errors that time mends. A wrapped one is met by timeMends
+// on its way down.
+func isPassing(err error) bool {
+	switch err {
+	case io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, context.Canceled, context.DeadlineExceeded:
+		return true
+	}
+	late, ok := err.(net.Error)
+	return ok && late.Timeout()
+}
+
+// networkMends is about dialling, reading and writing. crypto/tls uses the same type
+// for its alerts, which are about what was agreed on; and an address that means
+// nothing, or a socket that we may not open, is the same tomorrow.
+func networkMends(e *net.OpError) bool {
+	if e.Op == "remote error" || e.Op == "local error" {
+		return false
+	}
+	switch cause := e.Err.(type) {
+	case *net.DNSError:
+		return timeMends(cause)
+	case *net.AddrError, *net.ParseError, net.UnknownNetworkError, net.InvalidAddrError:
+		return false
+	}
+	return !errors.Is(e.Err, fs.ErrPermission)
+}
+
+// passingErrnos are what a Dial or a net.Conn of the caller's may return bare.
+var passingErrnos = []syscall.Errno{
+	syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE,
+	syscall.EHOSTUNREACH, syscall.ENETUNREACH,
+}
+
+// owner makes the errors of a result the caller's own. Its zero value is ready.
+type owner struct {
+	from, own *Error
+	unknown   bool
+}
+
+// copy returns err as a copy; the same one for recipients that have one reason. What
+// is not an Error belongs to one Send already.
+func (o *owner) copy(err error, unknown bool) error {
+	from, ok := err.(*Error)
+	if !ok {
+		return err
+	}
+	if from != o.from || unknown != o.unknown {
+		own := *from
+		own.Unknown = unknown
+		*o = owner{from, &own, unknown}
+	}
+	return o.own
 }
 
 // refusesLogin reports that a server refuses our credentials for good.

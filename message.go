@@ -3,6 +3,7 @@ package postrider
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/postrider/postrider/internal/body"
 )
@@ -34,23 +35,71 @@ type Message struct {
 	// Content is header and body, made by [Bytes], [File], [Func], [FuncSize] or [Reader].
 	Content Content
 
-	// DSN asks for delivery status notifications, where the server knows them
-	// (RFC 3461); elsewhere it has no effect.
+	// Options are what is asked for single recipients: nil, or one for each of To. Another
+	// number is an error, and nothing is sent.
+	Options []RecipientOptions
+
+	// DSN is what delivery status notifications shall hold (RFC 3461). A server that does
+	// not offer DSN is not told, see [Transaction.LeftOut].
 	DSN DSN
 
 	// RequireTLS asks every server on the way to pass the message on over verified
 	// TLS or not at all (REQUIRETLS, RFC 8689). Without verified TLS to the MTA
-	// ([Config.Pins] will do), or if it does not offer REQUIRETLS, everybody is
+	// ([Config.Pins] will do), or if it does not offer REQUIRETLS, all recipients are
 	// Refused and nothing is sent.
 	RequireTLS bool
+
+	// HoldFor and HoldUntil ask the server to keep the message for a time, or until one,
+	// before it delivers it (FUTURERELEASE, RFC 4865): one of them, HoldFor in whole
+	// seconds, rounded up. If the server does not offer that, or not for so long, all
+	// recipients are Refused and nothing is sent. A HoldUntil that has passed asks for
+	// nothing.
+	HoldFor   time.Duration
+	HoldUntil time.Time
+
+	// DeliverBy asks for delivery within a time (DELIVERBY, RFC 2852).
+	DeliverBy DeliverBy
+
+	// Priority is −9 to 9, where more is more urgent and 0 is usual (MT-PRIORITY, RFC
+	// 6710). A server that does not offer it is not told, see [Transaction.LeftOut].
+	Priority int
 }
 
-// DSN is what a sender wants to hear of a message's fate (RFC 3461). Every
-// recipient carries it, together with an ORCPT that is derived from its address.
+// RecipientOptions are what is asked for one recipient (RFC 3461), where the server
+// offers DSN. Values that are wrong in themselves refuse that recipient.
+type RecipientOptions struct {
+	// Notify says when the sender wants to hear of it: "NEVER", or some of
+	// "SUCCESS,FAILURE,DELAY"; "" leaves it to the MTA.
+	Notify string
+
+	// ORCPT is the address that notifications name: a type, a semicolon, and the address
+	// as it is, as in "rfc822;anne@example.com"; it is encoded here. If it is "", a
+	// recipient for whom notifications are asked has the address that RCPT names.
+	// [Config.Redirect] ignores it.
+	ORCPT string
+}
+
+// DSN is what delivery status notifications about a message hold (RFC 3461).
 type DSN struct {
 	Return     string // RET: "FULL" or "HDRS"; "" leaves it to the MTA
 	EnvelopeID string // ENVID, printable ASCII, at most 94 characters as xtext (RFC 3461 §5.4)
-	Notify     string // NOTIFY: "NEVER", or of "SUCCESS,FAILURE,DELAY"; "" leaves it to the MTA
+}
+
+// DeliverBy is by when a message is to be delivered. The zero value asks for nothing.
+type DeliverBy struct {
+	// Within is counted from the call of Send, in whole seconds, rounded up. A negative
+	// one says that the time is over already.
+	Within time.Duration
+
+	// OrReturn has a message that is late returned instead of delivered. Without it only
+	// its sender is told. If the server does not offer DELIVERBY, or not for so short a
+	// time, or if the time is over, all recipients are Refused and nothing is sent. Without
+	// OrReturn a server that does not offer DELIVERBY is not told, see
+	// [Transaction.LeftOut].
+	OrReturn bool
+
+	// Trace asks for a report from each server on the way.
+	Trace bool
 }
 
 // Content is a message's header and body as octets. Whatever the line endings,
@@ -81,9 +130,9 @@ func File(name string) Content { return Content{body.From(body.File(name))} }
 // behind the last of it, the message is not sent: never a part of it.
 func Func(open func() (io.ReadCloser, error)) Content { return Content{body.From(body.Func(open))} }
 
-// FuncSize is a Func whose readers give size octets, as they come out of the reader. One
-// that gives fewer or more is broken off. A size below 0 promises nothing.
-func FuncSize(open func() (io.ReadCloser, error), size int64) Content {
+// FuncSize is a Func whose readers return size octets each. A message whose reader
+// returns fewer or more is broken off. A size below 0 promises nothing.
+func FuncSize(size int64, open func() (io.ReadCloser, error)) Content {
 	return Content{body.From(body.Sized(open, size))}
 }
 

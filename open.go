@@ -53,8 +53,8 @@ func (w *wire) dial(ctx context.Context) *Error {
 	if err != nil {
 		return w.openError(hint.Dial, smtp.Reply{}, err)
 	}
-	w.raw, w.local = conn, dial.Local(conn)
-	w.use(conn)
+	w.raw, w.local = w.c.loosen(conn), dial.Local(conn)
+	w.use(w.raw)
 	return nil
 }
 

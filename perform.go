@@ -55,7 +55,9 @@ func (w *wire) envelope(tx *transaction) bool {
 	for k, i := range tx.rcpts {
 		to := d.rcpts[i].Form(tx.utf8)
 		begin := len(w.flight.out)
-		w.flight.out = smtp.AppendRcpt(w.flight.out, to, w.rcptParams(tx, to))
+		p := d.wishes.rcptParams(i, to, &w.caps)
+		p.UTF8 = tx.utf8
+		w.flight.out = smtp.AppendRcpt(w.flight.out, to, p)
 		w.expect(expectation{verb: verbRcpt, tx: tx, rcpt: k}, begin, len(w.flight.out))
 		if !w.inStep() {
 			return false
@@ -78,19 +80,10 @@ func (w *wire) mailParams(tx *transaction) smtp.MailParams {
 	if w.caps.HasSize && tx.d.body.Size > 0 {
 		p.Size = tx.d.body.Size
 	}
-	if w.caps.DSN {
-		p.Return, p.EnvelopeID = tx.d.dsn.Return, tx.d.dsn.EnvelopeID
+	if tx.d.wishes != nil {
+		tx.d.wishes.mailParams(&p, &w.caps, time.Now())
 	}
 	return p
-}
-
-// rcptParams derives ORCPT from the address that goes out, so that development
-// mode tells nobody's address.
-func (w *wire) rcptParams(tx *transaction, to string) smtp.RcptParams {
-	if !w.caps.DSN || tx.d.dsn == (DSN{}) {
-		return smtp.RcptParams{}
-	}
-	return smtp.RcptParams{Notify: tx.d.dsn.Notify, Original: to, UTF8: tx.utf8}
 }
 
 // chunk writes the content by BDAT, whole, behind the RCPTs. If those are all
@@ -297,6 +290,9 @@ func (w *wire) beginLocked(tx *transaction) {
 	}
 	tx.chunked = w.chunksLocked(tx)
 	tx.afterSilence = tx.chunked && len(w.inFlight) == 0 && time.Since(w.heard) > w.c.probeAfter()
+	if w.c.trace.Event != nil {
+		tx.since = time.Now()
+	}
 	w.mails++
 	w.last = tx
 	w.inFlight = append(w.inFlight, tx)

@@ -75,7 +75,7 @@ type Pool struct {
 	closing   bool
 	drained   chan struct{} // closed when closing and the last Send has returned
 	broken    bool          // Close has broken off what was left
-	told      []func()      // for unlock
+	told      []tale        // for unlock
 	telling   bool          // somebody calls hooks, and takes what comes meanwhile as well
 	past      Stats         // of connections that were given up
 	stats     PoolStats     // what is counted here
@@ -353,9 +353,9 @@ func (p *Pool) unlock() {
 	p.telling = true
 	defer func() { p.telling = false }() // also when a hook panics
 	for len(p.told) > 0 {
-		tell := p.told[0]
+		next := p.told[0]
 		p.told = p.told[1:]
-		p.outside(tell)
+		p.outside(func() { next.by.tell(next.event) })
 	}
 }
 

@@ -2,6 +2,8 @@ package postrider
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/postrider/postrider/internal/text"
 )
@@ -9,8 +11,8 @@ import (
 // State is what became of one recipient.
 type State int
 
-// The five outcomes. Only Untried recipients may be sent to again without a
-// second thought; Deferred ones later; Unknown ones may have got the message.
+// The five outcomes. Only Untried recipients may be sent to again at once; Deferred
+// ones later; Unknown ones may have got the message.
 const (
 	// Untried: nothing was decided about the recipient.
 	Untried State = iota
@@ -25,13 +27,16 @@ const (
 	Unknown
 )
 
-var stateWords = [...]string{"untried", "accepted", "deferred", "refused", "unknown"}
+var stateWords = []string{"untried", "accepted", "deferred", "refused", "unknown"}
 
-// String gives the state as a lower-case word.
-func (s State) String() string { return word(stateWords[:], int(s), "State") }
+// String returns the state as a lower-case word.
+func (s State) String() string { return word(stateWords, int(s), "State") }
 
-// MarshalText gives the word of String.
+// MarshalText returns the word of String.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the word of String.
+func (s *State) UnmarshalText(word []byte) error { return readWord(s, word, stateWords, "state") }
 
 // Stage is where in the conversation something was decided.
 type Stage int
@@ -46,13 +51,16 @@ const (
 	StageContent              // DATA or BDAT, and the terminator
 )
 
-var stageWords = [...]string{"local", "connect", "mail", "rcpt", "content"}
+var stageWords = []string{"local", "connect", "mail", "rcpt", "content"}
 
-// String gives the stage as a lower-case word.
-func (s Stage) String() string { return word(stageWords[:], int(s), "Stage") }
+// String returns the stage as a lower-case word.
+func (s Stage) String() string { return word(stageWords, int(s), "Stage") }
 
-// MarshalText gives the word of String.
+// MarshalText returns the word of String.
 func (s Stage) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the word of String.
+func (s *Stage) UnmarshalText(word []byte) error { return readWord(s, word, stageWords, "stage") }
 
 func word(words []string, i int, kind string) string {
 	if i < 0 || i >= len(words) {
@@ -61,7 +69,17 @@ func word(words []string, i int, kind string) string {
 	return words[i]
 }
 
-// Outcome is what became of one recipient.
+func readWord[T ~int](to *T, word []byte, words []string, kind string) error {
+	i := slices.Index(words, string(word))
+	if i < 0 {
+		return fmt.Errorf("there is no %s %q; there are %s", kind, word, strings.Join(words, ", "))
+	}
+	*to = T(i)
+	return nil
+}
+
+// Outcome is what became of one recipient. Its JSON form is durable, see
+// [Outcome.MarshalJSON].
 type Outcome struct {
 	Recipient string // the caller's address, also when redirected
 	State     State
@@ -96,14 +114,21 @@ type Result struct {
 	Transactions []Transaction
 }
 
-// Transaction is one ride of a message on a wire.
+// Transaction is one MAIL command and what followed it.
 type Transaction struct {
-	Wire       int   // the connection's first wire is 1
-	Recipients int   // how many RCPT commands it had
-	Reply      Reply // the reply that ended it: the one to the terminator, or the refusal before it; its text often has the MTA's queue id
+	Wire       int // the connection's first wire is 1
+	Recipients int // how many RCPT commands it had
+
+	// Reply is the one that ended it: the reply to the terminator, or the refusal
+	// before it. Its text often has the MTA's queue id.
+	Reply Reply
+
+	// LeftOut names what the Message asked for and was not told to the server, which
+	// does not offer it: "DSN", "DELIVERBY", "MT-PRIORITY".
+	LeftOut []string
 }
 
-// Count gives how many outcomes have the state.
+// Count returns how many outcomes have the state.
 func (r *Result) Count(s State) int {
 	n := 0
 	for i := range r.Outcomes {
@@ -112,4 +137,36 @@ func (r *Result) Count(s State) int {
 		}
 	}
 	return n
+}
+
+// All reports whether every outcome has the state. Without recipients there is none.
+func (r *Result) All(s State) bool {
+	return len(r.Outcomes) > 0 && r.Count(s) == len(r.Outcomes)
+}
+
+// Remaining returns a copy of the message for those of its recipients that may be sent
+// to again, the Untried and the Deferred, with their options; nil if there are none.
+// Unknown recipients are never among them: they may have the message already. A message
+// with a content that can be read only once may be used up; see [Content.Replayable].
+func (r *Result) Remaining() *Message {
+	n := r.Count(Untried) + r.Count(Deferred)
+	if n == 0 || r.Message == nil {
+		return nil
+	}
+	m := *r.Message
+	m.To = make([]string, 0, n)
+	if m.Options != nil {
+		m.Options = make([]RecipientOptions, 0, n)
+	}
+	for i := range r.Outcomes {
+		o := &r.Outcomes[i]
+		if o.State != Untried && o.State != Deferred {
+			continue
+		}
+		m.To = append(m.To, o.Recipient)
+		if m.Options != nil && i < len(r.Message.Options) {
+			m.Options = append(m.Options, r.Message.Options[i])
+		}
+	}
+	return &m
 }

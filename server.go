@@ -23,6 +23,7 @@ import (
 // who we are to it, and what was learnt of it. What can change is safe for any
 // number of goroutines.
 type server struct {
+	*teller
 	cfg      Config // without the password, which no dump shall show
 	timeouts Timeouts
 	address  dial.Address
@@ -31,7 +32,6 @@ type server struct {
 	verified bool        // TLS proves that the server is the right one
 	logins   *logins     // nil: no AUTH
 	secrets  sasl.Redactor
-	watched  bool // somebody wants to see replies
 	dial     dialFunc
 	jittered bool // wires end a little before they must, each at another time
 
@@ -59,8 +59,9 @@ func newServer(cfg Config) (*server, error) {
 	if s.dial = cfg.Dial; s.dial == nil {
 		s.dial = (&net.Dialer{}).DialContext
 	}
-	s.watched = s.debugging() || cfg.Trace != nil && (cfg.Trace.Command != nil || cfg.Trace.Reply != nil)
-	return s, s.prepare()
+	err := s.prepare()
+	s.teller = newTeller(s.name, &s.cfg)
+	return s, err
 }
 
 func (s *server) prepare() (err error) {

@@ -2,84 +2,122 @@ package postrider
 
 import (
 	"crypto/tls"
+	"fmt"
 	"time"
 )
 
-// Trace is a set of hooks into what a connection does, in the manner of
-// net/http/httptrace. Every hook may be nil. Hooks are called in the order of
-// events, from the connection's own goroutines: they must be quick, and must not
-// call the connection. Wires are numbered from 1; a pool's connections number theirs
-// together, and call the hooks of different wires at the same time.
+// Trace is a set of hooks into what a [Connection] or a [Pool] does, like
+// net/http/httptrace. Every hook may be nil. Hooks are called in the order of events,
+// from the connection's own goroutines: they must be quick, and must not call the
+// connection. A pool's connections call them at the same time.
 //
-// Commands, credentials and content are three hooks, so that a program that logs
-// the dialogue does not log passwords and mail by accident.
+// Events, dialogue, credentials and content are four hooks, so that a program that logs
+// one of them does not log another by accident.
 type Trace struct {
-	// Dialed: a network connection was opened, or not.
-	Dialed func(wire int, address string, took time.Duration, err error)
+	// Event reports what happens to wires, transactions and a pool's servers: the kinds
+	// from [EventDialed] to [EventLimitChanged].
+	Event func(Event)
 
-	// TLSDone: a TLS handshake ended.
-	TLSDone func(wire int, state tls.ConnectionState, err error)
+	// Dialogue reports what is said on a wire: [EventCommand] and [EventReply]. What
+	// follows AUTH and its mechanism is masked, and so are passwords and tokens that the
+	// server repeats.
+	Dialogue func(Event)
 
-	// Hello: the server named its extensions: the lines of the EHLO reply after
-	// the first. Called again after STARTTLS.
-	Hello func(wire int, extensions []string)
-
-	// Authenticated: an AUTH exchange ended.
-	Authenticated func(wire int, mechanism string, err error)
-
-	// TransactionDone: a transaction ended, with what became of its recipients
-	// in it. A recipient that will be tried again is Untried here.
-	TransactionDone func(t Transaction, outcomes []Outcome)
-
-	// WireClosed: the wire ended after so many transactions; reason is nil when
-	// we ended it because it was due or no longer needed.
-	WireClosed func(wire int, transactions int, reason error)
-
-	// FellBack: the server offers what it does not do well; from now on, for an
-	// hour, it is met by doing without. Also a server's fault that only costs words.
-	FellBack func(wire int, what string)
-
-	// ServerDown, ServerUp: a pool leaves a server alone until then, or uses it again.
-	// LimitChanged: so many connections it gets at the most from now on.
-	ServerDown   func(address string, until time.Time, reason error)
-	ServerUp     func(address string)
-	LimitChanged func(address string, connections int)
-
-	// Command: a command line that is being sent, without CRLF; what follows AUTH
-	// and its mechanism is masked. Reply: an answer that was read, with passwords
-	// and tokens that the server repeats in it masked.
-	Command func(wire int, line string)
-	Reply   func(wire int, reply Reply)
-
-	// Credentials: what Command masks, as it goes out, base64 and all.
+	// Credentials reports the lines that Dialogue masks, as they go out, base64 and all.
 	Credentials func(wire int, line string)
 
-	// Content: octets of a message as they go out. The slice is valid during the
+	// Content reports octets of a message as they go out. The slice is valid during the
 	// call only.
 	Content func(wire int, octets []byte)
 }
 
-// Stats is a snapshot of what a connection has done so far. Of the recipients'
-// counts each recipient of each Send that has returned is in exactly one.
-type Stats struct {
-	Dials        int64 // attempts to open a wire
-	DialFailures int64 // of them, those that did not come as far as the first MAIL: dial, TLS, EHLO, AUTH
-	Transactions int64 // MAIL commands
-	Reuses       int64 // of them, those on a wire that had carried one before
-	Resends      int64 // transactions that were repeated on another wire
-	Fallbacks    int64 // faults of the server that were recognised, and are met by doing without
-	TurnedAway   int64 // wires on which the server said that it closes: 421, 451 4.4.2
+// Event is something that happened. Kind, Time and Server are always set; the constants
+// of [EventKind] name the other fields that each kind sets. Later versions may add
+// kinds and fields: ignore the kinds that you do not know.
+type Event struct {
+	Kind   EventKind
+	Time   time.Time
+	Server string // the server, as errors name it
+	Wire   int    // the number of the wire, from 1; a pool's connections number theirs together
 
-	// Wires that ended, by the reason; those that Quit and Close ended are not counted.
-	EndedByCount  int64 // they had carried what they may: MaxTransactions, MAILMAX, what was learnt
-	EndedByAge    int64
-	EndedByIdle   int64
-	EndedByServer int64 // it hung up, with a 421 or without
-	EndedByFault  int64 // a timeout, replies out of step, a message that broke off
+	Address string        // the network address that was dialed
+	Took    time.Duration // how long it took
+	Err     error         // why it failed, or ended; nil: it did not fail, or we ended it because that was due
 
-	Accepted, Deferred, Refused, Untried, Unknown int64 // recipients
+	TLS        *tls.ConnectionState // not to be changed
+	Extensions []string             // what the server offers: the lines of its EHLO reply after the first
+	Mechanism  string               // of AUTH
 
-	Open     bool // is a wire open now
-	InFlight int  // transactions begun and not ended
-	Queued   int  // Sends that wait for their turn
+	Transaction  Transaction
+	Outcomes     []Outcome // what became of the recipients of the transaction
+	Transactions int       // how many transactions the wire has carried
+	Fault        string    // what the server does not do well
+
+	Until       time.Time // when the server is tried again
+	Connections int       // how many connections the server gets at most
+
+	Line  string // the command, without CRLF
+	Reply Reply  // the reply to a command
+}
+
+// EventKind is what happened.
+type EventKind int
+
+// The kinds of events.
+const (
+	// EventDialed: a network connection was opened, or failed to open. Wire, Address,
+	// Took, Err.
+	EventDialed EventKind = iota + 1
+
+	// EventTLS: a TLS handshake ended. Wire, TLS, Err.
+	EventTLS
+
+	// EventHello: the server named its extensions; reported again after STARTTLS. Wire,
+	// Extensions.
+	EventHello
+
+	// EventAuthenticated: an AUTH exchange ended. Wire, Mechanism, Err.
+	EventAuthenticated
+
+	// EventTransaction: a transaction ended. A recipient that will be tried again is
+	// Untried here. Wire, Took (from its MAIL on), Transaction, Outcomes.
+	EventTransaction
+
+	// EventClosed: the wire ended; it is the last event of a wire that was opened. Wire,
+	// Transactions, Err.
+	EventClosed
+
+	// EventFellBack: the server offers what it does not do well, and what it offers is
+	// not used for an hour; or it has a fault that is harmless. Wire, Fault.
+	EventFellBack
+
+	// EventServerDown: a pool does not use the server until the time. Until, Err.
+	EventServerDown
+
+	// EventServerUp: a pool uses the server again.
+	EventServerUp
+
+	// EventLimitChanged: a pool has another limit for the server. Connections.
+	EventLimitChanged
+
+	// EventCommand: a command line is being sent. Wire, Line.
+	EventCommand
+
+	// EventReply: a reply was read. Wire, Reply.
+	EventReply
+)
+
+var eventWords = [...]string{
+	EventDialed: "dialed", EventTLS: "tls", EventHello: "hello", EventAuthenticated: "authenticated",
+	EventTransaction: "transaction", EventClosed: "closed", EventFellBack: "fell back",
+	EventServerDown: "server down", EventServerUp: "server up", EventLimitChanged: "limit changed",
+	EventCommand: "command", EventReply: "reply",
+}
+
+// String returns the kind in lower-case words.
+func (k EventKind) String() string {
+	if k <= 0 || int(k) >= len(eventWords) {
+		return fmt.Sprintf("EventKind(%d)", int(k))
+	}
+	return eventWords[k]
 }

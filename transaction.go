@@ -3,6 +3,7 @@ package postrider
 import (
 	"math"
 	"slices"
+	"time"
 
 	smtp "github.com/postrider/postrider/internal/wire"
 )
@@ -30,8 +31,9 @@ type transaction struct {
 
 	state      txState
 	content    contentState
-	unanswered int  // commands whose replies are to come
-	terminator span // where on the wire it lies; farAway before it leaves
+	since      time.Time // when it was begun, for those who want to hear of it
+	unanswered int       // commands whose replies are to come
+	terminator span      // where on the wire it lies; farAway before it leaves
 
 	mishap     mishap
 	failedHere bool   // its own command met the failure of the wire; it was not merely behind it
@@ -87,6 +89,14 @@ type span struct{ begin, end int64 }
 
 // farAway is where a terminator lies that has not left.
 var farAway = span{math.MaxInt64, math.MaxInt64}
+
+// took is how long it has taken until now; 0 if nobody wants to hear of it.
+func (tx *transaction) took() time.Duration {
+	if tx.since.IsZero() {
+		return 0
+	}
+	return time.Since(tx.since)
+}
 
 // begun reports that the terminator is, as far as we can know, in the server's
 // hands: from here on only a reply tells what became of the message.

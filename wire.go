@@ -462,6 +462,15 @@ func (w *wire) poisonLocked(why lost, e *Error) {
 // killLocked ends the wire at once: no QUIT, nothing lingers.
 func (w *wire) killLocked(why lost, e *Error) {
 	w.poisonLocked(why, e)
+	w.sever()
+}
+
+// sever closes the socket, and waits for nothing.
+func (w *wire) sever() {
+	if loose, ok := w.raw.(*looseConn); ok {
+		loose.cut()
+		return
+	}
 	w.raw.Close()
 }
 
@@ -516,13 +525,4 @@ func (w *wire) endingLocked() ending {
 		return endServer
 	}
 	return endFault
-}
-
-func (s *Stats) countEnding(e ending) {
-	counters := [...]*int64{
-		endCount: &s.EndedByCount, endAge: &s.EndedByAge, endIdle: &s.EndedByIdle, endServer: &s.EndedByServer, endFault: &s.EndedByFault,
-	}
-	if counters[e] != nil {
-		*counters[e]++
-	}
 }

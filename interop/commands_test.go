@@ -150,8 +150,8 @@ func (l *ledger) check(server *mtatest.Server) {
 
 // chunkCounter counts the BDAT commands with content; the question whether the server discards has none.
 func chunkCounter(n *atomic.Int64) *postrider.Trace {
-	return &postrider.Trace{Command: func(_ int, line string) {
-		if strings.HasPrefix(line, "BDAT ") && line != "BDAT 6 LAST" {
+	return &postrider.Trace{Dialogue: func(e postrider.Event) {
+		if strings.HasPrefix(e.Line, "BDAT ") && e.Line != "BDAT 6 LAST" {
 			n.Add(1)
 		}
 	}}

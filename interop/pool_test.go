@@ -155,7 +155,11 @@ func TestPoolOutlivesARestartOfPostfix(t *testing.T) {
 func TestPoolTriesAWrongPasswordOnce(t *testing.T) {
 	server := mtatest.Postfix(t, mtatest.Options{Mode: mtatest.StartTLS, User: mtatest.User, Password: mtatest.Password})
 	var attempts atomic.Int32 // the server logs them too, but later
-	pool := poolOn(t, server, "wrong", &postrider.Trace{Authenticated: func(int, string, error) { attempts.Add(1) }})
+	pool := poolOn(t, server, "wrong", &postrider.Trace{Event: func(e postrider.Event) {
+		if e.Kind == postrider.EventAuthenticated {
+			attempts.Add(1)
+		}
+	}})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var all sync.WaitGroup

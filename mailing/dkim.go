@@ -68,13 +68,13 @@ func (k DKIM) signed(build func() (*postrider.Message, error)) (*postrider.Messa
 		signed.Content = postrider.Bytes(append([]byte(s.field), s.text...))
 		return &signed, nil
 	}
-	signed.Content = postrider.FuncSize(func() (io.ReadCloser, error) {
+	signed.Content = postrider.FuncSize(int64(len(s.field))+s.size, func() (io.ReadCloser, error) {
 		r, err := m.Content.Open()
 		if err != nil {
 			return nil, err
 		}
 		return &reader{io.MultiReader(strings.NewReader(s.field), r), r}, nil
-	}, int64(len(s.field))+s.size)
+	})
 	return &signed, nil
 }
 

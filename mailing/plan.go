@@ -92,6 +92,12 @@ func addressed(m *postrider.Message, index []int) *postrider.Message {
 	for i, at := range index {
 		part.To[i] = m.To[at]
 	}
+	if len(m.Options) == len(m.To) { // else Send says what is wrong
+		part.Options = make([]postrider.RecipientOptions, len(index))
+		for i, at := range index {
+			part.Options[i] = m.Options[at]
+		}
+	}
 	return &part
 }
 

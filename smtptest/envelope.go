@@ -73,6 +73,9 @@ func (c *conn) judgeMail(arg []byte) (reply string, utf8 bool) {
 	case p.size > c.offered().maxSize():
 		return replyTooLarge, false
 	}
+	if reply := p.timeFault(&c.ext); reply != "" {
+		return reply, false
+	}
 	if len(c.tx.path) > 0 {
 		if reply := c.mailboxFault(utf8); reply != "" {
 			return reply, false

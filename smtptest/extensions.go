@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Extensions is what EHLO offers besides STARTTLS and AUTH, which follow from
@@ -17,7 +18,18 @@ type Extensions struct {
 	EnhancedStatusCodes bool   // RFC 2034; without it the replies carry none
 	RequireTLS          bool   // RFC 8689; offered and taken under TLS only
 	Size                int64  // RFC 1870: the largest message; 0 is not offered, and DefaultSize holds
-	Limits              string // RFC 9422: "MAILMAX=2 RCPTMAX=50"; what it says is enforced, what it misspells is offered all the same
+	Limits              string // RFC 9422: "MAILMAX=2 RCPTMAX=50"; what it says is enforced, misspelt or not it is offered
+
+	// FutureRelease is RFC 4865: the longest HOLDFOR, and how far ahead a HOLDUNTIL may
+	// lie. 0 is not offered. Messages are not held.
+	FutureRelease time.Duration
+
+	// DeliverBy is RFC 2852, and DeliverByMin the shortest time that is taken with R; 0
+	// states none.
+	DeliverBy    bool
+	DeliverByMin time.Duration
+
+	MTPriority bool // RFC 6710
 
 	// Lines are further lines of the EHLO reply, as they are: a second
 	// "AUTH LOGIN", "XCLIENT NAME", anything.
@@ -27,7 +39,8 @@ type Extensions struct {
 // DefaultSize is the largest message that a server takes if it is told no other.
 const DefaultSize = 64 << 20
 
-// AllExtensions is what a modern server offers: everything but LIMITS.
+// AllExtensions is what a modern server offers: everything but LIMITS, and but for
+// FUTURERELEASE, DELIVERBY and MT-PRIORITY, which few have.
 func AllExtensions() Extensions {
 	return Extensions{
 		Pipelining: true, Chunking: true, EightBitMIME: true, SMTPUTF8: true, DSN: true,
@@ -86,8 +99,14 @@ func (c *conn) ehloLines() []string {
 	add(c.startTLSOffered(), "STARTTLS")
 	add(c.authOffered(), "AUTH "+strings.Join(c.mechanisms(), " "))
 	add(e.Limits != "", "LIMITS "+e.Limits)
+	add(e.FutureRelease > 0, "FUTURERELEASE "+wholeSeconds(e.FutureRelease)+" "+
+		time.Now().Add(e.FutureRelease).UTC().Format(time.RFC3339))
+	add(e.DeliverBy, strings.TrimSuffix("DELIVERBY "+wholeSeconds(e.DeliverByMin), " 0"))
+	add(e.MTPriority, "MT-PRIORITY")
 	return append(lines, e.Lines...)
 }
+
+func wholeSeconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 
 // pipelining reports whether the newest EHLO offered it, in whatever way.
 func (c *conn) pipelining() bool {

@@ -2,7 +2,9 @@ package smtptest
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // param is one of the known parameters of MAIL and RCPT, as a bit, so that one
@@ -19,6 +21,10 @@ const (
 	paramTLS
 	paramNotify
 	paramOrcpt
+	paramHoldFor
+	paramHoldUntil
+	paramBy
+	paramPriority
 )
 
 // How long the parameters of RFC 3461 §5.4 are at the most, their names included.
@@ -38,15 +44,19 @@ const (
 
 // params is what the parameters of one command said.
 type params struct {
-	seen param
-	size int64
+	seen  param
+	size  int64
+	hold  time.Duration // HOLDFOR
+	until time.Time     // HOLDUNTIL
+	by    time.Duration // BY with R; 0: none
 }
 
 // paramWords gives each parameter its name, the command it belongs to, and the
 // extension without which it is unknown: RFC 5321 §4.1.1.11 wants 555 for those.
 // room is how much longer a line may be where it is offered: RFC 1870 §3, RFC 6152
-// §2, RFC 6531 §3.1 (for VRFY, too), RFC 8689 §2, RFC 4954 §3, and RFC 3461 §5.4,
-// which says it of each parameter.
+// §2, RFC 6531 §3.1 (for VRFY, too), RFC 8689 §2, RFC 4954 §3, RFC 2852, RFC 6710, RFC
+// 3461 §5.4, which says it of each parameter, and RFC 4865, which says it of two of whom
+// a command has one.
 var paramWords = [...]struct {
 	bit     param
 	verb    verb
@@ -61,6 +71,10 @@ var paramWords = [...]struct {
 	{paramEnvid, verbMail, "ENVID", 1 + maxEnvid, func(c *conn) bool { return c.ext.DSN }},
 	{paramAuth, verbMail, "AUTH", 500, func(c *conn) bool { return c.authOffered() }},
 	{paramTLS, verbMail, "REQUIRETLS", 11, func(c *conn) bool { return c.ext.RequireTLS && c.tls }},
+	{paramHoldFor, verbMail, "HOLDFOR", 0, func(c *conn) bool { return c.ext.FutureRelease > 0 }},
+	{paramHoldUntil, verbMail, "HOLDUNTIL", 34, func(c *conn) bool { return c.ext.FutureRelease > 0 }},
+	{paramBy, verbMail, "BY", 17, func(c *conn) bool { return c.ext.DeliverBy }},
+	{paramPriority, verbMail, "MT-PRIORITY", 15, func(c *conn) bool { return c.ext.MTPriority }},
 	{paramNotify, verbRcpt, "NOTIFY", 1 + maxNotify, func(c *conn) bool { return c.ext.DSN }},
 	{paramOrcpt, verbRcpt, "ORCPT", 1 + maxOrcpt, func(c *conn) bool { return c.ext.DSN }},
 	{paramUTF8, verbVrfy, "SMTPUTF8", 10, func(c *conn) bool { return c.ext.SMTPUTF8 }},
@@ -137,8 +151,56 @@ func (p *params) take(bit param, value []byte, valued bool) (ok bool) {
 		kind, addr, found := bytes.Cut(value, []byte{';'})
 		fits := len("ORCPT=")+len(value) <= maxOrcpt
 		return found && fits && len(kind) > 0 && (foldIn(kind, "UTF-8") || validXtext(addr))
+	case paramPriority: // RFC 6710: -9 to 9
+		digit := bytes.TrimPrefix(value, []byte{'-'})
+		return len(digit) == 1 && '0' <= digit[0] && digit[0] <= '9' && (digit[0] > '0' || len(value) == 1)
+	}
+	return p.takeTime(bit, value)
+}
+
+// takeTime judges the value of one of the parameters about when a message is to be
+// delivered.
+func (p *params) takeTime(bit param, value []byte) (ok bool) {
+	switch bit {
+	case paramHoldFor: // RFC 4865: one to nine digits
+		n, ok := parseSeconds(value)
+		p.hold = n
+		return ok && n > 0 && p.seen&paramHoldUntil == 0
+	case paramHoldUntil: // RFC 4865: the date-time of RFC 3339
+		until, err := time.Parse(time.RFC3339, string(value))
+		p.until = until
+		return err == nil && p.seen&paramHoldFor == 0
+	case paramBy: // RFC 2852: a time, N or R, and T
+		by, mode, found := bytes.Cut(value, []byte{';'})
+		late := bytes.HasPrefix(by, []byte{'-'})
+		if late || bytes.HasPrefix(by, []byte{'+'}) {
+			by = by[1:]
+		}
+		n, ok := parseSeconds(by)
+		returned := foldIn(mode, "R", "RT")
+		if returned {
+			p.by = n
+		}
+		return ok && found && (foldIn(mode, "N", "NT") || returned && n > 0 && !late)
 	}
 	return false
+}
+
+// parseSeconds reads one to nine digits.
+func parseSeconds(b []byte) (time.Duration, bool) {
+	n, err := strconv.ParseUint(string(b), 10, 64)
+	return time.Duration(n) * time.Second, err == nil && len(b) <= 9
+}
+
+// timeFault is the reply to times that are beyond what was offered, "" if none is.
+func (p *params) timeFault(e *Extensions) string {
+	switch {
+	case p.hold > e.FutureRelease, !p.until.IsZero() && p.until.After(time.Now().Add(e.FutureRelease)):
+		return "501 5.5.4 Held for too long"
+	case p.by > 0 && p.by < e.DeliverByMin:
+		return "501 5.5.4 Time for delivery too short"
+	}
+	return ""
 }
 
 // validNotify is RFC 3461 §4.1: NEVER, or a list of the others.

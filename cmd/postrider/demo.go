@@ -19,9 +19,9 @@ import (
 
 // demoCmd is postrider demo.
 type demoCmd struct {
-	Mode            mode `default:"starttls" placeholder:"smtp|smtps|starttls" help:"No TLS, TLS from the start, or STARTTLS. Default: ${default}."`
-	MaxTransactions int  `default:"2" placeholder:"N" help:"After how many transactions the connection changes its wire; 0 is never. Default: ${default}."`
-	Verbose         bool `short:"v" help:"Show the dialogue on standard error."`
+	Mode            postrider.SecureMode `default:"starttls" placeholder:"smtp|smtps|starttls" help:"No TLS, TLS from the start, or STARTTLS. Default: ${default}."`
+	MaxTransactions int                  `default:"2" placeholder:"N" help:"After how many transactions the connection changes its wire; 0 is never. Default: ${default}."`
+	Verbose         bool                 `short:"v" help:"Show the dialogue on standard error."`
 }
 
 // Help is the long part of the help text.
@@ -99,7 +99,7 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	s := smtptest.NewUnstartedServer()
-	s.Mode = postrider.SecureMode(c.Mode)
+	s.Mode = c.Mode
 	s.Faults = []smtptest.Fault{{Command: "RCPT", Address: demoUnknown, Reply: "550 5.1.1 Nobody here by that name"}}
 	s.Log = std.warn
 	s.Start()
@@ -165,20 +165,20 @@ type wireLog struct {
 	shown int // the newest wire that was shown
 }
 
-// listen adds a hook for TLS before the one that is there.
+// listen adds a hook before the one that is there.
 func (l *wireLog) listen(t *postrider.Trace) {
-	next := t.TLSDone
-	t.TLSDone = func(wire int, state tls.ConnectionState, err error) {
-		if err == nil {
+	next := t.Event
+	t.Event = func(e postrider.Event) {
+		if e.Kind == postrider.EventTLS && e.Err == nil {
 			l.mu.Lock()
-			l.tls[wire] = tls.VersionName(state.Version)
-			if state.DidResume {
-				l.tls[wire] += ", the session of the wire before resumed"
+			l.tls[e.Wire] = tls.VersionName(e.TLS.Version)
+			if e.TLS.DidResume {
+				l.tls[e.Wire] += ", the session of the wire before resumed"
 			}
 			l.mu.Unlock()
 		}
 		if next != nil {
-			next(wire, state, err)
+			next(e)
 		}
 	}
 }

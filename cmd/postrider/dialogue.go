@@ -27,14 +27,32 @@ type dialogue struct {
 func newDialogue(w io.Writer) *postrider.Trace {
 	d := &dialogue{w: w}
 	return &postrider.Trace{
-		Dialed:          d.dialed,
-		TLSDone:         d.tlsDone,
-		Command:         d.command,
-		Reply:           d.reply,
-		Content:         d.sent,
-		TransactionDone: d.transactionDone,
-		WireClosed:      d.closed,
-		FellBack:        d.fellBack,
+		Event:    d.event,
+		Dialogue: d.said,
+		Content:  d.sent,
+	}
+}
+
+func (d *dialogue) event(e postrider.Event) {
+	switch e.Kind {
+	case postrider.EventDialed:
+		d.dialed(e.Wire, e.Address, e.Took, e.Err)
+	case postrider.EventTLS:
+		d.tlsDone(e.TLS, e.Err)
+	case postrider.EventTransaction:
+		d.transactionDone(e.Transaction, e.Outcomes)
+	case postrider.EventClosed:
+		d.closed(e.Wire, e.Err)
+	case postrider.EventFellBack:
+		d.line("* wire %d: %s", e.Wire, e.Fault)
+	}
+}
+
+func (d *dialogue) said(e postrider.Event) {
+	if e.Kind == postrider.EventCommand {
+		d.command(e.Wire, e.Line)
+	} else {
+		d.reply(e.Reply)
 	}
 }
 
@@ -56,7 +74,7 @@ func (d *dialogue) dialed(wire int, address string, took time.Duration, err erro
 	d.line("* wire %d to %s, after %v", wire, address, took.Round(time.Microsecond))
 }
 
-func (d *dialogue) tlsDone(_ int, state tls.ConnectionState, err error) {
+func (d *dialogue) tlsDone(state *tls.ConnectionState, err error) {
 	if err != nil {
 		d.line("* no TLS: %s", text.Words(err.Error()))
 		return
@@ -74,7 +92,7 @@ func (d *dialogue) command(wire int, line string) {
 }
 
 // reply shows every line of a reply as it came.
-func (d *dialogue) reply(_ int, r postrider.Reply) {
+func (d *dialogue) reply(r postrider.Reply) {
 	lines := strings.Split(r.Text, "\n")
 	for i, line := range lines {
 		between := "-"
@@ -103,7 +121,7 @@ func (d *dialogue) transactionDone(t postrider.Transaction, outcomes []postrider
 
 // closed says how a wire ended. Behind a QUIT it is no loss that the server was
 // the first to hang up.
-func (d *dialogue) closed(wire, _ int, reason error) {
+func (d *dialogue) closed(wire int, reason error) {
 	d.mu.Lock()
 	quit := d.quit == wire
 	d.mu.Unlock()
@@ -116,6 +134,3 @@ func (d *dialogue) closed(wire, _ int, reason error) {
 
 // printable escapes what a terminal should not get to see.
 func printable(s string) string { return text.Printable(s) }
-
-// fellBack says what the server does not do well.
-func (d *dialogue) fellBack(wire int, what string) { d.line("* wire %d: %s", wire, what) }

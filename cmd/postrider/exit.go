@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
 
 	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/config"
@@ -155,7 +153,7 @@ func wireCode(e *postrider.Error) int {
 		return exitData
 	case code == 530 || code == 538 || e.Step == postrider.StepAuth && !e.Temporary(): // RFC 4954 §6
 		return exitNoPerm
-	case code > 0 && code < 400, code == 0 && e.Temporary() && !network(e.Err):
+	case !e.Temporary() && errors.Is(e, postrider.ErrProtocol):
 		return exitProtocol
 	case e.Temporary():
 		return exitTempFail
@@ -165,11 +163,4 @@ func wireCode(e *postrider.Error) int {
 
 func interrupted(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
-}
-
-// network reports an error of the way there. What is neither that nor a reply is
-// something that the other end should not have said.
-func network(err error) bool {
-	var n net.Error
-	return errors.As(err, &n) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }

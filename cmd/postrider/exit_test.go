@@ -80,7 +80,7 @@ func TestExitCode(t *testing.T) {
 		{"421 greeting", nobody, wire(postrider.StageConnect, "greeting", 421, nil), exitTempFail},
 		{"554 greeting", nobody, wire(postrider.StageConnect, "greeting", 554, nil), exitUnavailable},
 		{"250 greeting", nobody, wire(postrider.StageConnect, "greeting", 250, nil), exitProtocol},
-		{"garbage", nobody, wire(postrider.StageConnect, "greeting", 0, errors.New("not an SMTP reply")), exitProtocol},
+		{"garbage", nobody, wire(postrider.StageConnect, "greeting", 0, postrider.ErrProtocol), exitProtocol},
 		{"certificate", nobody, wire(postrider.StageConnect, "TLS handshake", 0, x509.UnknownAuthorityError{}), exitUnavailable},
 		{"535", nobody, wire(postrider.StageConnect, "AUTH", 535, errors.New("AUTH PLAIN was refused")), exitNoPerm},
 		{"454 to AUTH", nobody, wire(postrider.StageConnect, "AUTH", 454, errors.New("AUTH PLAIN was refused")), exitTempFail},

@@ -34,15 +34,20 @@ type (
 	record struct {
 		Created  *time.Time      `json:"created,omitempty"`
 		Intent   [][2]int        `json:"i,omitempty"` // first and last, and so on
-		Outcomes []recordOutcome `json:"o,omitempty"`
+		Outcomes []recordOutcome `json:"outcomes,omitempty"`
+		Short    []shortOutcome  `json:"o,omitempty"` // what the first versions wrote
 	}
 	recordOutcome struct {
-		At       int    `json:"n"`
-		State    string `json:"s"`
-		Stage    string `json:"g"`
-		Code     int    `json:"c,omitempty"`
-		Enhanced [3]int `json:"e,omitzero"`
-		Text     string `json:"t,omitempty"`
+		At      int               `json:"n"`
+		Outcome postrider.Outcome `json:"outcome"`
+	}
+	shortOutcome struct {
+		At       int                    `json:"n"`
+		State    postrider.State        `json:"s"`
+		Stage    postrider.Stage        `json:"g"`
+		Code     int                    `json:"c"`
+		Enhanced postrider.EnhancedCode `json:"e"`
+		Text     string                 `json:"t"`
 	}
 )
 
@@ -121,40 +126,28 @@ func (b *book) replay(r *record) error {
 			b.open[i] = false
 		}
 	}
+	for _, o := range r.Short {
+		r.Outcomes = append(r.Outcomes, recordOutcome{o.At, o.outcome()})
+	}
 	for _, o := range r.Outcomes {
 		if o.At < 0 || o.At >= len(b.outcomes) {
 			return fmt.Errorf("%w: there is no recipient %d", journal.ErrDamaged, o.At)
 		}
-		b.outcomes[o.At] = o.outcome()
-		b.open[o.At] = mailing.Temporary(b.outcomes[o.At])
+		b.outcomes[o.At] = o.Outcome
+		b.open[o.At] = mailing.Temporary(o.Outcome)
 	}
 	return nil
 }
 
-func (o *recordOutcome) outcome() postrider.Outcome {
-	out := postrider.Outcome{Reply: postrider.Reply{Code: o.Code, Enhanced: o.Enhanced, Text: o.Text}}
-	for s := postrider.Untried; s <= postrider.Unknown; s++ {
-		if s.String() == o.State {
-			out.State = s
-		}
-	}
-	for s := postrider.StageLocal; s <= postrider.StageContent; s++ {
-		if s.String() == o.Stage {
-			out.Stage = s
-		}
+func (o *shortOutcome) outcome() postrider.Outcome {
+	out := postrider.Outcome{
+		State: o.State, Stage: o.Stage,
+		Reply: postrider.Reply{Code: o.Code, Enhanced: o.Enhanced, Text: o.Text},
 	}
 	if o.Code == 0 && o.Text != "" {
 		out.Reply.Text, out.Err = "", errors.New(o.Text)
 	}
 	return out
-}
-
-func newRecordOutcome(at int, o *postrider.Outcome) recordOutcome {
-	r := recordOutcome{At: at, State: o.State.String(), Stage: o.Stage.String(), Code: o.Reply.Code, Enhanced: o.Reply.Enhanced, Text: o.Reply.Text}
-	if o.Reply.Code == 0 && o.Err != nil {
-		r.Text = words(o.Err)
-	}
-	return r
 }
 
 // commit writes a record, and waits until it is on the disk.
@@ -181,17 +174,33 @@ func (b *book) before(a *mailing.Attempt, places []int) error {
 // next run, which is all that can be done about it; the next Before will say it.
 func (b *book) after(a *mailing.Attempt, places []int) {
 	r := &record{}
+	size := 0
 	for i := range a.Result.Outcomes {
 		at := places[a.Index[i]]
 		now := b.doubted(at, a.Result.Outcomes[i])
-		r.Outcomes = append(r.Outcomes, newRecordOutcome(at, &now))
-	}
-	if b.journal != nil {
-		if payload, err := text.JSON(r, ""); err == nil {
-			_ = b.journal.Append(payload)
+		now.Recipient = "" // the place says it
+		r.Outcomes = append(r.Outcomes, recordOutcome{at, now})
+		if size += len(now.Reply.Text); size > largeRecord {
+			b.note(r)
+			r, size = &record{}, 0
 		}
 	}
+	b.note(r)
 	b.tally.add(a)
+}
+
+// largeRecord is how much the replies of a record may have before the next is begun, so
+// that none is longer than the journal reads, whatever a server says.
+const largeRecord = 1 << 20
+
+// note writes a record of outcomes.
+func (b *book) note(r *record) {
+	if b.journal == nil || len(r.Outcomes) == 0 {
+		return
+	}
+	if payload, err := text.JSON(r, ""); err == nil {
+		_ = b.journal.Append(payload)
+	}
 }
 
 // doubted is what became of a recipient, by the earlier runs too: who may have got it

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/postrider/postrider"
 )
 
 // witness is a sink in a process of its own, and how often each recipient got the
@@ -121,10 +123,10 @@ func inJournal(t *testing.T, name string) (unknown, accepted map[int]bool) {
 			}
 		}
 		for _, o := range r.Outcomes {
-			if o.State != "unknown" {
+			if o.Outcome.State != postrider.Unknown {
 				delete(unknown, o.At)
 			}
-			if o.State == "accepted" {
+			if o.Outcome.State == postrider.Accepted {
 				accepted[o.At] = true
 			}
 		}

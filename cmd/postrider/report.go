@@ -139,6 +139,7 @@ type (
 		Step      string `json:"step,omitempty"`
 		Hint      string `json:"hint,omitempty"`
 		Temporary bool   `json:"temporary"`
+		Unknown   bool   `json:"unknown,omitempty"`
 		jsonReply
 	}
 )
@@ -199,10 +200,11 @@ func errorJSON(err error) *jsonError {
 	if err == nil {
 		return nil
 	}
-	j := &jsonError{Message: strings.TrimSpace(words(err))}
+	j := &jsonError{Message: strings.TrimSpace(words(err)), Temporary: interrupted(err)}
 	var e *postrider.Error
 	if errors.As(err, &e) {
-		j.Stage, j.Step, j.Hint, j.Temporary = e.Stage.String(), string(e.Step), e.Hint, e.Temporary()
+		j.Stage, j.Step, j.Hint = e.Stage.String(), string(e.Step), e.Hint
+		j.Temporary, j.Unknown = e.Temporary(), e.Unknown
 		j.jsonReply = replyJSON(e.Reply)
 	}
 	return j

@@ -10,7 +10,6 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/internal/text"
 )
 
@@ -137,17 +136,4 @@ func finish(std streams, err error) int {
 // its errors, and so does warn.
 func words(err error) string {
 	return strings.TrimPrefix(err.Error(), "postrider: ")
-}
-
-// mode is the use of TLS, on a command line: smtp, smtps or starttls.
-type mode postrider.SecureMode
-
-// UnmarshalText reads the word.
-func (m *mode) UnmarshalText(word []byte) error {
-	parsed, err := postrider.ParseSecureMode(string(word))
-	if err != nil {
-		return errors.New(words(err))
-	}
-	*m = mode(parsed)
-	return nil
 }

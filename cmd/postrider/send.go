@@ -124,10 +124,14 @@ func (c *sendCmd) send(ctx context.Context, std streams, r *report) error {
 	r.size = in.size
 	r.message = &postrider.Message{
 		From: c.sender(&route.cfg), To: c.To, Content: in.content,
-		DSN: postrider.DSN{Return: strings.ToUpper(c.Return), EnvelopeID: c.EnvID, Notify: strings.ToUpper(c.Notify)},
+		DSN: postrider.DSN{Return: strings.ToUpper(c.Return), EnvelopeID: c.EnvID},
 	}
 	if c.Header {
 		r.message.To = in.recipients
+	}
+	if c.Notify != "" {
+		each := []postrider.RecipientOptions{{Notify: strings.ToUpper(c.Notify)}}
+		r.message.Options = slices.Repeat(each, len(r.message.To))
 	}
 	return c.hand(ctx, std, r)
 }

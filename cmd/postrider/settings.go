@@ -67,7 +67,9 @@ func (s *settings) Validate() error {
 		return errors.New("--rate: write a number of messages a second")
 	}
 	if s.Mode != nil {
-		return new(mode).UnmarshalText([]byte(*s.Mode))
+		if err := new(postrider.SecureMode).UnmarshalText([]byte(*s.Mode)); err != nil {
+			return errors.New(words(err))
+		}
 	}
 	return nil
 }

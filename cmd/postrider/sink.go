@@ -18,16 +18,16 @@ import (
 
 // sinkCmd is postrider sink.
 type sinkCmd struct {
-	Listen      string   `default:"127.0.0.1:2525" placeholder:"ADDRESS" help:"Where to listen: [HOST]:PORT or unix:/path. Without HOST only this machine gets in; port 0 is a free one. Default: ${default}."`
-	Mode        mode     `default:"smtp" placeholder:"smtp|smtps|starttls" help:"No TLS, TLS from the start, or STARTTLS. Default: ${default}."`
-	CAOut       string   `name:"ca-out" placeholder:"FILE" help:"Write the certificate authority to FILE (PEM), for the client's --ca-file. It is a new one each time; the certificate is for localhost, 127.0.0.1, ::1 and example.com."`
-	Force       []string `sep:"none" placeholder:"FILE" help:"Overwrite FILE, which --ca-out would leave alone because no sink wrote it."`
-	User        []string `sep:"none" placeholder:"NAME:env:VARIABLE" help:"Let NAME log in with the password in the environment's VARIABLE, or in the first line of a file with NAME:file:PATH. May be repeated."`
-	RequireAuth bool     `help:"Refuse mail from who has not logged in."`
-	MaxMessages int      `placeholder:"N" help:"End after N messages. Default: never."`
-	Save        string   `placeholder:"DIR" help:"Keep every message as DIR/000001.eml and so on, octet for octet. DIR is made if it is not there; no file in it is overwritten."`
-	Fault       []string `sep:"none" placeholder:"WHEN=WHAT" help:"Let something go wrong; see above. May be repeated."`
-	JSON        bool     `help:"Print a JSON object a line instead of sentences."`
+	Listen      string               `default:"127.0.0.1:2525" placeholder:"ADDRESS" help:"Where to listen: [HOST]:PORT or unix:/path. Without HOST only this machine gets in; port 0 is a free one. Default: ${default}."`
+	Mode        postrider.SecureMode `default:"smtp" placeholder:"smtp|smtps|starttls" help:"No TLS, TLS from the start, or STARTTLS. Default: ${default}."`
+	CAOut       string               `name:"ca-out" placeholder:"FILE" help:"Write the certificate authority to FILE (PEM), for the client's --ca-file. It is a new one each time; the certificate is for localhost, 127.0.0.1, ::1 and example.com."`
+	Force       []string             `sep:"none" placeholder:"FILE" help:"Overwrite FILE, which --ca-out would leave alone because no sink wrote it."`
+	User        []string             `sep:"none" placeholder:"NAME:env:VARIABLE" help:"Let NAME log in with the password in the environment's VARIABLE, or in the first line of a file with NAME:file:PATH. May be repeated."`
+	RequireAuth bool                 `help:"Refuse mail from who has not logged in."`
+	MaxMessages int                  `placeholder:"N" help:"End after N messages. Default: never."`
+	Save        string               `placeholder:"DIR" help:"Keep every message as DIR/000001.eml and so on, octet for octet. DIR is made if it is not there; no file in it is overwritten."`
+	Fault       []string             `sep:"none" placeholder:"WHEN=WHAT" help:"Let something go wrong; see above. May be repeated."`
+	JSON        bool                 `help:"Print a JSON object a line instead of sentences."`
 }
 
 // Help is the long part of the help text.
@@ -59,7 +59,7 @@ func (c *sinkCmd) Validate() error {
 	if c.MaxMessages < 0 {
 		return errors.New("--max-messages: a number of messages cannot be negative")
 	}
-	if c.CAOut != "" && postrider.SecureMode(c.Mode) == postrider.Insecure {
+	if c.CAOut != "" && c.Mode == postrider.Insecure {
 		return errors.New("--ca-out: there is no certificate with --mode smtp")
 	}
 	if c.RequireAuth && len(c.User) == 0 {
@@ -108,7 +108,7 @@ func (c *sinkCmd) server(l *ledger) (*smtptest.Server, error) {
 		return nil, fail(exitUsage, err)
 	}
 	s := smtptest.NewUnstartedServer()
-	s.Mode = postrider.SecureMode(c.Mode)
+	s.Mode = c.Mode
 	s.Users, s.RequireAuth, s.Faults = users, c.RequireAuth, faults
 	s.Discard = true // it may run for long; the ledger has what anybody wants to know
 	s.OnMessage = l.message

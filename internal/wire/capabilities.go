@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Capabilities are the extensions that the newest EHLO reply named. The zero
@@ -18,6 +19,15 @@ type Capabilities struct {
 
 	// RFC 9422; 0: no limit stated.
 	MailMax, RcptMax, RcptDomainMax int
+
+	FutureRelease bool      // RFC 4865
+	HoldMax       int64     // the longest HOLDFOR in seconds; 0: none stated
+	HoldMaxDate   time.Time // the latest HOLDUNTIL; zero: none stated
+
+	DeliverBy    bool  // RFC 2852
+	DeliverByMin int64 // the shortest time for BY with R, in seconds; 0: none stated
+
+	MTPriority bool // RFC 6710
 }
 
 // ParseCapabilities reads an EHLO reply's text. Its first line is the server's
@@ -57,6 +67,17 @@ func (c *Capabilities) add(keyword string, params []string) {
 				c.Size = int64(n)
 			}
 		}
+	case "FUTURERELEASE":
+		c.FutureRelease = true
+		c.addHoldLimits(params)
+	case "DELIVERBY": // "," and more may follow the number, in later extensions
+		c.DeliverBy = true
+		if len(params) > 0 {
+			least, _, _ := strings.Cut(params[0], ",")
+			c.DeliverByMin, _ = parseSeconds(least)
+		}
+	case "MT-PRIORITY":
+		c.MTPriority = true
 	case "X-EXPS", "X-ANONYMOUSTLS":
 		c.Exchange = true
 	case "AUTH":
@@ -77,6 +98,28 @@ func (c *Capabilities) addAuth(mechanisms []string) {
 			c.Auth = append(c.Auth, m)
 		}
 	}
+}
+
+// addHoldLimits reads the interval and the date of FUTURERELEASE. What is not in their
+// form limits nothing: then the server judges.
+func (c *Capabilities) addHoldLimits(params []string) {
+	if len(params) > 0 {
+		c.HoldMax, _ = parseSeconds(params[0])
+	}
+	if len(params) > 1 {
+		if t, err := time.Parse(time.RFC3339, params[1]); err == nil {
+			c.HoldMaxDate = t
+		}
+	}
+}
+
+// parseSeconds reads one to nine digits.
+func parseSeconds(s string) (n int64, ok bool) {
+	u, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || len(s) > 9 {
+		return 0, false
+	}
+	return int64(u), true
 }
 
 // addLimits reads LIMITS as RFC 9422 §3 wants it: a list with bad syntax is

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+	"unicode/utf8"
 )
 
 // MailParams are the parameters of MAIL. The zero value has none.
@@ -16,19 +18,42 @@ type MailParams struct {
 	RequireTLS bool  // REQUIRETLS, RFC 8689
 	Return     string
 	EnvelopeID string
+	HoldFor    int64     // HOLDFOR in seconds, RFC 4865; 0: none
+	HoldUntil  time.Time // HOLDUNTIL, RFC 4865; zero: none
+	By         By
+	Priority   int // MT-PRIORITY, RFC 6710; 0: none
 }
+
+// By is the parameter BY (RFC 2852). The zero value is none.
+type By struct {
+	Mode    ByMode
+	Seconds int64 // until the message is to be delivered; negative: the time is over
+	Trace   bool  // and a report of each relay
+}
+
+// ByMode is what happens to a message that is late.
+type ByMode byte
+
+// The modes; none leaves BY out.
+const (
+	ByNone   ByMode = 0
+	ByNotify ByMode = 'N' // the sender is told, and delivery goes on
+	ByReturn ByMode = 'R' // the message is returned
+)
 
 // RcptParams are the DSN parameters of RCPT (RFC 3461 §4). The zero value has none.
 type RcptParams struct {
 	Notify   string
-	Original string // the address that ORCPT is made of
+	ORCPT    string // type and address, as CheckORCPT takes it
+	Original string // the address that ORCPT is made of, if that is ""
 	UTF8     bool   // the transaction has SMTPUTF8
 }
 
-// MaxCommand is how long a command line is at the most, its CRLF included (RFC
+// MaxCommand is how long a command line is at most, its CRLF included (RFC
 // 5321 §4.5.3.1.4). Extensions add to it what their parameters need: SIZE 26
 // octets (RFC 1870 §3), 8BITMIME 17 (RFC 6152 §2), SMTPUTF8 10 (RFC 6531 §3.1),
-// REQUIRETLS 11 (RFC 8689 §2), DSN its parameters (RFC 3461 §5.4). None of ours is
+// REQUIRETLS 11 (RFC 8689 §2), FUTURERELEASE 34 (RFC 4865), DELIVERBY 17 (RFC 2852),
+// MT-PRIORITY 15 (RFC 6710), DSN its parameters (RFC 3461 §5.4). None of ours is
 // longer than that, so that the rest of the line is what has to be looked at.
 const MaxCommand = 512
 
@@ -36,6 +61,12 @@ const MaxCommand = 512
 const (
 	maxENVID = 100
 	maxORCPT = 500
+)
+
+// The bounds of numbers.
+const (
+	MaxSeconds  = 999_999_999 // of HOLDFOR and BY: nine digits
+	MaxPriority = 9           // of MT-PRIORITY, and as a negative number (RFC 6710)
 )
 
 // AppendMail appends a MAIL command; from must have passed CheckAddress or be "".
@@ -62,7 +93,28 @@ func AppendMail(dst []byte, from string, p MailParams) []byte {
 	if p.EnvelopeID != "" {
 		dst = appendXtext(append(dst, " ENVID="...), p.EnvelopeID)
 	}
-	return append(dst, "\r\n"...)
+	return append(p.appendTimes(dst), "\r\n"...)
+}
+
+// appendTimes appends the parameters about when the message is to be delivered.
+func (p *MailParams) appendTimes(dst []byte) []byte {
+	if p.HoldFor > 0 {
+		dst = strconv.AppendInt(append(dst, " HOLDFOR="...), p.HoldFor, 10)
+	}
+	if !p.HoldUntil.IsZero() {
+		dst = p.HoldUntil.UTC().AppendFormat(append(dst, " HOLDUNTIL="...), "2006-01-02T15:04:05Z")
+	}
+	if p.By.Mode != ByNone {
+		dst = strconv.AppendInt(append(dst, " BY="...), p.By.Seconds, 10)
+		dst = append(dst, ';', byte(p.By.Mode))
+		if p.By.Trace {
+			dst = append(dst, 'T')
+		}
+	}
+	if p.Priority != 0 {
+		dst = strconv.AppendInt(append(dst, " MT-PRIORITY="...), int64(p.Priority), 10)
+	}
+	return dst
 }
 
 // AppendRcpt appends a RCPT command; to must have passed CheckAddress.
@@ -75,6 +127,8 @@ func AppendRcpt(dst []byte, to string, p RcptParams) []byte {
 	}
 	bare := len(dst)
 	switch {
+	case p.ORCPT != "":
+		dst = appendORCPT(dst, p.ORCPT, p.UTF8)
 	case p.Original == "":
 	case ASCII(p.Original):
 		dst = appendXtext(append(dst, " ORCPT=rfc822;"...), p.Original)
@@ -85,6 +139,27 @@ func AppendRcpt(dst []byte, to string, p RcptParams) []byte {
 		dst = dst[:bare] // better no ORCPT than a recipient refused for it
 	}
 	return append(dst, "\r\n"...)
+}
+
+// appendORCPT writes a type and an address. One of the type utf-8 is written as itself
+// only behind SMTPUTF8, else in ASCII (RFC 6533 §3).
+func appendORCPT(dst []byte, orcpt string, smtpUTF8 bool) []byte {
+	kind, address, _ := strings.Cut(orcpt, ";")
+	dst = append(append(append(dst, " ORCPT="...), kind...), ';')
+	switch {
+	case !strings.EqualFold(kind, "utf-8"):
+		return appendXtext(dst, address)
+	case smtpUTF8:
+		return appendUnitext(dst, address)
+	}
+	for _, c := range address {
+		if c <= ' ' || c >= 0x7f || c == '+' || c == '=' || c == '\\' {
+			dst = fmt.Appendf(dst, `\x{%02X}`, c)
+		} else {
+			dst = append(dst, byte(c))
+		}
+	}
+	return dst
 }
 
 // appendXtext writes xtext: what is not printable, "+" and "=" as "+" and two
@@ -113,15 +188,22 @@ func appendUnitext(dst []byte, s string) []byte {
 	return dst
 }
 
-// CheckDSN reports what is wrong with the values of RET, ENVID and NOTIFY
-// (RFC 3461 §4), each of which may be "".
-func CheckDSN(ret, envid, notify string) error {
+// CheckDSN reports what is wrong with the values of RET and ENVID (RFC 3461 §4), each of
+// which may be "".
+func CheckDSN(ret, envid string) error {
 	if u := strings.ToUpper(ret); u != "" && u != "FULL" && u != "HDRS" {
 		return fmt.Errorf("DSN.Return is %q: write FULL or HDRS", ret)
 	}
-	if len("ENVID=")+len(appendXtext(nil, envid)) > maxENVID || strings.ContainsFunc(envid, func(c rune) bool { return c < ' ' || c > '~' }) {
-		return errors.New("DSN.EnvelopeID must be printable ASCII, of at most 94 characters where a space, + or = counts as three")
+	if len("ENVID=")+len(appendXtext(nil, envid)) > maxENVID || strings.ContainsFunc(envid, unprintable) {
+		return errors.New("DSN.EnvelopeID must be printable ASCII, of at most 94 characters " +
+			"where a space, + or = counts as three")
 	}
+	return nil
+}
+
+// CheckNotify reports what is wrong with the value of NOTIFY (RFC 3461 §4.1), which may
+// be "".
+func CheckNotify(notify string) error {
 	if notify == "" || strings.EqualFold(notify, "NEVER") {
 		return nil
 	}
@@ -129,11 +211,42 @@ func CheckDSN(ret, envid, notify string) error {
 	slices.Sort(words)
 	for i, w := range words {
 		if !slices.Contains([]string{"SUCCESS", "FAILURE", "DELAY"}, w) || i > 0 && w == words[i-1] {
-			return fmt.Errorf("DSN.Notify is %q: write NEVER, or some of SUCCESS,FAILURE,DELAY", notify)
+			return fmt.Errorf("NOTIFY is %q: write NEVER, or some of SUCCESS,FAILURE,DELAY", notify)
 		}
 	}
 	return nil
 }
+
+// CheckORCPT reports what is wrong with an original recipient, which may be "": a type,
+// a semicolon, and an address that is not encoded yet (RFC 3461 §4.2, RFC 6533 §3).
+func CheckORCPT(orcpt string) error {
+	if orcpt == "" {
+		return nil
+	}
+	kind, address, found := strings.Cut(orcpt, ";")
+	if !found || kind == "" || address == "" || strings.ContainsFunc(kind, notInAtom) {
+		return fmt.Errorf("ORCPT is %q: write a type, a semicolon and an address, as in rfc822;anne@example.com", orcpt)
+	}
+	bad := unprintable
+	if strings.EqualFold(kind, "utf-8") {
+		bad = isControl
+	}
+	if !utf8.ValidString(address) || strings.ContainsFunc(address, bad) {
+		return fmt.Errorf("ORCPT is %q: the address has a character that may not stand there "+
+			"(only the type utf-8 has others than printable ASCII)", orcpt)
+	}
+	if n := max(len(appendORCPT(nil, orcpt, false)), len(appendORCPT(nil, orcpt, true))) - 1; n > maxORCPT {
+		return fmt.Errorf("ORCPT has %d octets when it is encoded, and a server need not take more than %d "+
+			"(RFC 3461 §5.4)", n, maxORCPT)
+	}
+	return nil
+}
+
+func unprintable(c rune) bool { return c < ' ' || c > '~' }
+
+// notInAtom is about the types of addresses. No value of a parameter has a "=" (RFC
+// 5321 §4.1.2).
+func notInAtom(c rune) bool { return !alphanumeric(c) && !strings.ContainsRune("!#$%&'*+-/?^_`{|}~", c) }
 
 // CheckSenderLength reports that a MAIL with this address would be longer than a
 // server must take. (The 64 and 256 octets of RFC 5321 §4.5.3.1 are what a server

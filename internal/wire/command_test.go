@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 
@@ -25,7 +26,7 @@ func TestMail(t *testing.T) {
 			"MAIL FROM:<Alice@Example.ORG> RET=HDRS ENVID=QQ314159"},
 		{"RET=FULL", "a@b", MailParams{Return: "Full"}, "MAIL FROM:<a@b> RET=FULL"},
 		{"ENVID in xtext", "a@b", MailParams{EnvelopeID: "1+1=2 ~!\\<>"}, `MAIL FROM:<a@b> ENVID=1+2B1+3D2+20~!\<>`},
-		{"all", "a@b", MailParams{1, true, true, true, "FULL", "x"}, "MAIL FROM:<a@b> SIZE=1 BODY=8BITMIME SMTPUTF8 REQUIRETLS RET=FULL ENVID=x"},
+		{"all", "a@b", MailParams{Size: 1, EightBit: true, UTF8: true, RequireTLS: true, Return: "FULL", EnvelopeID: "x"}, "MAIL FROM:<a@b> SIZE=1 BODY=8BITMIME SMTPUTF8 REQUIRETLS RET=FULL ENVID=x"},
 	} {
 		if got := string(AppendMail([]byte("RSET\r\n"), tt.from, tt.params)); got != "RSET\r\n"+tt.want+"\r\n" {
 			t.Errorf("%s: %q, want %q behind RSET", tt.name, got, tt.want)
@@ -112,21 +113,21 @@ func TestCheckDSN(t *testing.T) {
 		{"", "", "never", ""},
 		{"", "", "SUCCESS", ""},
 		{"", "", "delay,Failure,success", ""},
-		{"", "", "NEVER,SUCCESS", "DSN.Notify"},
-		{"", "", "SUCCESS,NEVER", "DSN.Notify"},
-		{"", "", "NEVER,NEVER", "DSN.Notify"},
-		{"", "", "SUCCESS,SUCCESS", "DSN.Notify"},
-		{"", "", "SUCCESS,DELAY,success", "DSN.Notify"},
-		{"", "", "SUCCESS,", "DSN.Notify"},
-		{"", "", ",", "DSN.Notify"},
-		{"", "", "SUCCESS, FAILURE", "DSN.Notify"},
-		{"", "", "SUCCESS ORCPT=rfc822;x", "DSN.Notify"},
-		{"", "", "ALWAYS", "DSN.Notify"},
-		{"", "", "SUCCESS\r\n", "DSN.Notify"},
+		{"", "", "NEVER,SUCCESS", "NOTIFY"},
+		{"", "", "SUCCESS,NEVER", "NOTIFY"},
+		{"", "", "NEVER,NEVER", "NOTIFY"},
+		{"", "", "SUCCESS,SUCCESS", "NOTIFY"},
+		{"", "", "SUCCESS,DELAY,success", "NOTIFY"},
+		{"", "", "SUCCESS,", "NOTIFY"},
+		{"", "", ",", "NOTIFY"},
+		{"", "", "SUCCESS, FAILURE", "NOTIFY"},
+		{"", "", "SUCCESS ORCPT=rfc822;x", "NOTIFY"},
+		{"", "", "ALWAYS", "NOTIFY"},
+		{"", "", "SUCCESS\r\n", "NOTIFY"},
 	} {
-		err := CheckDSN(tt.ret, tt.envid, tt.notify)
+		err := cmp.Or(CheckDSN(tt.ret, tt.envid), CheckNotify(tt.notify))
 		if (err != nil) != (tt.want != "") || err != nil && !strings.HasPrefix(err.Error(), tt.want) {
-			t.Errorf("CheckDSN(%q, %q, %q) = %v, want %q at its beginning", tt.ret, tt.envid, tt.notify, err, tt.want)
+			t.Errorf("%q, %q, %q: %v, want %q at its beginning", tt.ret, tt.envid, tt.notify, err, tt.want)
 		}
 		if err != nil && text.Printable(err.Error()) != err.Error() {
 			t.Errorf("not fit for a terminal: %q", err)

@@ -245,7 +245,7 @@ func decodeXtext(s string) string {
 }
 
 // FuzzAddress: an address that CheckAddress lets through, and DSN values that
-// CheckDSN lets through, are read back by the server as exactly these; nobody
+// CheckDSN and CheckNotify let through, are read back by the server as exactly these; nobody
 // ends a command or adds a parameter by way of them.
 func FuzzAddress(f *testing.F) {
 	for _, good := range goodAddresses {
@@ -257,8 +257,11 @@ func FuzzAddress(f *testing.F) {
 	f.Add("a@b\r\nDATA", int64(5), false, "hdrs", "a b", "never")
 	f.Add("Anne <anne@example.com>", int64(-5), true, "", "", "delay,failure")
 	f.Fuzz(func(t *testing.T, a string, size int64, utf8 bool, ret, envid, notify string) {
-		if CheckDSN(ret, envid, notify) != nil {
-			ret, envid, notify = "", "", ""
+		if CheckDSN(ret, envid) != nil {
+			ret, envid = "", ""
+		}
+		if CheckNotify(notify) != nil {
+			notify = ""
 		}
 		mail := MailParams{Size: size, EightBit: size&1 == 1, UTF8: utf8, Return: ret, EnvelopeID: envid}
 		if CheckAddress(a) != nil {

@@ -5,7 +5,7 @@
 //
 // Each scrape takes one snapshot, so that the figures of one scrape belong together,
 // and nothing is counted twice. What a snapshot cannot tell, how long things take,
-// is measured by [Latency], which listens to the hooks of a [postrider.Trace].
+// is measured by [Latency], from the events of a [postrider.Trace].
 //
 // Two pools in one registry are told apart by a label that the program gives them:
 //

@@ -20,7 +20,7 @@ func Example() {
 
 	latency := prometheus.NewLatency(nil)
 	cfg := server.Config()
-	cfg.Trace = latency.Trace(nil) // or around a Trace of your own
+	cfg.Trace = &postrider.Trace{Event: latency.Observe} // or call it in a hook of your own
 	pool, err := postrider.NewPool(postrider.PoolConfig{}, cfg)
 	if err != nil {
 		fmt.Println(err)

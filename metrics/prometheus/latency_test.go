@@ -58,7 +58,7 @@ func TestLatencyOfTransactions(t *testing.T) {
 			smtptest.Fault{Command: "RCPT", Address: "slow@example.com", Delay: 3 * time.Second},
 			smtptest.Fault{Command: "RCPT", Address: "lost@example.com", Delay: 5 * time.Second, Answer: smtptest.None, Then: smtptest.Close})
 		l := prometheus.NewLatency(nil)
-		cfg.Trace = l.Trace(nil)
+		cfg.Trace = &postrider.Trace{Event: l.Observe}
 		conn, err := postrider.NewConnection(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -83,10 +83,9 @@ func TestLatencyOfTransactions(t *testing.T) {
 	})
 }
 
-// BenchmarkLatency is what measuring costs: the command lines, above all, which are
-// not made for anybody else.
+// BenchmarkLatency is what measuring costs.
 func BenchmarkLatency(b *testing.B) {
-	for name, trace := range map[string]*postrider.Trace{"without": nil, "with": prometheus.NewLatency(nil).Trace(nil)} {
+	for name, trace := range map[string]*postrider.Trace{"without": nil, "with": {Event: prometheus.NewLatency(nil).Observe}} {
 		b.Run(name, func(b *testing.B) {
 			server := smtptest.NewUnstartedServer()
 			server.Discard = true
@@ -126,7 +125,7 @@ func TestLatencyOfDials(t *testing.T) {
 			return dial(ctx, network, address)
 		}
 		l := prometheus.NewLatency([]float64{1, 4})
-		cfg.Trace = l.Trace(nil)
+		cfg.Trace = &postrider.Trace{Event: l.Observe}
 		conn, err := postrider.NewConnection(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -142,20 +141,26 @@ func TestLatencyOfDials(t *testing.T) {
 	})
 }
 
-// The user's own hooks are called as before, those that nothing is measured by too.
-func TestLatencyKeepsOwnHooks(t *testing.T) {
+// A program measures and has hooks of its own: what is measured is measured, and nothing is kept
+// from its hooks.
+func TestLatencyBesideOwnHooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cfg := inMemory(t)
+		latency := prometheus.NewLatency(nil)
 		var called []string
 		note := func(name string) { called = append(called, name) }
-		own := &postrider.Trace{
-			Dialed:          func(int, string, time.Duration, error) { note("Dialed") },
-			Hello:           func(int, []string) { note("Hello") },
-			Command:         func(_ int, line string) { note(strings.Fields(line)[0]) },
-			TransactionDone: func(postrider.Transaction, []postrider.Outcome) { note("TransactionDone") },
-			WireClosed:      func(int, int, error) { note("WireClosed") },
+		cfg.Trace = &postrider.Trace{
+			Event: func(e postrider.Event) {
+				latency.Observe(e)
+				note(e.Kind.String())
+			},
+			Dialogue: func(e postrider.Event) {
+				latency.Observe(e)
+				if e.Kind == postrider.EventCommand {
+					note(strings.Fields(e.Line)[0])
+				}
+			},
 		}
-		cfg.Trace = prometheus.NewLatency(nil).Trace(own)
 		conn, err := postrider.NewConnection(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -165,11 +170,14 @@ func TestLatencyKeepsOwnHooks(t *testing.T) {
 		}
 		_ = conn.Quit(t.Context())
 		conn.Close()
-		if want := []string{"Dialed", "EHLO", "Hello", "MAIL", "RCPT", "DATA", ".", "TransactionDone", "QUIT", "WireClosed"}; !slices.Equal(called, want) {
+		want := []string{"dialed", "EHLO", "hello", "MAIL", "RCPT", "DATA", ".", "transaction", "QUIT", "closed"}
+		if !slices.Equal(called, want) {
 			t.Errorf("called: %v\nwant:   %v", called, want)
 		}
-		if own.Reply != nil {
-			t.Error("the user's Trace was changed")
+		for name, h := range histograms(t, latency) {
+			if h.GetSampleCount() != 1 {
+				t.Errorf("%s has %d", name, h.GetSampleCount())
+			}
 		}
 	})
 }

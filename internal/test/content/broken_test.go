@@ -99,7 +99,7 @@ func TestASizeThatIsNotWhatWasPromised(t *testing.T) {
 			t.Run(fmt.Sprintf("%d, %d more", size, off), func(t *testing.T) {
 				throughEachDoor(t, nil, func(t *testing.T, r *rig) {
 					s := &script{text: lines(size)}
-					a := r.send(time.Hour, mail("bart@example.com", postrider.FuncSize(s.open, int64(len(s.text)-off))))
+					a := r.send(time.Hour, mail("bart@example.com", postrider.FuncSize(int64(len(s.text)-off), s.open)))
 					switch n, got := r.taken("bart@example.com"); {
 					case off != 0:
 						r.brokenOff(a, "not as long as was promised")

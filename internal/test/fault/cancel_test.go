@@ -244,12 +244,12 @@ func TestACancelledMessageIsTheCallersAgain(t *testing.T) {
 						content := bytes.Repeat([]byte("line\r\n"), size/6)
 						m := rig.Mail("bart@example.com")
 						m.Content = postrider.Bytes(content)
-						m.DSN.Notify = "NEVER"
+						m.Options = []postrider.RecipientOptions{{Notify: "NEVER"}}
 						ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 						defer cancel()
 						r.Conn.Send(ctx, m)
 						clear(content)
-						m.To[0], m.From, m.DSN = "", "", postrider.DSN{}
+						m.To[0], m.From, m.Options[0] = "", "", postrider.RecipientOptions{}
 						m.Content = postrider.Content{}
 						time.Sleep(time.Hour)
 						for _, got := range r.Server.Messages() {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -145,7 +146,8 @@ func TestDefectCapabilitiesFromBeforeTLSAreForgotten(t *testing.T) {
 			}})
 			m := rig.Mail("bart@example.com", "cate@example.com")
 			m.Content = postrider.Bytes(make([]byte, 1000)) // more than SIZE was
-			m.DSN = postrider.DSN{Notify: "NEVER", Return: "HDRS", EnvelopeID: "x"}
+			m.DSN = postrider.DSN{Return: "HDRS", EnvelopeID: "x"}
+			m.Options = slices.Repeat([]postrider.RecipientOptions{{Notify: "NEVER"}}, len(m.To))
 			for range 2 { // more than MAILMAX was
 				if result, err := r.Deliver(m); err != nil || len(result.Transactions) != 1 {
 					t.Errorf("%v, %v, %v", result.Outcomes, result.Transactions, err)
@@ -244,7 +246,7 @@ func TestDefectEachRecipientHasItsOwnORCPT(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{})
 		m := rig.Mail("one@example.com", "two@example.com", "three@example.com")
-		m.DSN = postrider.DSN{Notify: "FAILURE"}
+		m.Options = slices.Repeat([]postrider.RecipientOptions{{Notify: "FAILURE"}}, len(m.To))
 		if _, err := r.Deliver(m); err != nil {
 			t.Fatal(err)
 		}
@@ -420,7 +422,7 @@ func TestDefectATimeoutAtTheFinalDotMakesNoDuplicate(t *testing.T) {
 				r.Accepted("bart@example.com")
 				result, err := r.Send("cate@example.com", "dirk@example.com")
 				r.Equal("outcomes", rig.Fates(result), "unknown content 0, unknown content 0")
-				r.Equal("error", rig.Trouble(err), "content content 0 passes")
+				r.Equal("error", rig.Trouble(err), "content content 0 lasts")
 				time.Sleep(2 * time.Hour)
 				if n := r.Server.Commands(smtptest.Terminator); n != 2 {
 					t.Errorf("%d messages were ended", n)

@@ -146,8 +146,8 @@ func (said *told) measure(cfg *postrider.Config) {
 		}
 		return nc, err
 	}
-	cfg.Trace = &postrider.Trace{Command: func(_ int, line string) {
-		if said.opening.sent == 0 && strings.HasPrefix(line, "MAIL") {
+	cfg.Trace = &postrider.Trace{Dialogue: func(e postrider.Event) {
+		if said.opening.sent == 0 && strings.HasPrefix(e.Line, "MAIL") {
 			said.opening.sent, said.opening.received = said.meter.sent.Load(), said.meter.received.Load()
 		}
 	}}

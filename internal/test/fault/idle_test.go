@@ -61,7 +61,7 @@ func TestWhatTheServerDoesOnAnIdleWireIsSeenAtOnce(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 				var why []error
 				r := s.Start(t, rig.Options{Faults: []smtptest.Fault{f}, Client: func(cfg *postrider.Config) {
-					cfg.Trace = &postrider.Trace{WireClosed: func(_, _ int, reason error) { why = append(why, reason) }}
+					cfg.Trace = rig.OnEvent(postrider.EventClosed, func(e postrider.Event) { why = append(why, e.Err) })
 				}})
 				r.Accepted("bart@example.com")
 				time.Sleep(time.Minute + lingering)

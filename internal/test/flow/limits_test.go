@@ -338,17 +338,26 @@ func TestDSNParameters(t *testing.T) {
 		r := s.Start(t, rig.Options{})
 		for _, c := range []struct {
 			dsn        postrider.DSN
+			options    postrider.RecipientOptions
 			mail, rcpt string
 		}{
-			{postrider.DSN{}, "", ""},
-			{postrider.DSN{Return: "FULL"}, " RET=FULL", " ORCPT=rfc822;a+2Bb@example.com"},
-			{postrider.DSN{Return: "hdrs", EnvelopeID: "a+b=c d"}, " RET=HDRS ENVID=a+2Bb+3Dc+20d", " ORCPT=rfc822;a+2Bb@example.com"},
-			{postrider.DSN{Notify: "never"}, "", " NOTIFY=NEVER ORCPT=rfc822;a+2Bb@example.com"},
-			{postrider.DSN{Notify: "FAILURE,delay"}, "", " NOTIFY=FAILURE,DELAY ORCPT=rfc822;a+2Bb@example.com"},
+			{},
+			{dsn: postrider.DSN{Return: "FULL"}, mail: " RET=FULL", rcpt: " ORCPT=rfc822;a+2Bb@example.com"},
+			{
+				dsn:  postrider.DSN{Return: "hdrs", EnvelopeID: "a+b=c d"},
+				mail: " RET=HDRS ENVID=a+2Bb+3Dc+20d", rcpt: " ORCPT=rfc822;a+2Bb@example.com",
+			},
+			{options: postrider.RecipientOptions{Notify: "never"}, rcpt: " NOTIFY=NEVER ORCPT=rfc822;a+2Bb@example.com"},
+			{
+				options: postrider.RecipientOptions{Notify: "FAILURE,delay"},
+				rcpt:    " NOTIFY=FAILURE,DELAY ORCPT=rfc822;a+2Bb@example.com",
+			},
+			{options: postrider.RecipientOptions{ORCPT: "rfc822;c=d@example.com"}, rcpt: " ORCPT=rfc822;c+3Dd@example.com"},
+			{options: postrider.RecipientOptions{ORCPT: "X-Id;42"}, rcpt: " ORCPT=X-Id;42"},
 		} {
 			before := len(r.Lines(1, "MAIL"))
 			m := rig.Mail("a+b@example.com")
-			m.DSN = c.dsn
+			m.DSN, m.Options = c.dsn, []postrider.RecipientOptions{c.options}
 			if _, err := r.Deliver(m); err != nil {
 				t.Fatal(err)
 			}
@@ -356,8 +365,7 @@ func TestDSNParameters(t *testing.T) {
 			r.Equal("RCPT", r.Lines(1, "RCPT")[before], "RCPT TO:<a+b@example.com>"+c.rcpt)
 		}
 		for _, bad := range []postrider.DSN{
-			{Return: "ALL"}, {Notify: "NEVER,FAILURE"}, {Notify: "FAILURE,FAILURE"}, {Notify: "SUCCESS "}, {Notify: ","}, {EnvelopeID: "a\r\nb"},
-			{EnvelopeID: strings.Repeat("x", 101)}, {EnvelopeID: "ä"}, {Return: "FULL SIZE=1"},
+			{Return: "ALL"}, {EnvelopeID: "a\r\nb"}, {EnvelopeID: strings.Repeat("x", 101)}, {EnvelopeID: "ä"}, {Return: "FULL SIZE=1"},
 		} {
 			m := rig.Mail("bart@example.com")
 			m.DSN = bad

@@ -60,11 +60,11 @@ func TestLeavingALoopOverSendAll(t *testing.T) {
 		told := map[string]int{}
 		yielded := 0
 		r := windowSetting.Start(t, rig.Options{Server: server, Faults: []smtptest.Fault{slow}, Client: func(c *postrider.Config) {
-			c.Trace = &postrider.Trace{TransactionDone: func(_ postrider.Transaction, outcomes []postrider.Outcome) {
-				for _, o := range outcomes {
+			c.Trace = rig.OnEvent(postrider.EventTransaction, func(e postrider.Event) {
+				for _, o := range e.Outcomes {
 					told[o.Recipient]++
 				}
-			}}
+			})
 		}})
 		sequence := func(yield func(*postrider.Message) bool) {
 			for i := range 10000 {

@@ -99,27 +99,26 @@ type flights struct {
 
 func (f *flights) trace() *postrider.Trace {
 	return &postrider.Trace{
-		Command: func(_ int, line string) {
+		Dialogue: func(e postrider.Event) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			if strings.HasPrefix(line, "MAIL") {
+			if strings.HasPrefix(e.Line, "MAIL") {
 				f.now++
 				f.most = max(f.most, f.now)
 			}
-			verb, _, _ := strings.Cut(line, " ")
-			f.order = append(f.order, verb)
-		},
-		Reply: func(_ int, r postrider.Reply) {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			if strings.Contains(r.Text, "queued as") {
+			if e.Kind == postrider.EventCommand {
+				verb, _, _ := strings.Cut(e.Line, " ")
+				f.order = append(f.order, verb)
+			} else if strings.Contains(e.Reply.Text, "queued as") {
 				f.order = append(f.order, "queued")
 			}
 		},
-		TransactionDone: func(postrider.Transaction, []postrider.Outcome) {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			f.now--
+		Event: func(e postrider.Event) {
+			if e.Kind == postrider.EventTransaction {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				f.now--
+			}
 		},
 	}
 }
@@ -337,7 +336,7 @@ func TestBDATThatIsRefusedWhereItIsDueIsDoneWithout(t *testing.T) {
 		r := windowSetting.Start(t, rig.Options{Server: chunking, Faults: []smtptest.Fault{
 			{Command: "BDAT", Nth: 2, Reply: "503 5.5.1 BDAT not allowed"}, slow,
 		}, Client: func(c *postrider.Config) {
-			c.Trace = &postrider.Trace{FellBack: func(_ int, what string) { fell = append(fell, what) }}
+			c.Trace = rig.OnEvent(postrider.EventFellBack, func(e postrider.Event) { fell = append(fell, e.Fault) })
 		}})
 		answers := together(r, t.Context(), numberedMails(20)...)
 		checkTaken(r, answers)

@@ -114,7 +114,7 @@ func TestAnUnansweredEndIsUnknownAndNeverResent(t *testing.T) {
 		for _, reply := range []string{"", "451 not taken"} {
 			rows = append(rows, rig.Row{
 				Name: name + " " + reply, Served: true, Faults: []smtptest.Fault{{Command: ".", Nth: 2, Reply: reply, Answer: smtptest.None, Then: then}},
-				Fates: "unknown content 0, unknown content 0", Trouble: "content content 0 passes",
+				Fates: "unknown content 0, unknown content 0", Trouble: "content content 0 lasts",
 				Wires: "MAIL RCPT RCPT DATA . | MAIL RCPT DATA . QUIT",
 			})
 		}

@@ -25,7 +25,9 @@ func TestAWrongMessageIsToldBeforeDialling(t *testing.T) {
 	broken := errors.New("the disk is gone")
 	for name, m := range map[string]*postrider.Message{
 		"sender":        {From: "a b@example.com", To: []string{"bart@example.com"}},
-		"DSN":           {From: "a@example.com", To: []string{"bart@example.com"}, DSN: postrider.DSN{Notify: "NEVER,DELAY"}},
+		"DSN":           {From: "a@example.com", To: []string{"bart@example.com"}, DSN: postrider.DSN{Return: "ALL"}},
+		"options":       {From: "a@example.com", To: []string{"bart@example.com"}, Options: []postrider.RecipientOptions{{}, {}}},
+		"no options":    {From: "a@example.com", To: []string{"bart@example.com"}, Options: []postrider.RecipientOptions{}},
 		"content":       {From: "a@example.com", To: []string{"bart@example.com"}, Content: postrider.Reader(brokenReader{broken})},
 		"missing file":  {From: "a@example.com", To: []string{"bart@example.com"}, Content: postrider.File("/does/not/exist")},
 		"nobody":        {From: "a@example.com"},
@@ -103,7 +105,7 @@ func TestRedirectedOutcomesNameTheCallersRecipients(t *testing.T) {
 			Faults: rig.At("RCPT", 2, "550 5.1.1 once is enough"),
 		})
 		m := rig.Mail("bart@example.com", "cate@example.com")
-		m.DSN.Notify = "FAILURE"
+		m.Options = slices.Repeat([]postrider.RecipientOptions{{Notify: "FAILURE"}}, len(m.To))
 		result, err := r.Deliver(m)
 		r.Equal("outcomes", rig.Fates(result), "accepted content 250, refused rcpt 550")
 		r.Equal("error", rig.Trouble(err), "<nil>")
@@ -197,7 +199,8 @@ func TestNothingIsDeclaredThatWasNotOffered(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{Server: func(srv *smtptest.Server) { srv.Extensions = smtptest.Extensions{Pipelining: s.Pipelining} }})
 		m := rig.Mail("bart@example.com")
-		m.DSN = postrider.DSN{Return: "HDRS", EnvelopeID: "x", Notify: "FAILURE"}
+		m.DSN = postrider.DSN{Return: "HDRS", EnvelopeID: "x"}
+		m.Options = slices.Repeat([]postrider.RecipientOptions{{Notify: "FAILURE", ORCPT: "rfc822;secret@example.com"}}, len(m.To))
 		if _, err := r.Deliver(m); err != nil {
 			t.Error(err)
 		}

@@ -216,17 +216,17 @@ func TestDATARefused(t *testing.T) {
 	rig.InEveryRow(t, []rig.Row{
 		{
 			Name: "451", Faults: rig.At("DATA", 1, "451 4.3.0 no room"),
-			Fates: "deferred content 451, deferred content 451", Trouble: "content content 451 passes",
+			Fates: "deferred content 451, deferred content 451", Trouble: "content DATA 451 passes",
 			Wires: "MAIL RCPT RCPT DATA RSET MAIL RCPT DATA . QUIT",
 		},
 		{
 			Name: "554", Faults: rig.At("DATA", 1, "554 5.7.1 no"),
-			Fates: "refused content 554, refused content 554", Trouble: "content content 554 lasts",
+			Fates: "refused content 554, refused content 554", Trouble: "content DATA 554 lasts",
 			Wires: "MAIL RCPT RCPT DATA RSET MAIL RCPT DATA . QUIT",
 		},
 		{
 			Name: "a refused recipient stays refused", Faults: append(rig.At("RCPT", 1, "550 5.1.1 no"), rig.At("DATA", 1, "451 4.3.0 no room")...),
-			Fates: "refused rcpt 550, deferred content 451", Trouble: "content content 451 passes",
+			Fates: "refused rcpt 550, deferred content 451", Trouble: "content DATA 451 passes",
 			Wires: "MAIL RCPT RCPT DATA RSET MAIL RCPT DATA . QUIT",
 		},
 		{
@@ -237,7 +237,7 @@ func TestDATARefused(t *testing.T) {
 		{
 			// RFC 5321 §3.3: only 354 asks for content.
 			Name: "250", Faults: rig.At("DATA", 1, "250 ok"),
-			Fates: "untried content 250, untried content 250", Trouble: "content DATA 250 passes", Says: "out of step",
+			Fates: "untried content 250, untried content 250", Trouble: "content DATA 250 lasts", Says: "out of step",
 			Wires: "MAIL RCPT RCPT DATA | MAIL RCPT DATA . QUIT",
 		},
 	})
@@ -285,7 +285,7 @@ func TestTheWireBreaks(t *testing.T) {
 		{"MAIL", "untried mail 0, untried mail 0", "mail MAIL 0 passes", "MAIL"},
 		{"RCPT", "untried rcpt 0, untried rcpt 0", "rcpt RCPT 0 passes", "MAIL RCPT"},
 		{"DATA", "untried content 0, untried content 0", "content DATA 0 passes", "MAIL RCPT RCPT DATA"},
-		{".", "unknown content 0, unknown content 0", "content content 0 passes", "MAIL RCPT RCPT DATA ."},
+		{".", "unknown content 0, unknown content 0", "content content 0 lasts", "MAIL RCPT RCPT DATA ."},
 	}
 	ways := []struct {
 		name string
@@ -320,7 +320,7 @@ func TestHalfAReplyIsNone(t *testing.T) {
 		},
 		{
 			Name: "final", Faults: []smtptest.Fault{{Command: ".", Nth: 1, Answer: smtptest.Half, Then: smtptest.Close}},
-			Fates: "unknown content 0, unknown content 0", Trouble: "content content 0 passes", Is: []error{io.ErrUnexpectedEOF},
+			Fates: "unknown content 0, unknown content 0", Trouble: "content content 0 lasts", Is: []error{io.ErrUnexpectedEOF},
 			Wires: "MAIL RCPT RCPT DATA . | MAIL RCPT DATA . QUIT",
 		},
 	})
@@ -341,12 +341,12 @@ func TestWhatIsNoReplyPoisonsTheWire(t *testing.T) {
 		rows = append(rows,
 			rig.Row{
 				Name: "MAIL " + name, Faults: rig.At("MAIL", 1, reply), Says: "not an SMTP reply",
-				Fates: "untried mail 0, untried mail 0", Trouble: "mail MAIL 0 passes",
+				Fates: "untried mail 0, untried mail 0", Trouble: "mail MAIL 0 lasts",
 				Wires: "MAIL | MAIL RCPT DATA . QUIT", Pipelined: pipelined + " | MAIL RCPT DATA . QUIT",
 			},
 			rig.Row{
 				Name: "final " + name, Faults: rig.At(".", 1, reply), Says: "not an SMTP reply",
-				Fates: "unknown content 0, unknown content 0", Trouble: "content content 0 passes",
+				Fates: "unknown content 0, unknown content 0", Trouble: "content content 0 lasts",
 				Wires: "MAIL RCPT RCPT DATA . | MAIL RCPT DATA . QUIT",
 			})
 	}
@@ -361,17 +361,17 @@ func TestAReplyThatCannotBeOnePoisonsTheWire(t *testing.T) {
 	rig.InEveryRow(t, []rig.Row{
 		{
 			Name: "MAIL", Faults: rig.At("MAIL", 1, "354 go"), Says: "out of step",
-			Fates: "untried mail 354, untried mail 354", Trouble: "mail MAIL 354 passes",
+			Fates: "untried mail 354, untried mail 354", Trouble: "mail MAIL 354 lasts",
 			Wires: "MAIL | MAIL RCPT DATA . QUIT", Pipelined: "MAIL RCPT RCPT DATA | MAIL RCPT DATA . QUIT",
 		},
 		{
 			Name: "RCPT", Faults: rig.At("RCPT", 2, "354 go"), Says: "out of step",
-			Fates: "untried rcpt 354, untried rcpt 354", Trouble: "rcpt RCPT 354 passes",
+			Fates: "untried rcpt 354, untried rcpt 354", Trouble: "rcpt RCPT 354 lasts",
 			Wires: "MAIL RCPT RCPT | MAIL RCPT DATA . QUIT", Pipelined: "MAIL RCPT RCPT DATA … | MAIL RCPT DATA . QUIT",
 		},
 		{
 			Name: "final", Faults: rig.At(".", 1, "354 go"), Says: "out of step",
-			Fates: "unknown content 354, unknown content 354", Trouble: "content content 354 passes",
+			Fates: "unknown content 354, unknown content 354", Trouble: "content content 354 lasts",
 			Wires: "MAIL RCPT RCPT DATA . | MAIL RCPT DATA . QUIT",
 		},
 	})

@@ -140,7 +140,7 @@ func TestDSNOfInternationalisedRecipients(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{})
 		m := rig.Mail("jürgen@example.com", "bart@bücher.example")
-		m.DSN.Notify = "FAILURE"
+		m.Options = slices.Repeat([]postrider.RecipientOptions{{Notify: "FAILURE"}}, len(m.To))
 		if _, err := r.Deliver(m); err != nil {
 			t.Error(err)
 		}

@@ -28,11 +28,11 @@ func TestPoolHooksMayAskForStats(t *testing.T) {
 					return refuseDial(ctx, network, address)
 				}
 			}
-			cfg.Trace = &postrider.Trace{ServerDown: func(a string, _ time.Time, _ error) {
+			cfg.Trace = rig.OnEvent(postrider.EventServerDown, func(e postrider.Event) {
 				time.Sleep(2 * time.Second)
-				told = append(told, a)
+				told = append(told, e.Server)
 				f.Pool.Stats()
-			}}
+			})
 		}})
 		f.AllAccepted(f.SendFrom(0, 8, 8))
 		f.Close(time.Minute) // ends whoever calls hooks
@@ -150,7 +150,7 @@ func TestPoolMovesNothingBehindClose(t *testing.T) {
 				}
 			},
 			Client: func(i int, cfg *postrider.Config) {
-				cfg.Trace = &postrider.Trace{TransactionDone: func(postrider.Transaction, []postrider.Outcome) { time.Sleep(2 * time.Second) }}
+				cfg.Trace = rig.OnEvent(postrider.EventTransaction, func(postrider.Event) { time.Sleep(2 * time.Second) })
 			}})
 		closeWhile(t, f.Pool, 1)
 		wantShares(f, 0, 0)

@@ -75,11 +75,11 @@ func TestPoolLearnsACapOnConnections(t *testing.T) {
 			},
 			Client: func(_ int, cfg *postrider.Config) {
 				cfg.MaxAge = -1
-				cfg.Trace = &postrider.Trace{LimitChanged: func(_ string, n int) {
+				cfg.Trace = rig.OnEvent(postrider.EventLimitChanged, func(e postrider.Event) {
 					mu.Lock()
-					limits = append(limits, n)
+					limits = append(limits, e.Connections)
 					mu.Unlock()
-				}}
+				})
 			},
 		})
 		f.AllAccepted(f.SendFrom(0, 1000, 50)) // 3.3 seconds: within the first hold

@@ -89,7 +89,10 @@ func TestPanicsInHooksLeaveNothingBehind(t *testing.T) {
 		})
 		told := 0
 		cfg := s.Config()
-		cfg.Trace = &postrider.Trace{LimitChanged: func(string, int) {
+		cfg.Trace = &postrider.Trace{Event: func(e postrider.Event) {
+			if e.Kind != postrider.EventLimitChanged {
+				return
+			}
 			if told++; told == 1 {
 				panic("hook")
 			}

@@ -271,21 +271,19 @@ func TestPoolChangesWiresByAgeNotAllAtOnce(t *testing.T) {
 				s.Faults = []smtptest.Fault{{Command: ".", Delay: 10 * time.Millisecond}}
 			},
 			Client: func(_ int, cfg *postrider.Config) {
-				cfg.Trace = &postrider.Trace{
-					Dialed: func(wire int, _ string, _ time.Duration, _ error) {
-						mu.Lock()
-						defer mu.Unlock()
-						opened[wire] = time.Now()
-					},
-					WireClosed: func(wire, _ int, reason error) {
-						mu.Lock()
-						defer mu.Unlock()
-						if reason != nil {
-							t.Errorf("wire %d: %v", wire, reason)
+				cfg.Trace = &postrider.Trace{Event: func(e postrider.Event) {
+					mu.Lock()
+					defer mu.Unlock()
+					switch e.Kind {
+					case postrider.EventDialed:
+						opened[e.Wire] = time.Now()
+					case postrider.EventClosed:
+						if e.Err != nil {
+							t.Errorf("wire %d: %v", e.Wire, e.Err)
 						}
-						lived[time.Since(opened[wire]).Truncate(time.Second)]++
-					},
-				}
+						lived[time.Since(opened[e.Wire]).Truncate(time.Second)]++
+					}
+				}}
 			},
 		})
 		f.AllAccepted(f.SendFrom(0, 25_000, 8)) // half a minute, then some rest, and so on

@@ -55,10 +55,14 @@ func TestPoolFailsOverInOrder(t *testing.T) {
 		var told []string
 		f := rig.StartFleet(t, rig.FleetOptions{Servers: 3, Mode: mode, Client: func(i int, cfg *postrider.Config) {
 			cfg.IdleTimeout = time.Second
-			cfg.Trace = &postrider.Trace{
-				ServerDown: func(a string, until time.Time, err error) { told = append(told, "down "+a) },
-				ServerUp:   func(a string) { told = append(told, "up "+a) },
-			}
+			cfg.Trace = &postrider.Trace{Event: func(e postrider.Event) {
+				switch e.Kind {
+				case postrider.EventServerDown:
+					told = append(told, "down "+e.Server)
+				case postrider.EventServerUp:
+					told = append(told, "up "+e.Server)
+				}
+			}}
 			if i == 0 {
 				first.guard(cfg)
 			}
@@ -148,7 +152,7 @@ func TestPoolWrongPasswordBurnsOneAttempt(t *testing.T) {
 			Server: func(i int, s *smtptest.Server) { s.Users = map[string]string{"app": "right"} },
 			Client: func(i int, cfg *postrider.Config) {
 				cfg.AllowPlaintextAuth = true
-				cfg.Trace = &postrider.Trace{ServerDown: func(string, time.Time, error) { downs.Add(1) }}
+				cfg.Trace = rig.OnEvent(postrider.EventServerDown, func(postrider.Event) { downs.Add(1) })
 				if i == 0 {
 					cfg.Password = postrider.NewSecret("wrong")
 				}

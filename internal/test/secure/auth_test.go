@@ -76,7 +76,7 @@ func TestNoCommonMechanism(t *testing.T) {
 func TestARefusedLoginEndsTheWire(t *testing.T) {
 	for code, want := range map[string]string{
 		"535 5.7.8 no": "connect AUTH 535 lasts", "534 5.7.9 too weak": "connect AUTH 534 lasts", "571 Bad authentication": "connect AUTH 571 lasts",
-		"454 4.7.0 later": "connect AUTH 454 passes", "250 ok": "connect AUTH 250 passes",
+		"454 4.7.0 later": "connect AUTH 454 passes", "250 ok": "connect AUTH 250 lasts",
 	} {
 		t.Run(code[:3], func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
@@ -192,7 +192,7 @@ func TestTheMechanismIsChosenFromWhatIsOffered(t *testing.T) {
 					Client: func(cfg *postrider.Config) {
 						loginAs("u", "p")(cfg)
 						cfg.AuthMechanisms = c.preferred
-						cfg.Trace = &postrider.Trace{Authenticated: func(_ int, mechanism string, err error) { tried = append(tried, mechanism) }}
+						cfg.Trace = rig.OnEvent(postrider.EventAuthenticated, func(e postrider.Event) { tried = append(tried, e.Mechanism) })
 					},
 				})
 				_, _ = r.Send("bart@example.com")

@@ -107,7 +107,7 @@ func TestAResumedSessionIsComparedWithThePins(t *testing.T) {
 			var resumed bool
 			r.Connect(func(cfg *postrider.Config) {
 				cfg.TLS, cfg.CAFile, cfg.Pins = &tls.Config{ClientSessionCache: cache}, "", []string{c.pin}
-				cfg.Trace = &postrider.Trace{TLSDone: func(_ int, state tls.ConnectionState, err error) { resumed = state.DidResume }}
+				cfg.Trace = rig.OnEvent(postrider.EventTLS, func(e postrider.Event) { resumed = e.TLS.DidResume })
 			})
 			if _, err := r.Send("bart@example.com"); (err == nil) != c.ok || resumed != c.resumed {
 				t.Errorf("%+v: resumed %t, %v", c, resumed, err)

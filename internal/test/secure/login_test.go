@@ -350,7 +350,7 @@ func TestEXTERNAL(t *testing.T) {
 					cfg.User, cfg.Password = "", postrider.Secret{}
 					cfg.TLS = cfg.TLS.Clone()
 					cfg.TLS.Certificates = []tls.Certificate{clientCertificate(t)}
-					cfg.Trace = &postrider.Trace{Authenticated: func(_ int, mechanism string, _ error) { tried = mechanism }}
+					cfg.Trace = rig.OnEvent(postrider.EventAuthenticated, func(e postrider.Event) { tried = e.Mechanism })
 				},
 			})
 			r.Accepted("bart@example.com")

@@ -227,7 +227,7 @@ func TestTLS12AtLeast(t *testing.T) {
 func resumptions(r *rig.Pair, change func(*postrider.Config)) (resumed []bool, errs []error) {
 	r.Connect(func(cfg *postrider.Config) {
 		cfg.MaxTransactions = 1
-		cfg.Trace = &postrider.Trace{TLSDone: func(_ int, state tls.ConnectionState, err error) { resumed = append(resumed, state.DidResume) }}
+		cfg.Trace = rig.OnEvent(postrider.EventTLS, func(e postrider.Event) { resumed = append(resumed, e.TLS.DidResume) })
 		if change != nil {
 			change(cfg)
 		}

@@ -154,8 +154,13 @@ func (rec *record) watch(level slog.Level) func(*postrider.Config) {
 	return func(cfg *postrider.Config) {
 		cfg.Logger = slog.New(slog.NewTextHandler(&rec.log, &slog.HandlerOptions{Level: level}))
 		cfg.Trace = &postrider.Trace{
-			Command:     func(_ int, line string) { fmt.Fprintln(&rec.commands, line) },
-			Reply:       func(_ int, r postrider.Reply) { fmt.Fprintln(&rec.replies, r) },
+			Dialogue: func(e postrider.Event) {
+				if e.Kind == postrider.EventCommand {
+					fmt.Fprintln(&rec.commands, e.Line)
+				} else {
+					fmt.Fprintln(&rec.replies, e.Reply)
+				}
+			},
 			Credentials: func(_ int, line string) { fmt.Fprintln(&rec.credentials, line) },
 			Content:     func(_ int, octets []byte) { rec.contents.Write(octets) },
 		}
@@ -363,7 +368,7 @@ func TestSecretsRepeatedByTheServer(t *testing.T) {
 		"DATA":                  {smtptest.Fault{Command: "DATA", Nth: 2, Reply: "554 5.6.0 " + leak}, "content DATA 554 lasts"},
 		"content":               {smtptest.Fault{Command: ".", Nth: 2, Reply: "554 5.6.0 " + leak}, "content content 554 lasts"},
 		"421":                   {smtptest.Fault{Command: ".", Nth: 2, Reply: "421 4.3.2 " + leak}, "content content 421 passes"},
-		"no reply":              {smtptest.Fault{Command: "EHLO", Nth: 2, Reply: leak}, "connect EHLO 0 passes"},
+		"no reply":              {smtptest.Fault{Command: "EHLO", Nth: 2, Reply: leak}, "connect EHLO 0 lasts"},
 	} {
 		for _, fetched := range []bool{false, true} {
 			rig.InBubble(t, fmt.Sprint(name, " ", fetched), func(t *testing.T) {

@@ -2,7 +2,6 @@ package words_test
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/internal/test/rig"
@@ -39,26 +37,36 @@ func (d *diary) String() string {
 
 func (d *diary) trace() *postrider.Trace {
 	return &postrider.Trace{
-		Dialed: func(wire int, address string, took time.Duration, err error) {
-			d.note("dialed(%d,%s,%v)", wire, address, err != nil)
-		},
-		TLSDone: func(wire int, state tls.ConnectionState, err error) {
-			d.note("tls(%d,%v,%v)", wire, state.HandshakeComplete, err != nil)
-		},
-		Hello:         func(wire int, extensions []string) { d.note("hello(%d,%d)", wire, len(extensions)) },
-		Authenticated: func(wire int, mechanism string, err error) { d.note("auth(%d,%s,%v)", wire, mechanism, err != nil) },
-		TransactionDone: func(tx postrider.Transaction, outcomes []postrider.Outcome) {
-			d.note("done(%d,%d,%d,%v)", tx.Wire, tx.Recipients, tx.Reply.Code, outcomes[0].State)
-		},
-		WireClosed: func(wire, transactions int, reason error) {
-			d.note("closed(%d,%d,%v)", wire, transactions, reason != nil)
-		},
-		Command: func(wire int, line string) {
-			verb, _, _ := strings.Cut(line, " ")
+		Event: d.event,
+		Dialogue: func(e postrider.Event) {
+			if e.Kind == postrider.EventReply {
+				d.note("%d", e.Reply.Code)
+				return
+			}
+			verb, _, _ := strings.Cut(e.Line, " ")
 			d.note("%s", verb)
 		},
-		Reply:   func(wire int, r postrider.Reply) { d.note("%d", r.Code) },
 		Content: func(wire int, octets []byte) { d.note("content(%d)", len(octets)) },
+	}
+}
+
+func (d *diary) event(e postrider.Event) {
+	switch e.Kind {
+	case postrider.EventDialed:
+		d.note("dialed(%d,%s,%v)", e.Wire, e.Address, e.Err != nil)
+	case postrider.EventTLS:
+		d.note("tls(%d,%v,%v)", e.Wire, e.TLS.HandshakeComplete, e.Err != nil)
+	case postrider.EventHello:
+		d.note("hello(%d,%d)", e.Wire, len(e.Extensions))
+	case postrider.EventAuthenticated:
+		d.note("auth(%d,%s,%v)", e.Wire, e.Mechanism, e.Err != nil)
+	case postrider.EventTransaction:
+		tx := e.Transaction
+		d.note("done(%d,%d,%d,%v)", tx.Wire, tx.Recipients, tx.Reply.Code, e.Outcomes[0].State)
+	case postrider.EventClosed:
+		d.note("closed(%d,%d,%v)", e.Wire, e.Transactions, e.Err != nil)
+	default:
+		d.note("%v", e.Kind)
 	}
 }
 
@@ -141,10 +149,14 @@ func TestEveryWireThatIsOpenedIsClosed(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		dialed, closed := map[int]int{}, map[int]int{}
 		r := s.Start(t, rig.Options{Faults: faults, Client: func(cfg *postrider.Config) {
-			cfg.Trace = &postrider.Trace{
-				Dialed:     func(wire int, _ string, _ time.Duration, err error) { dialed[wire]++ },
-				WireClosed: func(wire, _ int, _ error) { closed[wire]++ },
-			}
+			cfg.Trace = &postrider.Trace{Event: func(e postrider.Event) {
+				switch e.Kind {
+				case postrider.EventDialed:
+					dialed[e.Wire]++
+				case postrider.EventClosed:
+					closed[e.Wire]++
+				}
+			}}
 		}})
 		for range 8 {
 			_, _ = r.Send("bart@example.com")

@@ -62,7 +62,11 @@ func send(t *testing.T, cfg postrider.Config, say func(string) string) (*postrid
 	if cfg.Trace == nil {
 		cfg.Trace = &postrider.Trace{}
 	}
-	cfg.Trace.WireClosed = func(int, int, error) { close(closed) }
+	cfg.Trace.Event = func(e postrider.Event) {
+		if e.Kind == postrider.EventClosed {
+			close(closed)
+		}
+	}
 	var server sync.WaitGroup
 	cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
 		ours, theirs := net.Pipe()
@@ -92,7 +96,13 @@ func TestAFloodOfRepliesIsNotRead(t *testing.T) {
 	cfg := postrider.Config{
 		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Trace: &postrider.Trace{
-			Reply: func(int, postrider.Reply) { mu.Lock(); replies++; mu.Unlock() },
+			Dialogue: func(e postrider.Event) {
+				if e.Kind == postrider.EventReply {
+					mu.Lock()
+					replies++
+					mu.Unlock()
+				}
+			},
 		},
 	}
 	drained := make(chan struct{})

@@ -6,6 +6,47 @@ import (
 	"github.com/postrider/postrider/internal/pace"
 )
 
+// Stats is a snapshot of what a connection has done so far. Of the recipients'
+// counts each recipient of each Send that has returned is in exactly one.
+type Stats struct {
+	Dials        int64 // attempts to open a wire
+	DialFailures int64 // of them, those that did not come as far as the first MAIL: dial, TLS, EHLO, AUTH
+	Transactions int64 // MAIL commands
+	Reuses       int64 // of them, those on a wire that had carried one before
+	Resends      int64 // transactions that were repeated on another wire
+	Fallbacks    int64 // faults of the server that were recognised, and are met by doing without
+	TurnedAway   int64 // wires on which the server said that it closes: 421, 451 4.4.2
+
+	// Wires that ended, by the reason; those that Quit and Close ended are not counted.
+	EndedByCount  int64 // they had carried what they may: MaxTransactions, MAILMAX, what was learnt
+	EndedByAge    int64
+	EndedByIdle   int64
+	EndedByServer int64 // it hung up, with a 421 or without
+	EndedByFault  int64 // a timeout, replies out of step, a message that broke off
+
+	Accepted, Deferred, Refused, Untried, Unknown int64 // recipients
+
+	Open     bool // is a wire open now
+	InFlight int  // transactions begun and not ended
+	Queued   int  // Sends that wait for their turn
+}
+
+// Stats gives a snapshot of the connection's counters.
+func (c *Connection) Stats() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.stats
+	for i := range c.queue.Len() {
+		if !(*c.queue.At(i)).quit {
+			s.Queued++
+		}
+	}
+	if c.wire != nil {
+		s.Open, s.InFlight = true, len(c.wire.inFlight)
+	}
+	return s
+}
+
 // PoolStats is a snapshot of what a pool has done so far.
 type PoolStats struct {
 	// Stats are the sums over all connections, those that are gone included. Open
@@ -87,37 +128,20 @@ func (s *Stats) add(o Stats) {
 	s.InFlight += o.InFlight
 }
 
-// What happens in a pool is told to the Trace and the Logger of the server that it
-// happened to, once Pool.mu is free.
-
-func (p *Pool) tellDownLocked(e *endpoint) {
-	until, reason := e.health.Until(), e.err
-	p.told = append(p.told, func() {
-		if t := e.cfg.Trace; t != nil && t.ServerDown != nil {
-			t.ServerDown(e.name, until, reason)
-		}
-		e.log().Warn("server is down", "until", until, "reason", reason.Error())
-	})
-}
-
-func (p *Pool) tellUpLocked(e *endpoint) {
-	p.told = append(p.told, func() {
-		if t := e.cfg.Trace; t != nil && t.ServerUp != nil {
-			t.ServerUp(e.name)
-		}
-		e.log().Info("server is up again")
-	})
-}
-
-func (p *Pool) tellLimitLocked(e *endpoint, before int) {
-	now := e.limit.Now()
-	if now == before {
-		return
+// count adds the outcomes of a Send that has ended.
+func (s *Stats) count(outcomes []Outcome) {
+	counters := [...]*int64{Untried: &s.Untried, Accepted: &s.Accepted, Deferred: &s.Deferred, Refused: &s.Refused, Unknown: &s.Unknown}
+	for i := range outcomes {
+		*counters[outcomes[i].State]++
 	}
-	p.told = append(p.told, func() {
-		if t := e.cfg.Trace; t != nil && t.LimitChanged != nil {
-			t.LimitChanged(e.name, now)
-		}
-		e.log().Info("connection limit changed", "connections", now)
-	})
+}
+
+// countEnding adds a wire that has ended.
+func (s *Stats) countEnding(e ending) {
+	counters := [...]*int64{
+		endCount: &s.EndedByCount, endAge: &s.EndedByAge, endIdle: &s.EndedByIdle, endServer: &s.EndedByServer, endFault: &s.EndedByFault,
+	}
+	if counters[e] != nil {
+		*counters[e]++
+	}
 }
