@@ -98,7 +98,7 @@ func (w *wire) judgeLocked(d *delivery) {
 		}
 	}
 	if err := d.wishes.cannotGrant(&w.caps, time.Now()); err != nil {
-		d.refuse(everybody, fmt.Errorf("%s: %w", w.address, err))
+		d.refuse(all, fmt.Errorf("%s: %w", w.address, err))
 	}
 	if d.body.IsUsed() {
 		d.fail(&Error{Stage: StageLocal, Step: StepContent, Err: ErrContentUsed})

@@ -19,15 +19,16 @@ import (
 // package by its folder. A new leaf costs one line.
 var arrows = map[string][]string{
 	".": {
-		"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace", "internal/quirks", "internal/ring", "internal/sasl", "internal/text", "internal/wire",
+		"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace", "internal/quirks",
+		"internal/ring", "internal/sasl", "internal/session", "internal/text", "internal/wire",
 	},
-	"cmd/postrider":         {".", "config", "mailing", "smtptest", "internal/doctor", "internal/journal", "internal/text"},
+	"cmd/postrider":         {".", "config", "mailing", "smtptest", "internal/doctor", "internal/hint", "internal/journal", "internal/text"},
 	"config":                {"."},
 	"internal/address":      {"internal/text"},
 	"internal/body":         {"internal/detach", "internal/wire"},
 	"internal/detach":       {},
 	"internal/dial":         {"internal/detach"},
-	"internal/doctor":       {".", "internal/dial", "internal/hint", "internal/sasl", "internal/text", "internal/wire"},
+	"internal/doctor":       {".", "internal/dial", "internal/hint", "internal/sasl", "internal/session", "internal/text", "internal/wire"},
 	"internal/hint":         {},
 	"internal/journal":      {},
 	"internal/memnet":       {},
@@ -35,7 +36,8 @@ var arrows = map[string][]string{
 	"internal/pace":         {},
 	"internal/quirks":       {},
 	"internal/ring":         {},
-	"internal/sasl":         {},
+	"internal/sasl":         {"internal/hint"},
+	"internal/session":      {"internal/detach", "internal/dial", "internal/hint", "internal/sasl", "internal/wire"},
 	"internal/text":         {},
 	"internal/wire":         {"internal/text"},
 	"internal/test/chaos":   {".", "internal/memnet"},
@@ -58,7 +60,7 @@ var arrows = map[string][]string{
 var testArrows = map[string][]string{
 	".":                     {".", "smtptest", "config", "internal/test/rig"},
 	"cmd/postrider":         {"internal/mtatest"},
-	"config":                {"config", "smtptest"},
+	"config":                {"config", "smtptest", "internal/hint"},
 	"internal/doctor":       {"smtptest"},
 	"internal/test/content": {".", "smtptest"},
 	"internal/test/docs":    {"config", "mailing", "smtptest"},
