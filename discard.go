@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/quirks"
+	"github.com/postrider/postrider/internal/verdict"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -76,10 +77,10 @@ func (w *wire) answersHelpLocked(e expectation, r smtp.Reply) bool {
 func (w *wire) learnDiscarding(tx *transaction) {
 	switch {
 	case tx.prelude != probeFirst || w.discard != quirks.DiscardAsked:
-	case tx.probed.Negative() && tx.data.Code == 354:
+	case tx.probed.Negative() && tx.Data.Code == 354:
 		w.showLocked(quirks.Discards)
-	case tx.accepted() > 0:
-		tx.mishap, w.spent = misread, true
+	case tx.Accepted() > 0:
+		tx.Mishap, w.spent = verdict.Misread, true
 		w.showLocked(quirks.Executes)
 	default:
 		w.discard = quirks.Executes // perhaps; the next wire asks again

@@ -52,7 +52,7 @@ func (c *Connection) learnCapLocked(w *wire, v verb) {
 	if v != verbMail || k == 0 {
 		return
 	}
-	unread := func(tx *transaction) bool { return tx.chunked && tx.mail.Code == 0 }
+	unread := func(tx *transaction) bool { return tx.chunked && tx.Mail.Code == 0 }
 	c.quirks.LearnCap(k, slices.ContainsFunc(w.inFlight, unread))
 }
 

@@ -9,9 +9,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postrider/postrider/internal/detach"
 	"github.com/postrider/postrider/internal/quirks"
 	"github.com/postrider/postrider/internal/ring"
 	"github.com/postrider/postrider/internal/session"
+	"github.com/postrider/postrider/internal/verdict"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -253,17 +255,17 @@ var errOutOfStep = session.ErrOutOfStep
 // nothing can be built on this wire.
 func (w *wire) unaskedLocked(r smtp.Reply) (goOn bool) {
 	tx := w.last
-	underway := tx != nil && tx.data.Code == 354 && !tx.begun() && tx.state != txEnded
+	underway := tx != nil && tx.Data.Code == 354 && !tx.begun() && tx.state != txEnded
 	e := w.failure(StepIdle, nil)
 	if underway {
 		e.Stage, e.Step = StageContent, StepContent
 	}
 	e.Reply = replyFrom(r)
 	switch {
-	case underway && r.Negative() && !tx.mishap.outOfStep():
+	case underway && r.Negative() && !tx.Mishap.OutOfStep():
 		// No dot and no QUIT may follow, which could be taken for the end of the
 		// message: all that was said before was answered, so there is nothing to read.
-		tx.final, tx.failedHere = r, true
+		tx.Final, tx.failedHere = r, true
 		e.Hint = hintFor(e, w)
 		w.poisonLocked(lostByHangUp, e)
 		return false
@@ -308,34 +310,34 @@ func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 	case verbProbe:
 		tx.probed = r
 	case verbReset:
-		tx.clear = r
+		tx.Clear = r
 	case verbMail:
-		tx.mail = r
+		tx.Mail = r
 		if r.WireUsedUp() && w.mails > 1 {
-			tx.mishap, w.spent = elsewhere, true
+			tx.Mishap, w.spent = verdict.Elsewhere, true
 			w.c.learnCapLocked(w, verbMail)
 		}
 		w.answered++
 		if r.Code == 503 { // the session is not what we take it for: the next one may be
 			w.spent = true
 			if w.completed > 0 {
-				tx.mishap = elsewhere
+				tx.Mishap = verdict.Elsewhere
 			}
 		}
 	case verbRcpt:
-		tx.rcpt[e.rcpt] = r
-		if e.rcpt == len(tx.rcpt)-1 {
+		tx.Rcpt[e.rcpt] = r
+		if e.rcpt == len(tx.Rcpt)-1 {
 			w.learnRcptMax(tx)
 		}
 	case verbData:
-		tx.data = r
+		tx.Data = r
 		w.learnDiscarding(tx)
 	case verbTerminator:
-		tx.final = r
+		tx.Final = r
 	case verbChunk:
-		tx.final = r
-		if tx.accepted() > 0 && r.NotUnderstood() {
-			tx.mishap = unchunked
+		tx.Final = r
+		if tx.Accepted() > 0 && r.NotUnderstood() {
+			tx.Mishap = verdict.Unchunked
 			w.c.fallBackLocked(w, &w.c.quirks.NoChunking, "BDAT is refused where it is due: messages go out by DATA")
 		}
 	}
@@ -351,7 +353,7 @@ func (w *wire) endIfAnsweredLocked(tx *transaction) {
 	if w.err != nil {
 		return // what it means is known when the wire has ended
 	}
-	if tx.final.Positive() && !tx.handedOver() {
+	if tx.Final.Positive() && tx.border() < verdict.HandedOver {
 		w.postponed = true
 		return
 	}
@@ -363,7 +365,7 @@ func (w *wire) endIfAnsweredLocked(tx *transaction) {
 	}
 	w.unacked -= tx.weight()
 	w.completed++
-	if !tx.final.Positive() {
+	if !tx.Final.Positive() {
 		w.refused++
 	}
 	w.growLocked(tx)
@@ -466,8 +468,8 @@ func (w *wire) killLocked(why lost, e *Error) {
 
 // sever closes the socket, and waits for nothing.
 func (w *wire) sever() {
-	if loose, ok := w.raw.(*looseConn); ok {
-		loose.cut()
+	if conn, ok := w.raw.(*detach.Conn); ok {
+		conn.Cut()
 		return
 	}
 	w.raw.Close()
@@ -485,7 +487,7 @@ func (w *wire) outOfStepLocked(e *Error) {
 		// One reply too many may have been said at any time before; but who had all of his
 		// in step, and only waits for a write to return, is as good as settled.
 		if tx.state == txOpen || tx.unanswered > 0 {
-			tx.mishap = shifted
+			tx.Mishap = verdict.Shifted
 		}
 	}
 	w.poisonLocked(lostByFault, e)
