@@ -119,13 +119,7 @@ func (c *Connection) openForQueue() (*wire, *Error) {
 		return nil, nil
 	}
 	w, err := c.open(ctx, id)
-	if ctx.Err() != nil { // given up, if only just: whoever has wanted a wire meanwhile gets another attempt
-		if w != nil {
-			w.sever()
-		}
-		w, err = nil, nil
-	}
-	c.finishOpening(w, err)
+	w, err = c.finishOpening(ctx, w, err)
 	if c.opened != nil && (w != nil || err != nil) {
 		c.opened(err)
 	}
@@ -145,25 +139,30 @@ func (c *Connection) beginOpening(cancel context.CancelFunc) (id int, wanted boo
 	return int(c.ids.Add(1)), true
 }
 
-// finishOpening puts the wire in its place; with neither a wire nor an error the attempt
-// was given up.
-func (c *Connection) finishOpening(w *wire, err *Error) {
+// finishOpening puts the wire in its place. An attempt that was given up, if only just,
+// comes to nothing: whoever has wanted a wire meanwhile gets another one.
+func (c *Connection) finishOpening(ctx context.Context, w *wire, err *Error) (*wire, *Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cancelOpen = nil
-	if w != nil {
+	switch {
+	case ctx.Err() != nil: // asked with the lock held, under which it is cancelled
+		c.stats.DialFailures++
+		if w != nil {
+			w.sever()
+		}
+		return nil, nil
+	case err == nil:
 		c.wire, c.wanted = w, false
 		c.room.Store(1)
-		return
+		return w, nil
 	}
 	c.stats.DialFailures++
-	if err == nil {
-		return
-	}
 	c.wanted = false
 	if err.refusesLogin() {
 		c.rejectLogin(err)
 	}
+	return nil, err
 }
 
 // failQueue tells everybody who waits that there is no wire.
