@@ -367,7 +367,7 @@ func ExampleError() {
 	_, err = conn.SendMail(context.Background(), "anne@example.com", []string{"bart@example.com"}, []byte(aardvarks))
 	fmt.Println(strings.Replace(err.Error(), server.Addr, "mail.example.com:587", 1))
 	// Output:
-	// postrider: mail.example.com:587: STARTTLS: the server does not offer STARTTLS; try another port: 587, or 465 and set Config.Mode to ImplicitTLS (smtp_secure_mode: smtps); only if the way to the server is safe without TLS, set Config.Mode to Insecure (smtp_secure_mode: smtp)
+	// postrider: mail.example.com:587: STARTTLS: the server does not offer STARTTLS; try another port: 587, or 465 and set Config.Mode to ImplicitTLS; only if the way to the server is safe without TLS, set Config.Mode to Insecure
 }
 
 // The second server takes over while the first is down.
@@ -383,7 +383,7 @@ func ExampleNewPool() {
 	refused, err := pool.SendMail(context.Background(), "anne@example.com", []string{"bart@example.com"}, []byte(aardvarks))
 	fmt.Println(refused, err)
 	fmt.Println("the backup took", len(backup.Messages()))
-	fmt.Println(pool.Stats().Servers[0].Down, pool.Close(context.Background()))
+	fmt.Println(pool.Stats().Servers[0].Down, pool.Shutdown(context.Background()))
 	// Output:
 	// map[] <nil>
 	// the backup took 1
@@ -411,7 +411,7 @@ func ExamplePool_Send() {
 	}
 	senders.Wait()
 	fmt.Println(pool.Stats().Accepted, "accepted; over two connections at the most:", server.MostConnections() <= 2)
-	fmt.Println(pool.Close(context.Background()))
+	fmt.Println(pool.Shutdown(context.Background()))
 	// Output:
 	// 100 accepted; over two connections at the most: true
 	// <nil>

@@ -195,7 +195,7 @@ func byPool(l *ledger, cfg postrider.Config, messages []*postrider.Message) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	defer pool.Close(l.t.Context())
+	defer pool.Shutdown(l.t.Context())
 	fromMany(l, pool, messages)
 }
 

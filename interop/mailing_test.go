@@ -40,7 +40,7 @@ func TestVERPThroughPostfix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer pool.Close(t.Context())
+	defer pool.Shutdown(t.Context())
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	m := &postrider.Message{From: "bounces@example.com", Content: postrider.Bytes([]byte("From: News " +

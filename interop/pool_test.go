@@ -30,7 +30,7 @@ func poolOn(t *testing.T, s *mtatest.Server, password string, trace *postrider.T
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := pool.Close(ctx); err != nil {
+		if err := pool.Shutdown(ctx); err != nil {
 			t.Error(err)
 		}
 	})

@@ -31,12 +31,11 @@ func (r *route) newPool(trace *postrider.Trace, dry bool) (*postrider.Pool, erro
 // leave ends a pool: with QUIT, which is a courtesy to the servers, if all went
 // well, and else at once. Whatever comes of it, what was sent is sent.
 func leave(ctx context.Context, pool *postrider.Pool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	if err != nil {
-		cancel()
+		pool.Close()
+		return
 	}
-	_ = pool.Close(ctx)
+	_ = pool.Shutdown(ctx)
 }
 
 // lane is what a load test is driven through.

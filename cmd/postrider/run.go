@@ -132,8 +132,3 @@ func finish(std streams, err error) int {
 	}
 	return exitCode(nil, err)
 }
-
-// words is an error as the program prints it: the library puts its own name before its errors, and so does warn.
-func words(err error) string {
-	return strings.TrimPrefix(err.Error(), "postrider: ")
-}
