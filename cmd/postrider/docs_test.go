@@ -71,7 +71,8 @@ func TestDefaultsInTheHelp(t *testing.T) {
 			}
 			checked++
 			if shown != flag.Default && !strings.HasPrefix(shown, flag.Default+"', ") {
-				t.Errorf("%s --%s: the default is %q, and the help says %q", command.Name, flag.Name, flag.Default, flag.Help)
+				t.Errorf("%s --%s: the default is %q, and the help says %q",
+					command.Name, flag.Name, flag.Default, flag.Help)
 			}
 		}
 	}
