@@ -26,6 +26,10 @@ type sendCmd struct {
 	Return string `short:"R" name:"ret" placeholder:"full|hdrs" help:"What of the message a notification returns."`
 	EnvID  string `short:"V" name:"envid" placeholder:"ID" help:"An identifier that notifications repeat."`
 
+	HoldFor   time.Duration `placeholder:"TIME" help:"Ask the server to hold the message for TIME before it delivers it (FUTURERELEASE)."`
+	DeliverBy string        `placeholder:"TIME[,return]" help:"Ask for delivery within TIME, or else for a notice, with return for the message (DELIVERBY)."`
+	Priority  int           `placeholder:"N" help:"Ask for a priority from -9 to 9, the most urgent (MT-PRIORITY)."`
+
 	JSON    bool          `help:"Tell everything as one JSON object on standard output."`
 	Verbose bool          `short:"v" help:"Show the dialogue with the server on standard error, without passwords and content."`
 	DryRun  bool          `help:"Check everything and show what would be sent, but do not open a connection."`
@@ -72,7 +76,28 @@ func (c *sendCmd) Validate() error {
 	if !slices.Contains([]string{"", "FULL", "HDRS"}, strings.ToUpper(c.Return)) {
 		return fmt.Errorf("-R %s: write full or hdrs", c.Return)
 	}
-	return errors.Join(c.validateNotify(), c.settings.Validate())
+	_, err := c.deliverBy()
+	switch {
+	case c.HoldFor < 0:
+		err = errors.New("--hold-for: a time cannot be negative")
+	case c.Priority < -9 || c.Priority > 9:
+		err = errors.New("--priority: write a number from -9 to 9")
+	}
+	return errors.Join(err, c.validateNotify(), c.settings.Validate())
+}
+
+// deliverBy reads --deliver-by.
+func (c *sendCmd) deliverBy() (by postrider.DeliverBy, err error) {
+	if c.DeliverBy == "" {
+		return by, nil
+	}
+	word, mode, found := strings.Cut(c.DeliverBy, ",")
+	by.Within, err = time.ParseDuration(word)
+	by.OrReturn = found
+	if err != nil || by.Within <= 0 || found && mode != "return" {
+		err = fmt.Errorf("--deliver-by %s: write a time, as in 30m, or a time and return, as in 30m,return", c.DeliverBy)
+	}
+	return by, err
 }
 
 // validateNotify is RFC 3461 §4.1.
@@ -124,8 +149,10 @@ func (c *sendCmd) send(ctx context.Context, std streams, r *report) error {
 	r.size = in.size
 	r.message = &postrider.Message{
 		From: c.sender(&route.cfg), To: c.To, Content: in.content,
-		DSN: postrider.DSN{Return: strings.ToUpper(c.Return), EnvelopeID: c.EnvID},
+		DSN:     postrider.DSN{Return: strings.ToUpper(c.Return), EnvelopeID: c.EnvID},
+		HoldFor: c.HoldFor, Priority: c.Priority,
 	}
+	r.message.DeliverBy, _ = c.deliverBy() // Validate has read it
 	if c.Header {
 		r.message.To = in.recipients
 	}
