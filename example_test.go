@@ -339,7 +339,6 @@ func ExampleResult_Remaining() {
 		return
 	}
 	defer conn.Close()
-	wait := time.Millisecond // minutes, with a real server
 
 	m := &postrider.Message{
 		From: "anne@example.com", To: []string{"bart@example.com", "cate@example.com", "dave@example.com"},
@@ -354,7 +353,7 @@ func ExampleResult_Remaining() {
 			fmt.Println(try, o)
 		}
 		m = result.Remaining()
-		time.Sleep(wait)
+		time.Sleep(time.Millisecond) // minutes, with a real server
 	}
 	// Output:
 	// 1 bart@example.com: accepted at content: 250 2.0.0 Ok: queued as 1-1
