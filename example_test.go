@@ -246,7 +246,8 @@ func Example_noMaximum() {
 	}
 	defer conn.Close()
 	for range 10 {
-		if _, err := conn.SendMail(context.Background(), "anne@example.com", []string{"bart@example.com"}, []byte(aardvarks)); err != nil {
+		to := []string{"bart@example.com"}
+		if _, err := conn.SendMail(context.Background(), "anne@example.com", to, []byte(aardvarks)); err != nil {
 			fmt.Println(err)
 		}
 	}

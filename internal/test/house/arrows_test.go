@@ -15,7 +15,8 @@ var arrows = map[string][]string{
 		"internal/quirks", "internal/ring", "internal/sasl", "internal/session", "internal/text", "internal/wire",
 	},
 	"cmd/postrider": {
-		".", "config", "mailing", "smtptest", "internal/doctor", "internal/hint", "internal/journal", "internal/text",
+		".", "config", "mailing", "smtptest", "internal/doctor", "internal/header", "internal/hint", "internal/journal",
+		"internal/kongdoc", "internal/text",
 	},
 	"config":           {"."},
 	"internal/address": {"internal/text"},
@@ -25,8 +26,10 @@ var arrows = map[string][]string{
 	"internal/doctor": {
 		".", "internal/dial", "internal/hint", "internal/sasl", "internal/session", "internal/text", "internal/wire",
 	},
+	"internal/header":       {},
 	"internal/hint":         {},
 	"internal/journal":      {},
+	"internal/kongdoc":      {},
 	"internal/memnet":       {},
 	"internal/mtatest":      {},
 	"internal/pace":         {},
@@ -37,6 +40,7 @@ var arrows = map[string][]string{
 	"internal/test/chaos":   {".", "internal/memnet", "internal/test/ci"},
 	"internal/test/ci":      {},
 	"internal/test/content": {},
+	"internal/test/docs":    {},
 	"internal/test/ending":  {},
 	"internal/test/fault":   {},
 	"internal/test/flow":    {},
@@ -50,8 +54,10 @@ var arrows = map[string][]string{
 	"internal/text":         {},
 	"internal/wire":         {"internal/text"},
 	"interop":               {},
-	"mailing":               {".", "internal/address", "internal/detach", "internal/text"},
-	"smtptest":              {".", "internal/memnet"},
+	"mailing": {
+		".", "internal/address", "internal/detach", "internal/header", "internal/text", "internal/wire",
+	},
+	"smtptest": {".", "internal/memnet"},
 }
 
 // testArrows are those that its external tests have besides; these may import their own package.
@@ -60,10 +66,10 @@ var testArrows = map[string][]string{
 	"config":                {"smtptest", "internal/hint"},
 	"internal/doctor":       {"smtptest"},
 	"internal/test/content": {".", "smtptest"},
+	"internal/test/docs":    {"config", "mailing", "smtptest"},
 	"internal/test/ending":  {".", "smtptest"},
 	"internal/test/fault":   {".", "smtptest", "internal/memnet", "internal/test/ci", "internal/test/rig"},
 	"internal/test/flow":    {".", "smtptest", "internal/test/ci", "internal/test/rig"},
-	"internal/test/house":   {".", "config", "mailing", "smtptest"},
 	"internal/test/parity":  {".", "config", "smtptest", "internal/test/rig"},
 	"internal/test/pool":    {".", "smtptest", "internal/test/ci", "internal/test/rig"},
 	"internal/test/secure":  {".", "smtptest", "internal/test/rig"},
