@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/postrider/postrider/internal/hint"
@@ -152,4 +153,38 @@ func TestMechanism(t *testing.T) {
 			r.leave(t)
 		})
 	}
+}
+
+// To a server that TLS has proven to be the right one the password is said in one round trip; to others it is proven.
+func TestMechanismOfAProvenServer(t *testing.T) {
+	for _, tt := range []struct {
+		encrypted, verified bool
+		want                string
+	}{{true, true, "PLAIN"}, {true, false, "SCRAM-SHA-256"}, {false, true, "SCRAM-SHA-256"}} {
+		bubble(t, tt.want, func(t *testing.T) {
+			r := introduced(t, "AUTH PLAIN SCRAM-SHA-256", nil, func(s *session.Settings) { s.Verified = tt.verified })
+			r.Encrypted = tt.encrypted
+			if got, failed := r.Mechanism(anne); got != tt.want || failed != nil {
+				t.Errorf("encrypted %t, verified %t: %q, %v", tt.encrypted, tt.verified, got, failed)
+			}
+			r.leave(t)
+		})
+	}
+}
+
+// A server that lets us in without having proven that it knows the password is not believed, and time does not mend that.
+func TestAYesThatIsNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		lines := make(chan string, 9)
+		go func() { defer server.Close(); serveAuth(server, lines) }()
+		var events []string
+		s := introducedTo(t, client, nil, &events)
+		failed, renew := s.Auth("SCRAM-SHA-256", anne)
+		var lasting session.Lasting
+		if failed == nil || renew || !errors.Is(failed, sasl.ErrUnproven) || !errors.As(failed, &lasting) || s.LoggedIn {
+			t.Errorf("%v, renew %t", failed, renew)
+		}
+		s.Raw.Close()
+	})
 }

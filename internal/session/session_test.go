@@ -358,3 +358,54 @@ func TestEvents(t *testing.T) {
 		r.leave(t)
 	})
 }
+
+// brokenOff is a connection that takes nothing any more, as after a RST; what the peer said before can be read.
+type brokenOff struct {
+	net.Conn
+	said io.Reader
+}
+
+var errBroken = errors.New("broken pipe")
+
+func (c brokenOff) Read(b []byte) (int, error) {
+	if c.said == nil {
+		return c.Conn.Read(b)
+	}
+	return c.said.Read(b)
+}
+func (c brokenOff) Write([]byte) (int, error) { return 0, errBroken }
+
+// A command that cannot be written: what the peer said before it hung up tells more than that; it is looked for, but not
+// for long.
+func TestACommandThatCannotBeWritten(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		said io.Reader
+		want string
+		took time.Duration
+	}{
+		{"a reason", strings.NewReader("220 mx\r\n421 4.4.2 Idle for too long\r\n"), "EHLO: 421 4.4.2 Idle for too long", 0},
+		{"none", strings.NewReader("220 mx\r\n"), "EHLO: broken pipe", 0},
+		{"garbage", strings.NewReader("220 mx\r\n\x15\x03\x01\r\n"), `EHLO: not an SMTP reply: "\x15\x03\x01"`, 0},
+		{"silence", nil, "EHLO: no reply within 2s: ", 2 * time.Second},
+	} {
+		bubble(t, tt.name, func(t *testing.T) {
+			client, server := net.Pipe()
+			defer server.Close()
+			var events []string
+			r := introducedTo(t, brokenOff{client, tt.said}, nil, &events)
+			if tt.said == nil {
+				go io.WriteString(server, "220 mx\r\n")
+			}
+			if failed := r.Greeting(time.Minute); failed != nil {
+				t.Fatal(failed)
+			}
+			start := time.Now()
+			failed := r.Hello(t.Context())
+			if got := failure(failed); !strings.HasPrefix(got, tt.want) || time.Since(start) != tt.took {
+				t.Errorf("%q after %v", got, time.Since(start))
+			}
+			r.Raw.Close()
+		})
+	}
+}

@@ -206,3 +206,21 @@ func selfSigned(t *testing.T) tls.Certificate {
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
+
+// A peer that closes instead of a handshake has closed.
+func TestHandshakeWithAPeerThatCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		go func() {
+			server.Read(make([]byte, 1<<12))
+			server.Close()
+		}()
+		var events []string
+		s := introducedTo(t, client, &tls.Config{ServerName: "mx.example.com"}, &events)
+		failed := s.Handshake(t.Context())
+		if failure(failed) != "TLS handshake: the server closed the connection" || !errors.Is(failed, io.EOF) || !s.Lost {
+			t.Errorf("%v", failed)
+		}
+		s.Raw.Close()
+	})
+}
