@@ -98,7 +98,7 @@ func (e *Error) Error() string {
 // our own name stands once in a line.
 func causeText(err error) string {
 	switch err {
-	case io.EOF:
+	case io.EOF, errHungUp:
 		return "the server closed the connection"
 	case io.ErrUnexpectedEOF:
 		return "the server closed the connection in the middle of a reply"

@@ -42,8 +42,8 @@ func (c *Connection) newSession(w *wire) *session.Session {
 	s = session.New(session.Settings{
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			conn, err := c.dial(ctx, c.address.Network, c.address.Target())
-			if err != nil || conn == nil {
-				return nil, err
+			if conn == nil || err != nil {
+				return conn, err
 			}
 			return c.loosen(conn), nil
 		},
