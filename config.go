@@ -150,6 +150,13 @@ type Config struct {
 	// server that does not discard takes what stands in a message for commands then.
 	Chunking ExtensionUse
 
+	// Weight is the share of the mail that this server of a [Pool] gets, beside the other
+	// servers that have one. A Send waits for its first wire for at most a second when its
+	// turn comes. Servers with 0 are on standby, in their order: they are used when all that
+	// have a weight are down. Without any weight the first server that is up gets everything.
+	// NewPool refuses a negative one; NewConnection ignores it.
+	Weight int
+
 	// Trace hooks see what happens on the wires. nil: none.
 	Trace *Trace
 

@@ -24,12 +24,6 @@ type PoolConfig struct {
 	// beyond that stand by.
 	MaxConnections int
 
-	// Weights spread the mail: Weights[i] is the share of the i-th server, for whose
-	// first wire a Send waits a second at the most when its turn comes. Servers
-	// with 0, and those for which there is no weight, are used in their order when
-	// all that have one are down. nil: the first server that is up gets everything.
-	Weights []int
-
 	// MessageRate and RecipientRate are how many messages and recipients a second
 	// the pool hands over at the most, and MessageBurst and RecipientBurst how many
 	// at once after a pause (at least 1). 0: no limit. A Send waits for its turn

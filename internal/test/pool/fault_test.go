@@ -221,7 +221,8 @@ func TestPoolFollowsADNSAnswer(t *testing.T) {
 		var f *rig.Fleet
 		f = rig.StartFleet(t, rig.FleetOptions{
 			Servers: 2, Mode: mode,
-			Pool: postrider.PoolConfig{Weights: []int{1}, LookupHost: func(context.Context, string) ([]string, error) {
+			Weights: []int{1},
+			Pool: postrider.PoolConfig{LookupHost: func(context.Context, string) ([]string, error) {
 				lookups.Add(1)
 				if moved.Load() {
 					return []string{"192.0.2.2"}, nil

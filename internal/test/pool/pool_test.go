@@ -24,7 +24,7 @@ func TestPoolBoundHolds(t *testing.T) {
 		rig.InFleetBubble(t, fmt.Sprint("pipelining ", pipelining), func(t *testing.T, mode postrider.SecureMode) {
 			dialling := newGauge()
 			f := rig.StartFleet(t, rig.FleetOptions{
-				Servers: 2, Mode: mode, Pool: postrider.PoolConfig{MaxConnections: 3, Weights: []int{2, 1}},
+				Servers: 2, Mode: mode, Pool: postrider.PoolConfig{MaxConnections: 3}, Weights: []int{2, 1},
 				Server: func(_ int, s *smtptest.Server) {
 					s.Extensions.Pipelining, s.MaxTransactions = pipelining, 10
 					s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Delay: time.Second}, {Command: "MAIL", Delay: 20 * time.Millisecond}}

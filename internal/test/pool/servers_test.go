@@ -102,7 +102,7 @@ func TestPoolKeepsAWireThatWorks(t *testing.T) {
 func TestPoolSpreadsByWeight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var heavy door
-		f := rig.StartFleet(t, rig.FleetOptions{Servers: 3, Pool: postrider.PoolConfig{Weights: []int{3, 1}}, Client: func(i int, cfg *postrider.Config) {
+		f := rig.StartFleet(t, rig.FleetOptions{Servers: 3, Weights: []int{3, 1}, Client: func(i int, cfg *postrider.Config) {
 			cfg.IdleTimeout = time.Second
 			if i == 0 {
 				heavy.guard(cfg)
