@@ -10,6 +10,15 @@ import (
 	"time"
 )
 
+// The defaults of a [Config] whose fields are zero. Those of its [Timeouts] stand there.
+const (
+	DefaultWindow         = 64
+	DefaultWindowOctets   = 1 << 20
+	DefaultIdleTimeout    = 2 * time.Minute
+	DefaultProbeAfter     = 5 * time.Second
+	DefaultAuthRetryAfter = time.Minute
+)
+
 // Config says which MTA a [Connection] or a [Pool] hands mail to, and how. The zero value
 // speaks plain SMTP to localhost:25, as Mailman does. It is copied by
 // [NewConnection]; later changes have no effect.

@@ -93,7 +93,7 @@ const sourceStep = 1 << 20
 
 func (p *Pool) newEndpoint(from *source, cfg Config) (*endpoint, error) {
 	if cfg.MaxAge == 0 {
-		cfg.MaxAge = 5 * time.Minute
+		cfg.MaxAge = DefaultPoolMaxAge
 	}
 	s, err := newServer(cfg)
 	if err != nil {

@@ -237,12 +237,12 @@ func (s *server) authRetryAfter() time.Duration {
 	if s.cfg.AuthRetryAfter > 0 {
 		return s.cfg.AuthRetryAfter
 	}
-	return time.Minute
+	return DefaultAuthRetryAfter
 }
 
 func (s *server) idleTimeout() time.Duration {
 	if s.cfg.IdleTimeout == 0 {
-		return 2 * time.Minute
+		return DefaultIdleTimeout
 	}
 	return s.cfg.IdleTimeout
 }
@@ -260,21 +260,21 @@ func (s *server) maxWindow() int {
 	if s.cfg.Window > 0 {
 		return s.cfg.Window
 	}
-	return 64
+	return DefaultWindow
 }
 
 func (s *server) windowOctets() int {
 	if s.cfg.WindowOctets > 0 {
 		return s.cfg.WindowOctets
 	}
-	return 1 << 20
+	return DefaultWindowOctets
 }
 
 func (s *server) probeAfter() time.Duration {
 	if s.cfg.ProbeAfter > 0 {
 		return s.cfg.ProbeAfter
 	}
-	return 5 * time.Second
+	return DefaultProbeAfter
 }
 
 // jitter takes up to a tenth away from what a wire may do, so that the wires of a

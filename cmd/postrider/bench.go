@@ -144,7 +144,7 @@ func (c *benchCmd) prepare(r *route, std streams) (stop func(), err error) {
 	// The load keeps to the rate by itself: waiting for it is not latency.
 	c.pace, r.pool.MessageRate = r.pool.MessageRate, 0
 	if c.Goroutines == 0 && r.pooled() {
-		c.Goroutines = min(64*max(1, r.pool.MaxConnections), maxGoroutines) // a window for each
+		c.Goroutines = min(postrider.DefaultWindow*max(1, r.pool.MaxConnections), maxGoroutines) // a window for each
 	}
 	return stop, nil
 }

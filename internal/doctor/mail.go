@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/internal/hint"
 	"github.com/postrider/postrider/internal/wire"
 )
@@ -161,7 +162,7 @@ func (t *talk) idle() {
 // idleTimeout is after how long the library closes an idle wire; negative: never.
 func (e *exam) idleTimeout() time.Duration {
 	if e.Config.IdleTimeout == 0 {
-		return 2 * time.Minute
+		return postrider.DefaultIdleTimeout
 	}
 	return e.Config.IdleTimeout
 }
