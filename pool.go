@@ -137,19 +137,18 @@ func anyRedirect(servers []Config) func() (string, bool) {
 // sent again. Besides, recipients who are Untried because of a server go to
 // another connection or server, to each server three times at the most.
 func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
-	return p.send(ctx, ctx, m)
+	return p.send(ctx, ctx, m, p.begin())
 }
 
-// send is Send. What has not begun when waiting is done is taken back: that is ctx, or
-// one that ends before.
-func (p *Pool) send(ctx, waiting context.Context, m *Message) (*Result, error) {
+// send is Send, of which begin has told whether the pool takes it. What has not begun when
+// waiting is done is taken back: that is ctx, or one that ends before.
+func (p *Pool) send(ctx, waiting context.Context, m *Message, begun bool) (*Result, error) {
 	var d *delivery
 	defer func() { // behind its end, for which a Close of the content's is not waited
 		if d != nil {
 			d.body.Discard(ctx)
 		}
 	}()
-	begun := p.begin()
 	var outcomes []Outcome // none, if something of the caller's panics
 	defer func() { p.end(outcomes) }()
 	d, err := p.deliveryOf(ctx, waiting, m)

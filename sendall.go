@@ -246,13 +246,14 @@ func (k poolCarrier) prepare(ctx context.Context, m *Message, ready chan struct{
 }
 
 func (k poolCarrier) start(x *poolSend, _ error) {
+	begun := k.p.begin() // in the order of the sequence
 	go func() {
 		defer func() {
 			x.panicked = recover()
 			x.ended.Store(true)
 			ring.Signal(x.ready)
 		}()
-		x.res, x.err = k.p.send(x.ctx, k.waiting, x.m)
+		x.res, x.err = k.p.send(x.ctx, k.waiting, x.m, begun)
 	}()
 }
 

@@ -17,7 +17,8 @@ import (
 	"github.com/postrider/postrider/smtptest"
 )
 
-// counted yields n numbered messages, and counts those that were taken.
+// counted yields n numbered messages, and counts those that were taken. It takes a millisecond for each, so that
+// each is in the line before the next.
 func counted(n int, taken *atomic.Int64) iter.Seq[*postrider.Message] {
 	return func(yield func(*postrider.Message) bool) {
 		for i := range n {
@@ -25,6 +26,7 @@ func counted(n int, taken *atomic.Int64) iter.Seq[*postrider.Message] {
 			if !yield(rig.NumberedMail(i)) {
 				return
 			}
+			time.Sleep(time.Millisecond)
 		}
 	}
 }
@@ -109,6 +111,7 @@ func TestSendAllIsBounded(t *testing.T) {
 // Leaving the loop takes back what was not begun, and waits for what was.
 func TestLeavingALoopOverPoolSendAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Second) // the sequence is not waited for
 		var reported atomic.Int64
 		s := startServer(t, "mx:25", func(s *smtptest.Server) {
 			s.Faults = []smtptest.Fault{{Command: ".", Delay: time.Second}}
@@ -137,6 +140,7 @@ func TestLeavingALoopOverPoolSendAll(t *testing.T) {
 // A message that waits for its turn by the rate is not begun.
 func TestLeavingALoopEndsTheWaitForTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Second) // the sequence is not waited for
 		s := startServer(t, "mx:25", nil)
 		p := startPool(t, postrider.PoolConfig{MessageRate: 0.01}, s.Config())
 		began := time.Now()
@@ -150,9 +154,60 @@ func TestLeavingALoopEndsTheWaitForTheRate(t *testing.T) {
 	})
 }
 
+// A message that has a place, but waits for the next wire, is not begun.
+func TestLeavingALoopEndsTheWaitForAWire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Second) // the sequence is not waited for
+		s := startServer(t, "mx:25", func(s *smtptest.Server) {
+			s.Faults = []smtptest.Fault{
+				{Command: ".", Delay: time.Second}, {Command: smtptest.Greeting, Connection: 2, Delay: time.Minute},
+			}
+		})
+		cfg := s.Config()
+		cfg.MaxTransactions = 3
+		p := startPool(t, postrider.PoolConfig{MaxConnections: 1}, cfg)
+		var taken atomic.Int64
+		var left time.Time
+		n := 0
+		for range p.SendAll(t.Context(), counted(20, &taken)) {
+			if n++; n == 3 {
+				time.Sleep(time.Second) // the next wire is being opened
+				left = time.Now()
+				break
+			}
+		}
+		if took := time.Since(left); took != 0 || len(s.Messages()) != 3 {
+			t.Errorf("leaving took %v, and %d were sent", took, len(s.Messages()))
+		}
+	})
+}
+
+// A message that a server has turned away was begun: it goes on to the next server, also behind the loop.
+func TestLeavingALoopFinishesWhatMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Second) // the sequence is not waited for
+		first := startServer(t, "mx1:25", func(s *smtptest.Server) {
+			s.Faults = []smtptest.Fault{{Command: "MAIL", Address: "m1@example.com", Reply: "421 4.3.0 not now"}}
+		})
+		second := startServer(t, "mx2:25", func(s *smtptest.Server) {
+			s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Delay: time.Minute}}
+		})
+		p := startPool(t, postrider.PoolConfig{}, first.Config(), second.Config())
+		var taken atomic.Int64
+		for range p.SendAll(t.Context(), counted(2, &taken)) {
+			time.Sleep(10 * time.Second) // it waits for a place at the second server
+			break
+		}
+		if st := p.Stats(); len(second.Messages()) != 1 || st.Accepted != 2 {
+			t.Errorf("the second server took %d: %+v", len(second.Messages()), st)
+		}
+	})
+}
+
 // When the context is done, everything that was taken has a result, and the loop ends.
 func TestPoolSendAllEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Second) // the sequence is not waited for
 		p, servers := startSlow(t, 1)
 		servers[0].Inject(smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.None, Then: smtptest.Hang})
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -242,6 +297,7 @@ func TestPanicsInPoolSendAll(t *testing.T) {
 // A panic of the loop's body goes on as well, and what was begun is finished before.
 func TestPanicInTheBodyOfPoolSendAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Second) // the sequence is not waited for
 		p, servers := startSlow(t, 1)
 		var taken atomic.Int64
 		if !recovered(func() {
