@@ -55,11 +55,7 @@ func (p *Pool) SendAll(ctx context.Context, messages iter.Seq[*Message]) iter.Se
 func (p *Pool) ahead() int {
 	window := 1
 	for _, s := range p.sources {
-		own := s.cfg.Window
-		if own <= 0 {
-			own = DefaultWindow
-		}
-		window = max(window, own)
+		window = max(window, orDefault(s.cfg.Window, DefaultWindow))
 	}
 	return 2 * p.max * window
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/postrider/postrider/internal/doctor"
 )
 
-// checkPage is the report for people: a line a finding as it is made, and what it
-// means and what to set beneath.
+// checkPage is the report for people: a line for each finding as it is made, and below it what it means and what to
+// set.
 type checkPage struct {
 	w      io.Writer
 	colour bool
@@ -19,10 +19,10 @@ type checkPage struct {
 	err    error  // of writing
 }
 
-// colourful: colours are for people, and for those who did not decline them
+// colourful reports whether colours are wanted: on a terminal, by those who did not decline them
 // (https://no-color.org).
-func colourful(w io.Writer, env func(string) string) bool {
-	return terminal(w) && env("NO_COLOR") == "" && env("TERM") != "dumb"
+func colourful(terminal bool, env func(string) string) bool {
+	return terminal && env("NO_COLOR") == "" && env("TERM") != "dumb"
 }
 
 // withoutPort reports a server that was named, and whose port was not.
@@ -64,14 +64,15 @@ func (p *checkPage) finding(f doctor.Finding) {
 	for _, d := range f.Details {
 		p.line("", d)
 	}
-	if f.Level == doctor.OK {
-		return // what is well needs no words
+	if f.Level == doctor.OK { // what is well needs no more words
+		p.line("to use it: ", f.Set.In(setting))
+		return
 	}
 	p.line("means: ", f.Means)
-	p.line("to do: ", f.Set)
+	p.line("to do: ", f.Set.In(setting))
 }
 
-// A page is so wide, and what belongs to a finding begins there.
+// The width of a page, and the column where the lines of a finding begin.
 const width, indent = 110, 25
 
 // line is one beneath a finding, wrapped.
@@ -115,7 +116,7 @@ func took(d time.Duration) string {
 	return fmt.Sprintf(" (%.0f s)", d.Seconds())
 }
 
-// end says what came out of it.
+// end prints the result.
 func (p *checkPage) end(r *doctor.Report) error {
 	count := map[doctor.Level]int{}
 	for _, f := range r.Findings {
@@ -123,10 +124,11 @@ func (p *checkPage) end(r *doctor.Report) error {
 	}
 	p.printf("\n%s, %s.\n", number(count[doctor.Problem], "problem"), number(count[doctor.Warning], "warning"))
 	if r.Advice == nil {
-		p.printf("No way was found by which mail goes out: mend first what is named above.\n")
+		p.printf("No working configuration was found: fix the problems above first.\n")
 		return p.err
 	}
-	p.printf("\nRecommended: %s.\n\nIn mailman.cfg:\n\n%s\nAs flags:\n\n    %s\n", r.Advice.Why, indented(r.Advice.MailmanCfg()), r.Advice.Flags())
+	p.printf("\nRecommended: %s.\n\nIn mailman.cfg:\n\n%s\nAs flags:\n\n    %s\n",
+		r.Advice.Why, indented(adviceLines(r.Advice)), adviceFlags(r.Advice))
 	return p.err
 }
 
@@ -173,10 +175,13 @@ type (
 func checkJSON(r *doctor.Report, code int) jsonCheck {
 	j := jsonCheck{Server: r.Server, Mode: r.Mode.String(), ExitCode: code}
 	for _, f := range r.Findings {
-		j.Findings = append(j.Findings, jsonFinding{f.Check, string(f.Stage), string(f.Level), f.Saw, f.Details, f.Means, f.Set, float64(f.Took.Microseconds()) / 1000})
+		j.Findings = append(j.Findings, jsonFinding{
+			f.Check, string(f.Stage), string(f.Level), f.Saw, f.Details, f.Means, f.Set.In(setting),
+			float64(f.Took.Microseconds()) / 1000,
+		})
 	}
 	if a := r.Advice; a != nil {
-		j.Recommended = &jsonAdvice{a.Why, a.MailmanCfg(), a.Flags()}
+		j.Recommended = &jsonAdvice{a.Why, adviceLines(a), adviceFlags(a)}
 	}
 	return j
 }

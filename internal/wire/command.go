@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/postrider/postrider/internal/text"
 )
 
 // MailParams are the parameters of MAIL. The zero value has none.
@@ -229,7 +231,7 @@ func CheckORCPT(orcpt string) error {
 	}
 	bad := unprintable
 	if strings.EqualFold(kind, "utf-8") {
-		bad = isControl
+		bad = text.IsControl
 	}
 	if !utf8.ValidString(address) || strings.ContainsFunc(address, bad) {
 		return fmt.Errorf("ORCPT is %q: the address has a character that may not stand there "+
@@ -246,7 +248,9 @@ func unprintable(c rune) bool { return c < ' ' || c > '~' }
 
 // notInAtom is about the types of addresses. No value of a parameter has a "=" (RFC
 // 5321 §4.1.2).
-func notInAtom(c rune) bool { return !alphanumeric(c) && !strings.ContainsRune("!#$%&'*+-/?^_`{|}~", c) }
+func notInAtom(c rune) bool {
+	return !alphanumeric(c) && !strings.ContainsRune("!#$%&'*+-/?^_`{|}~", c)
+}
 
 // CheckSenderLength reports that a MAIL with this address would be longer than a
 // server must take. (The 64 and 256 octets of RFC 5321 §4.5.3.1 are what a server

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/test/ci"
 )
 
 const (
@@ -227,7 +228,7 @@ func TestEximLimit(t *testing.T) {
 			p := chunking()
 			p.cap, p.capStyle, p.capPause = 100, capExim, pause
 			n := 1000
-			if os.Getenv("POSTRIDER_CI") != "" {
+			if ci.On() {
 				n = 5000
 			}
 			play(t, p, func(s *scene) { s.many(n); s.none(isUnknown, isUntried, isDeferred, isRefused) })

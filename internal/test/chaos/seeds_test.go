@@ -4,13 +4,13 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/test/ci"
 	"go.uber.org/goleak"
 )
 
@@ -38,7 +38,7 @@ func seeds() (first uint64, n int) {
 		return *firstFlag, 1 << 40
 	case raced:
 		return *firstFlag, 20
-	case os.Getenv("POSTRIDER_CI") != "":
+	case ci.On():
 		return *firstFlag, 300
 	}
 	return *firstFlag, 40

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/internal/memnet"
+	"github.com/postrider/postrider/internal/test/ci"
 	"github.com/postrider/postrider/internal/test/rig"
 	"github.com/postrider/postrider/smtptest"
 )
@@ -335,16 +335,14 @@ func (c cutting) positions(t *testing.T, w way) (at []int64) {
 // conversation, too.
 func (c cutting) step() int64 {
 	switch {
-	case rig.Raced || testing.Short():
+	case rig.Raced:
 		return 23
-	case os.Getenv("POSTRIDER_CI") != "":
+	case ci.On():
 		return 1
-	case c.Mode != postrider.Insecure && c.windowed:
-		return 23
 	case c.Mode != postrider.Insecure || c.windowed:
-		return 5
+		return 23
 	}
-	return 1
+	return 3
 }
 
 // cutBatch is how many cuts share a bubble and a server.

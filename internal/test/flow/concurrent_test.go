@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/test/ci"
 	"github.com/postrider/postrider/internal/test/rig"
 	"github.com/postrider/postrider/smtptest"
 )
@@ -54,7 +55,7 @@ func TestConcurrentSendsKeepTheirOrder(t *testing.T) {
 // What is said is held against what the server took.
 func TestAStormOfSends(t *testing.T) {
 	seeds := 5
-	if testing.Short() || rig.Raced {
+	if rig.Raced || !ci.On() {
 		seeds = 2
 	}
 	for _, chunking := range []bool{false, true} {

@@ -67,11 +67,11 @@ func allTests(t *testing.T) map[string][]int {
 	t.Helper()
 	all := map[string][]int{}
 	fset, files := goFiles(t)
-	for path, f := range files {
-		if !strings.HasSuffix(path, "_test.go") {
+	for _, f := range files {
+		if !f.isTest() {
 			continue
 		}
-		for _, d := range f.Decls {
+		for _, d := range f.syntax.Decls {
 			d, ok := d.(*ast.FuncDecl)
 			if !ok || d.Recv != nil || len(testNames(d.Name.Name)) == 0 {
 				continue

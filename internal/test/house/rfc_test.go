@@ -2,11 +2,7 @@ package house_test
 
 import (
 	"go/ast"
-	"go/parser"
-	"go/token"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -34,33 +30,6 @@ func mentions(text string) (found, lost []string) {
 		}
 	}
 	return found, lost
-}
-
-// goFiles parses the files of this module, tests included. Folders with a go.mod
-// of their own are other modules.
-func goFiles(t *testing.T) (*token.FileSet, map[string]*ast.File) {
-	t.Helper()
-	fset, files := token.NewFileSet(), map[string]*ast.File{}
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			_, noModule := os.Stat(filepath.Join(path, "go.mod"))
-			if path != "." && (d.Name()[0] == '.' || d.Name() == "testdata" || noModule == nil) {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		if strings.HasSuffix(path, ".go") {
-			files[filepath.ToSlash(path)], err = parser.ParseFile(fset, path, nil, parser.ParseComments)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fset, files
 }
 
 // rfcRow is a row of docs/rfc.md.
@@ -104,7 +73,7 @@ func TestRFCIndexIsComplete(t *testing.T) {
 	}
 	fset, files := goFiles(t)
 	for _, f := range files {
-		for _, comment := range f.Comments {
+		for _, comment := range f.syntax.Comments {
 			found, lost := mentions(comment.Text())
 			for _, rule := range found {
 				if !slices.Contains(known, rule) {
@@ -135,7 +104,7 @@ func TestRFCIndexPointsAtCode(t *testing.T) {
 				}
 			case files[file] == nil:
 				t.Errorf("docs/rfc.md:%d: %s stands behind no file", row.line, name)
-			case !slices.Contains(declared(files[file]), name):
+			case !slices.Contains(declared(files[file].syntax), name):
 				t.Errorf("docs/rfc.md:%d: %s declares no %s", row.line, file, name)
 			default:
 				names++

@@ -18,7 +18,7 @@ import (
 // A soak: three real servers on loopback, whose faults change all the time, and a
 // mailing that goes on for as long as POSTRIDER_SOAK says. POSTRIDER_SEED repeats one.
 //
-//	POSTRIDER_SOAK=10m go test -run TestPoolSoak -timeout 20m -v .
+//	POSTRIDER_SOAK=10m go test ./internal/test/pool -run TestPoolSoak -timeout 20m -v
 func TestPoolSoak(t *testing.T) {
 	length, err := time.ParseDuration(os.Getenv("POSTRIDER_SOAK"))
 	if err != nil {

@@ -10,9 +10,10 @@ import (
 	"github.com/postrider/postrider/smtptest"
 )
 
+// WithUser lets testuser log in with the password testpass.
 func WithUser(s *smtptest.Server) { s.Users = map[string]string{"testuser": "testpass"} }
 
-// Discarding gives a connection to a server that keeps nothing.
+// Discarding returns a connection to a server that keeps nothing.
 func Discarding(tb testing.TB, mode postrider.SecureMode) *postrider.Connection {
 	server := smtptest.NewUnstartedServer()
 	server.Discard, server.Mode = true, mode
@@ -26,25 +27,27 @@ func Discarding(tb testing.TB, mode postrider.SecureMode) *postrider.Connection 
 	return conn
 }
 
-// Clean is content of that many octets that needs no repair, the others need some.
+// Clean returns a content of that many octets that needs no repair.
 func Clean(octets int) []byte {
 	return Lines("0123456789abcdef0123456789abcdef0123456789abcdef\r\n", octets)
 }
 
+// Lines returns a content of about that many octets, a header section and then one line again and again.
 func Lines(line string, octets int) []byte {
 	return append([]byte("Subject: x\r\n\r\n"), bytes.Repeat([]byte(line), octets/len(line))...)
 }
 
-// Within runs f and says how long it took.
+// Within runs f and returns how long it took.
 func Within(f func()) time.Duration {
 	start := time.Now()
 	f()
 	return time.Since(start)
 }
 
-// Zeros reads as lines of the digit zero.
+// Zeros is a reader that never ends, of lines of the digit zero.
 type Zeros struct{}
 
+// Read fills p.
 func (Zeros) Read(p []byte) (int, error) {
 	for i := range p {
 		p[i] = '0'
@@ -55,7 +58,7 @@ func (Zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// People are n recipients.
+// People returns n recipients.
 func People(n int) (to []string) {
 	for i := range n {
 		to = append(to, fmt.Sprintf("p%d@example.com", i))
@@ -63,4 +66,5 @@ func People(n int) (to []string) {
 	return to
 }
 
+// Password is one that no test says by chance.
 const Password = "Tr0ub4dor&3"

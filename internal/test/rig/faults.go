@@ -7,7 +7,7 @@ import (
 	"github.com/postrider/postrider/smtptest"
 )
 
-// StormFault gives what goes wrong on one wire.
+// StormFault draws what goes wrong on one wire.
 func StormFault(rnd *rand.Rand, connection int) smtptest.Fault {
 	pick := func(of ...string) string { return of[rnd.IntN(len(of))] }
 	f := smtptest.Fault{Connection: connection, Nth: 1 + rnd.IntN(12), Then: []smtptest.Then{smtptest.Close, smtptest.Abort, smtptest.Hang}[rnd.IntN(3)]}
@@ -31,6 +31,7 @@ func StormFault(rnd *rand.Rand, connection int) smtptest.Fault {
 	return f
 }
 
+// At is a fault: the reply to the nth command of a kind on each wire.
 func At(command string, nth int, reply string) []smtptest.Fault {
 	return []smtptest.Fault{{Command: command, Nth: nth, Reply: reply}}
 }

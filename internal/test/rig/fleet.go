@@ -98,7 +98,7 @@ func (f *Fleet) Send(m *postrider.Message) (*postrider.Result, error) {
 	return result, err
 }
 
-// SendAll sends n messages from so many goroutines, and gives the results by number.
+// SendAll sends n messages from this many goroutines, and returns the results by number.
 func (f *Fleet) SendAll(n, goroutines int) []*postrider.Result {
 	f.T.Helper()
 	return f.SendFrom(0, n, goroutines)
@@ -119,13 +119,13 @@ func (f *Fleet) taken() map[string]int {
 
 // Compare holds what was told of messages against what the servers took: nobody
 // twice, nobody told Accepted who was not, nobody told otherwise who was, but for
-// Unknown. It gives how many recipients were in each state.
+// Unknown. Compare returns how many recipients were in each state.
 func (f *Fleet) Compare(results []*postrider.Result) (states [5]int) {
 	f.T.Helper()
 	return f.CompareBut(results, 0)
 }
 
-// CompareBut is compare when so many Untried are not among the results.
+// CompareBut is Compare when this many Untried are not among the results.
 func (f *Fleet) CompareBut(results []*postrider.Result, untried int) (states [5]int) {
 	f.T.Helper()
 	taken := f.taken()

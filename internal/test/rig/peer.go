@@ -13,7 +13,7 @@ import (
 )
 
 // Peer is a server that says exactly what a test wants, for what smtptest is too
-// well-behaved for. It belongs into a bubble.
+// well-behaved for; it belongs in a bubble.
 type Peer struct {
 	T    *testing.T
 	Conn *postrider.Connection
@@ -77,7 +77,7 @@ func (p *Peer) Say(lines string) {
 	_, _ = p.nc.Write([]byte(strings.ReplaceAll(lines, "\n", "\r\n") + "\r\n"))
 }
 
-// Hear reads lines, which have to begin as said; "" is an empty one. It gives the
+// Hear reads lines, which have to begin as said; "" is an empty one. Hear returns the
 // last.
 func (p *Peer) Hear(beginnings ...string) (last string) {
 	for _, want := range beginnings {
@@ -127,16 +127,19 @@ func (p *Peer) ehlo(lines ...string) {
 	p.Say(strings.Join(lines, "\n"))
 }
 
+// Bye hears QUIT and answers it.
 func (p *Peer) Bye() {
 	p.Hear("QUIT")
 	p.Say("221 bye")
 }
 
+// Send sends the usual message.
 func (p *Peer) Send(to ...string) (*postrider.Result, error) {
 	p.T.Helper()
 	return p.Deliver(Mail(to...))
 }
 
+// Deliver sends a message and checks what holds for every answer.
 func (p *Peer) Deliver(m *postrider.Message) (*postrider.Result, error) {
 	p.T.Helper()
 	ctx, cancel := context.WithTimeout(p.T.Context(), Guard)
@@ -147,6 +150,7 @@ func (p *Peer) Deliver(m *postrider.Message) (*postrider.Result, error) {
 	return result, err
 }
 
+// Quit ends the connection, which must not fail.
 func (p *Peer) Quit() {
 	p.T.Helper()
 	if err := p.Conn.Quit(p.T.Context()); err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/postrider/postrider/smtptest"
 )
 
-// The tests of the facts in docs/parity.md share what is here. They run in
+// Tests with a Pair run in
 // synctest bubbles over a network in memory: minutes of silence cost nothing, a
 // goroutine that is left behind fails the test, and so does everything that
 // hangs, because the bubble's time then runs into the guard of its Send.
@@ -26,6 +26,7 @@ type Setting struct {
 	Pipelining bool
 }
 
+// String is the name of a subtest.
 func (s Setting) String() string {
 	if s.Pipelining {
 		return s.Mode.String() + ",pipelining"
@@ -69,13 +70,14 @@ type Pair struct {
 	Conn   *postrider.Connection
 }
 
-// Options change a rig before it starts. All may be nil.
+// Options change a Pair before it starts. All may be nil.
 type Options struct {
 	Server func(*smtptest.Server)
 	Client func(*postrider.Config)
 	Faults []smtptest.Fault
 }
 
+// Start starts a server and makes a connection to it.
 func (s Setting) Start(t *testing.T, o Options) *Pair {
 	t.Helper()
 	r := &Pair{Setting: s, T: t, Server: smtptest.NewUnstartedServer()}
@@ -111,8 +113,10 @@ func (r *Pair) Connect(change func(*postrider.Config)) {
 	r.T.Cleanup(func() { conn.Close() })
 }
 
+// Content is the usual content: a header section and no body.
 const Content = "From: anne@example.com\r\nTo: bart@example.com\r\nSubject: aardvarks\r\n\r\n"
 
+// Mail is the usual message.
 func Mail(to ...string) *postrider.Message {
 	return &postrider.Message{From: "anne@example.com", To: to, Content: postrider.Bytes([]byte(Content))}
 }
@@ -139,7 +143,7 @@ func (r *Pair) Deliver(m *postrider.Message) (*postrider.Result, error) {
 	return result, err
 }
 
-// Accepted sends the usual message, which everybody has to get.
+// Accepted sends the usual message, which every recipient has to get.
 func (r *Pair) Accepted(to ...string) {
 	r.T.Helper()
 	result, err := r.Send(to...)
@@ -148,6 +152,7 @@ func (r *Pair) Accepted(to ...string) {
 	}
 }
 
+// Quit ends the connection, which must not fail.
 func (r *Pair) Quit() {
 	r.T.Helper()
 	ctx, cancel := context.WithTimeout(r.T.Context(), Guard)
@@ -159,7 +164,7 @@ func (r *Pair) Quit() {
 }
 
 // CheckAnswer holds what Sender promises: one outcome per recipient in order, err
-// nil exactly when somebody was accepted and nobody is untried or unknown, a
+// nil exactly when a recipient was accepted and none is untried or unknown, a
 // reason for each one that was not accepted.
 func CheckAnswer(t *testing.T, m *postrider.Message, r *postrider.Result, err error) {
 	t.Helper()
@@ -218,7 +223,7 @@ func Text(err error) string {
 	return err.Error()
 }
 
-// Said gives what the client said on a wire, without arguments: "." is the end
+// Said returns what the client said on a wire, without arguments: "." is the end
 // of content, "…" content without an end, "*" a line inside AUTH.
 func (r *Pair) Said(wire int) string {
 	var words []string
@@ -241,7 +246,7 @@ func (r *Pair) Said(wire int) string {
 	return strings.Join(words, " ")
 }
 
-// Wires gives what the client said on all wires, without the usual introduction.
+// Wires returns what the client said on all wires, without the usual introduction.
 func (r *Pair) Wires() string {
 	var all []string
 	for i := range int(r.Conn.Stats().Dials) {
@@ -256,7 +261,7 @@ func (r *Pair) Wires() string {
 	return strings.Join(all, " | ")
 }
 
-// Lines gives the client's lines on a wire that begin with prefix.
+// Lines returns the client's lines on a wire that begin with prefix.
 func (r *Pair) Lines(wire int, prefix string) []string {
 	var found []string
 	for line := range strings.Lines(r.Server.Transcript(wire)) {
@@ -267,7 +272,7 @@ func (r *Pair) Lines(wire int, prefix string) []string {
 	return found
 }
 
-// Contents gives the contents of the messages that the server took.
+// Contents returns the contents of the messages that the server took.
 func (r *Pair) Contents() []string {
 	var all []string
 	for _, m := range r.Server.Messages() {
@@ -347,6 +352,7 @@ func OnFirstWire(faults []smtptest.Fault) []smtptest.Fault {
 	return faults
 }
 
+// InEveryRow tries each row in every setting.
 func InEveryRow(t *testing.T, rows []Row) {
 	t.Helper()
 	for _, row := range rows {
@@ -356,7 +362,7 @@ func InEveryRow(t *testing.T, rows []Row) {
 	}
 }
 
-// After sends a message in a while, and gives what came of it.
+// After sends a message in a while, and returns what came of it.
 func (r *Pair) After(d time.Duration, to ...string) <-chan string {
 	came := make(chan string, 1)
 	go func() {
@@ -368,6 +374,7 @@ func (r *Pair) After(d time.Duration, to ...string) <-chan string {
 	return came
 }
 
+// SendMail sends the usual message by the short form, and returns the refused recipients.
 func (r *Pair) SendMail(to ...string) map[string]postrider.Reply {
 	r.T.Helper()
 	ctx, cancel := context.WithTimeout(r.T.Context(), Guard)
@@ -380,7 +387,7 @@ func (r *Pair) SendMail(to ...string) map[string]postrider.Reply {
 	return refused
 }
 
-// Counts sends n messages and gives the server's count of connections after each.
+// Counts sends n messages and returns the server's count of connections after each.
 func (r *Pair) Counts(n int) (counts []int) {
 	r.T.Helper()
 	for range n {
