@@ -168,7 +168,7 @@ func (c *benchCmd) startSink(cfg *postrider.Config, std streams) (stop func(), e
 	s := smtptest.NewUnstartedServer()
 	s.Mode, s.Discard, s.Log = cfg.Mode, true, std.warn
 	s.MaxRecipients = maxRecipients
-	s.Extensions.Size = max(smtptest.DefaultSize, int64(slices.Max(c.Size)))
+	s.Extensions.Size = max(smtptest.DefaultMaxSize, int64(slices.Max(c.Size)))
 	if cfg.User != "" && !cfg.Password.IsZero() {
 		s.Users = map[string]string{cfg.User: cfg.Password.Reveal()}
 	}

@@ -209,7 +209,7 @@ func TestPoolSendAllEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer time.Sleep(time.Second) // the sequence is not waited for
 		p, servers := startSlow(t, 1)
-		servers[0].Inject(smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.None, Then: smtptest.Hang})
+		servers[0].Inject(smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang})
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		began := time.Now()
