@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/postrider/postrider/internal/session"
 	"github.com/postrider/postrider/internal/text"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
@@ -62,7 +63,7 @@ type Error struct {
 	Step    Step   // what was being done
 	Address string // the server; "" for a local verdict
 	Reply   Reply  // the server's refusal, if there was one
-	Hint    string // what to set or to mend, if that is known
+	Hint    Hint   // what to set or to mend, if that is known
 	Unknown bool   // a recipient is Unknown: sending again may duplicate
 	Err     error  // the cause, if it was not a reply
 }
@@ -87,8 +88,8 @@ func (e *Error) Error() string {
 	case e.Err != nil:
 		b.WriteString(causeText(e.Err))
 	}
-	if e.Hint != "" {
-		b.WriteString("; " + e.Hint)
+	if e.Hint.Text != "" {
+		b.WriteString("; " + e.Hint.Text)
 	}
 	return b.String()
 }
@@ -97,7 +98,7 @@ func (e *Error) Error() string {
 // our own name stands once in a line.
 func causeText(err error) string {
 	switch err {
-	case io.EOF:
+	case io.EOF, errHungUp:
 		return "the server closed the connection"
 	case io.ErrUnexpectedEOF:
 		return "the server closed the connection in the middle of a reply"
@@ -115,7 +116,7 @@ func (e *Error) Is(target error) bool {
 	}
 	code := e.Reply.Code
 	return 0 < code && code < 400 ||
-		errors.Is(e.Err, smtp.ErrSyntax) || errors.Is(e.Err, errOutOfStep) || errors.Is(e.Err, errSurplus)
+		errors.Is(e.Err, smtp.ErrSyntax) || errors.Is(e.Err, session.ErrOutOfStep) || errors.Is(e.Err, session.ErrSurplus)
 }
 
 // Temporary reports whether the recipients that are [Untried] or [Deferred] may be
@@ -144,7 +145,7 @@ func isContext(err error) bool {
 // several causes, such as one for each server of a pool, one that passes suffices.
 func timeMends(err error) bool {
 	switch e := err.(type) {
-	case nil, permanentError: // whatever lies behind it
+	case nil, permanentError, session.Lasting: // whatever lies behind it
 		return false
 	case *Error:
 		return e.Temporary()

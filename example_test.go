@@ -367,7 +367,7 @@ func ExampleError() {
 	_, err = conn.SendMail(context.Background(), "anne@example.com", []string{"bart@example.com"}, []byte(aardvarks))
 	fmt.Println(strings.Replace(err.Error(), server.Addr, "mail.example.com:587", 1))
 	// Output:
-	// postrider: mail.example.com:587: STARTTLS: the server does not offer STARTTLS; try another port: 587, or 465 and set Config.Mode to ImplicitTLS (smtp_secure_mode: smtps); only if the way to the server is safe without TLS, set Config.Mode to Insecure (smtp_secure_mode: smtp)
+	// postrider: mail.example.com:587: STARTTLS: the server does not offer STARTTLS; try another port: 587, or 465 and set Config.Mode to ImplicitTLS; only if the way to the server is safe without TLS, set Config.Mode to Insecure
 }
 
 // The second server takes over while the first is down.

@@ -97,8 +97,10 @@ func (w *wire) judgeLocked(d *delivery) {
 			d.refuse(all, fmt.Errorf("%s: %w", w.address, err))
 		}
 	}
-	if err := d.wishes.cannotGrant(&w.caps, time.Now()); err != nil {
-		d.refuse(all, fmt.Errorf("%s: %w", w.address, err))
+	if d.wishes != nil {
+		if err := d.wishes.cannotGrant(&w.caps, time.Now()); err != nil {
+			d.refuse(all, fmt.Errorf("%s: %w", w.address, err))
+		}
 	}
 	if d.body.IsUsed() {
 		d.fail(&Error{Stage: StageLocal, Step: StepContent, Err: ErrContentUsed})

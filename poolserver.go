@@ -194,7 +194,7 @@ func (p *Pool) replace(s *source, fresh []*endpoint, err error) {
 	s.lookedUp, s.stale = time.Now(), err != nil
 	if err != nil {
 		s.err = &Error{Stage: StageConnect, Step: StepLookup, Address: s.name, Err: err,
-			Hint: "write the server itself as the address if the domain publishes none"}
+			Hint: Hint{Text: "write the server itself as the address if the domain publishes none", Field: "Address"}}
 		return
 	}
 	s.err = nil

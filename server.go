@@ -1,6 +1,7 @@
 package postrider
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -12,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/postrider/postrider/internal/detach"
 	"github.com/postrider/postrider/internal/dial"
 	"github.com/postrider/postrider/internal/quirks"
 	"github.com/postrider/postrider/internal/sasl"
@@ -38,9 +38,8 @@ type server struct {
 	quirks       quirks.Quirks
 	refusedLogin atomic.Pointer[refusedLogin]
 
-	warned   sync.Once // of TLS that proves nothing
-	nameOnce sync.Mutex
-	ownName  string // what EHLO says, once it was looked up
+	helloName dial.HelloName
+	warned    sync.Once // of TLS that proves nothing
 }
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
@@ -52,8 +51,25 @@ type refusedLogin struct {
 	until time.Time
 }
 
-// newServer checks a configuration. It opens nothing; the only thing it reads is
-// [Config.CAFile].
+// Validate reports what [NewConnection] and [NewPool] would refuse. It opens no connection; of files it reads those that
+// the fields name.
+func (cfg Config) Validate() error {
+	if _, err := newServer(cfg); err != nil {
+		return &Error{Stage: StageLocal, Step: StepConfiguration, Err: err}
+	}
+	return nil
+}
+
+// CheckAddress reports why an address cannot be a recipient of anything, because no RCPT command can carry it; nil if
+// one can. A Send refuses such recipients by itself (Refused, Local).
+func CheckAddress(address string) error {
+	if err := smtp.CheckAddress(address); err != nil {
+		return err
+	}
+	return smtp.NewPath(address).TooLong(smtp.CheckRecipientLength)
+}
+
+// newServer checks a configuration. It opens nothing; the only files that it reads are those that the fields name.
 func newServer(cfg Config) (*server, error) {
 	s := &server{cfg: cfg, timeouts: cfg.Timeouts.withDefaults()}
 	if s.dial = cfg.Dial; s.dial == nil {
@@ -72,24 +88,17 @@ func (s *server) prepare() (err error) {
 	if cfg.Chunking < UseAuto || cfg.Chunking > UseTrusted {
 		return fmt.Errorf("field Chunking is %d: use UseAuto, UseOff or UseTrusted", cfg.Chunking)
 	}
-	port := "25"
-	if cfg.Mode == ImplicitTLS {
-		port = "465" // RFC 8314 §3.3
-	}
-	if s.address, err = dial.ParseAddress(cfg.Address, port); err != nil {
+	if s.address, err = dial.ParseAddress(cfg.Address, dial.UsualPort(cfg.Mode == ImplicitTLS)); err != nil {
 		return fmt.Errorf("field Address: %w", err)
 	}
 	s.name = s.address.String()
 	if err := smtp.CheckHelloName(cfg.LocalName); err != nil {
 		return fmt.Errorf("field LocalName: %w", err)
 	}
+	s.helloName.Configured = cfg.LocalName
 	if cfg.Mode != Insecure {
-		host := s.address.Host
-		if s.address.Network == "unix" {
-			host = "localhost"
-		}
 		t := dial.TLS{
-			Base: cfg.TLS, Host: host, ServerName: cfg.ServerName, CAFile: cfg.CAFile, Pins: cfg.Pins,
+			Base: cfg.TLS, Host: s.address.ServerName(), ServerName: cfg.ServerName, CAFile: cfg.CAFile, Pins: cfg.Pins,
 			CertFile: cfg.ClientCert, KeyFile: cfg.ClientKey,
 			NoVerifyCert: cfg.NoVerifyCert, NoVerifyHostname: cfg.NoVerifyHostname,
 		}
@@ -116,7 +125,7 @@ func (s *server) prepareLogin() error {
 	}
 	switch {
 	case cfg.Credentials != nil:
-		kind.Password = "?" // that there will be one is all that choosing a mechanism asks
+		kind.Later = true
 		s.logins = &logins{ask: s.askFor(cfg.Credentials, kind)}
 	case cfg.User != "" && !cfg.Password.IsZero():
 		kind.User, kind.Password = cfg.User, cfg.Password.Reveal()
@@ -175,7 +184,7 @@ func (s *server) askFor(ask func(context.Context, bool) (string, Secret, error),
 			return sasl.Credentials{}, err
 		}
 		c := kind
-		c.User, c.Password = user, secret.Reveal()
+		c.User, c.Password, c.Later = user, secret.Reveal(), false
 		return c, c.Check()
 	}
 }
@@ -213,39 +222,28 @@ func (s *server) loginRefused() *Error {
 	return &again
 }
 
-// localName is what EHLO says. The look-up is made once; whoever waits for that of
-// another wire waits no longer than until ctx is done.
-func (s *server) localName(ctx context.Context, own net.Addr) string {
-	if s.cfg.LocalName != "" {
-		return s.cfg.LocalName
+// What a [Config] has where it says nothing.
+const (
+	DefaultAuthRetryAfter = time.Minute
+	DefaultIdleTimeout    = 2 * time.Minute
+	DefaultProbeAfter     = 5 * time.Second
+	DefaultWindow         = 64
+	DefaultWindowOctets   = 1 << 20
+)
+
+// orDefault is a setting, or its default where it is not set.
+func orDefault[T int | time.Duration](value, otherwise T) T {
+	if value > 0 {
+		return value
 	}
-	name, _ := detach.Until(ctx, func() (string, error) {
-		s.nameOnce.Lock()
-		defer s.nameOnce.Unlock()
-		if s.ownName == "" {
-			s.ownName = dial.LocalName(ctx)
-		}
-		return s.ownName, nil
-	}, nil)
-	if name == "" {
-		return dial.AddressLiteral(own)
-	}
-	return name
+	return otherwise
 }
 
 func (s *server) authRetryAfter() time.Duration {
-	if s.cfg.AuthRetryAfter > 0 {
-		return s.cfg.AuthRetryAfter
-	}
-	return time.Minute
+	return orDefault(s.cfg.AuthRetryAfter, DefaultAuthRetryAfter)
 }
 
-func (s *server) idleTimeout() time.Duration {
-	if s.cfg.IdleTimeout == 0 {
-		return 2 * time.Minute
-	}
-	return s.cfg.IdleTimeout
-}
+func (s *server) idleTimeout() time.Duration { return cmp.Or(s.cfg.IdleTimeout, DefaultIdleTimeout) }
 
 // window is how many transactions may be in flight on a wire to this server.
 func (s *server) window() int {
@@ -256,26 +254,11 @@ func (s *server) window() int {
 }
 
 // maxWindow is what the configuration allows.
-func (s *server) maxWindow() int {
-	if s.cfg.Window > 0 {
-		return s.cfg.Window
-	}
-	return 64
-}
+func (s *server) maxWindow() int { return orDefault(s.cfg.Window, DefaultWindow) }
 
-func (s *server) windowOctets() int {
-	if s.cfg.WindowOctets > 0 {
-		return s.cfg.WindowOctets
-	}
-	return 1 << 20
-}
+func (s *server) windowOctets() int { return orDefault(s.cfg.WindowOctets, DefaultWindowOctets) }
 
-func (s *server) probeAfter() time.Duration {
-	if s.cfg.ProbeAfter > 0 {
-		return s.cfg.ProbeAfter
-	}
-	return 5 * time.Second
-}
+func (s *server) probeAfter() time.Duration { return orDefault(s.cfg.ProbeAfter, DefaultProbeAfter) }
 
 // jitter takes up to a tenth away from what a wire may do, so that the wires of a
 // pool, which were opened together, do not end together.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/postrider/postrider/internal/quirks"
 	"github.com/postrider/postrider/internal/ring"
+	"github.com/postrider/postrider/internal/session"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -34,9 +35,7 @@ type wire struct {
 	helloText string // its newest reply
 	loggedIn  bool
 	exim      bool // by its greeting
-	early     bool // while it was opened: what is read next was said before its command
 	encrypted bool
-	local     bool
 
 	flight flight // of the writer
 
@@ -247,7 +246,7 @@ func (w *wire) takeLocked(r smtp.Reply) (goOn bool) {
 // owedLocked reports that a command which has left is not answered yet.
 func (w *wire) owedLocked() bool { return w.expected.Len() > 0 && w.expected.Front().at < w.handed }
 
-var errOutOfStep = errors.New("this reply cannot answer the command: replies and commands are out of step")
+var errOutOfStep = session.ErrOutOfStep
 
 // unaskedLocked: a reply to no command. It is the server's verdict on a content that
 // is still leaving, or its farewell, or the proof that we are out of step. In any case
@@ -427,7 +426,7 @@ func (w *wire) readFailedLocked(err error) bool {
 	return false
 }
 
-var errHungUp = fmt.Errorf("the server closed the connection: %w", io.EOF)
+var errHungUp = session.ErrHungUp
 
 // armLocked sets the deadline of the read underway: it belongs to the oldest
 // unanswered command, and starts anew with each reply.

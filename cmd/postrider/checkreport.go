@@ -64,11 +64,12 @@ func (p *checkPage) finding(f doctor.Finding) {
 	for _, d := range f.Details {
 		p.line("", d)
 	}
-	if f.Level == doctor.OK {
-		return // what is well needs no words
+	if f.Level == doctor.OK { // what is well needs no more words
+		p.line("to use it: ", f.Set.In(setting))
+		return
 	}
 	p.line("means: ", f.Means)
-	p.line("to do: ", f.Set)
+	p.line("to do: ", f.Set.In(setting))
 }
 
 // A page is so wide, and what belongs to a finding begins there.
@@ -126,7 +127,7 @@ func (p *checkPage) end(r *doctor.Report) error {
 		p.printf("No way was found by which mail goes out: mend first what is named above.\n")
 		return p.err
 	}
-	p.printf("\nRecommended: %s.\n\nIn mailman.cfg:\n\n%s\nAs flags:\n\n    %s\n", r.Advice.Why, indented(r.Advice.MailmanCfg()), r.Advice.Flags())
+	p.printf("\nRecommended: %s.\n\nIn mailman.cfg:\n\n%s\nAs flags:\n\n    %s\n", r.Advice.Why, indented(adviceLines(r.Advice)), adviceFlags(r.Advice))
 	return p.err
 }
 
@@ -173,10 +174,13 @@ type (
 func checkJSON(r *doctor.Report, code int) jsonCheck {
 	j := jsonCheck{Server: r.Server, Mode: r.Mode.String(), ExitCode: code}
 	for _, f := range r.Findings {
-		j.Findings = append(j.Findings, jsonFinding{f.Check, string(f.Stage), string(f.Level), f.Saw, f.Details, f.Means, f.Set, float64(f.Took.Microseconds()) / 1000})
+		j.Findings = append(j.Findings, jsonFinding{
+			f.Check, string(f.Stage), string(f.Level), f.Saw, f.Details, f.Means, f.Set.In(setting),
+			float64(f.Took.Microseconds()) / 1000,
+		})
 	}
 	if a := r.Advice; a != nil {
-		j.Recommended = &jsonAdvice{a.Why, a.MailmanCfg(), a.Flags()}
+		j.Recommended = &jsonAdvice{a.Why, adviceLines(a), adviceFlags(a)}
 	}
 	return j
 }

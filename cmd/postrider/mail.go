@@ -355,7 +355,7 @@ func checkSender(ctx context.Context, from string) error {
 	if from == "" {
 		return nil
 	}
-	if err := checkAddress(ctx, from); err != nil {
+	if err := postrider.CheckAddress(from); err != nil {
 		return fail(exitData, fmt.Errorf("the sender %q (-f): %w", from, err))
 	}
 	return nil

@@ -203,7 +203,7 @@ func errorJSON(err error) *jsonError {
 	j := &jsonError{Message: strings.TrimSpace(words(err)), Temporary: interrupted(err)}
 	var e *postrider.Error
 	if errors.As(err, &e) {
-		j.Stage, j.Step, j.Hint = e.Stage.String(), string(e.Step), e.Hint
+		j.Stage, j.Step, j.Hint = e.Stage.String(), string(e.Step), e.Hint.In(setting)
 		j.Temporary, j.Unknown = e.Temporary(), e.Unknown
 		j.jsonReply = replyJSON(e.Reply)
 	}

@@ -131,9 +131,3 @@ func finish(std streams, err error) int {
 	}
 	return exitCode(nil, err)
 }
-
-// words is an error as the program says it: the library puts its own name before
-// its errors, and so does warn.
-func words(err error) string {
-	return strings.TrimPrefix(err.Error(), "postrider: ")
-}

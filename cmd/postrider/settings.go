@@ -151,7 +151,7 @@ func (s *settings) load(ctx context.Context) (*route, error) {
 	}
 	if to, on := c.Redirect(); on {
 		r.redirected, r.origin = to, strings.Replace(c.Origin("devmode", "enabled"), "override", "by a flag", 1)
-		if err := checkAddress(ctx, to); err != nil {
+		if err := postrider.CheckAddress(to); err != nil {
 			return r, fail(exitConfig, fmt.Errorf("development mode is on (%s), and its recipient %q is no address: %w", r.origin, to, err))
 		}
 	}
@@ -177,21 +177,6 @@ func (s *settings) checkLogin(cfg *postrider.Config) error {
 		return fail(exitConfig, errors.New("--user without a password: give --password-file, --password-command or $POSTRIDER_MTA_SMTP_PASS, or a certificate by --client-cert"))
 	case s.PasswordFile+s.PasswordCommand != "" && cfg.User == "":
 		return fail(exitConfig, errors.New("a password without a user: give --user"))
-	}
-	return nil
-}
-
-// checkAddress asks the library what it thinks of a recipient, by a message that
-// goes nowhere.
-func checkAddress(ctx context.Context, address string) error {
-	conn, err := postrider.NewConnection(postrider.Config{Dial: goNowhere})
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	result, _ := conn.Send(ctx, &postrider.Message{To: []string{address}})
-	if o := result.Outcomes[0]; o.State == postrider.Refused {
-		return o.Err
 	}
 	return nil
 }

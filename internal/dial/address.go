@@ -16,6 +16,15 @@ type Address struct {
 	Port    string // decimal; empty for a unix socket
 }
 
+// UsualPort returns the port of a server that was named without one: 25, also for STARTTLS, and 465 for TLS from the
+// start (RFC 8314 §3.3).
+func UsualPort(implicitTLS bool) string {
+	if implicitTLS {
+		return "465"
+	}
+	return "25"
+}
+
 // ParseAddress reads an address as people write it: "host", "host:port", "[::1]:25", "::1", "unix:/path". Without a
 // host it is localhost, and without a port, or with port 0, the default one.
 //
@@ -50,6 +59,14 @@ func (a Address) Target() string {
 		return a.Host
 	}
 	return net.JoinHostPort(a.Host, a.Port)
+}
+
+// ServerName returns the name that the server's certificate has to carry: a unix socket is this machine.
+func (a Address) ServerName() string {
+	if a.Network == "unix" {
+		return "localhost"
+	}
+	return a.Host
 }
 
 // String returns the address as ParseAddress reads it and as errors show it.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/postrider/postrider/internal/detach"
@@ -52,6 +53,57 @@ func ipOf(a net.Addr) (netip.Addr, bool) {
 		return netip.Addr{}, false
 	}
 	return ap.Addr().Unmap().WithZone(""), true
+}
+
+// HelloName is what EHLO says: Configured, or what LocalName finds, or an address literal. It is for any number of
+// goroutines, and must not be copied.
+type HelloName struct {
+	Configured string
+
+	mu     sync.Mutex    // guards what follows, and is not held during a look-up
+	found  string        // "" until a look-up has found something; a later one may
+	asking chan struct{} // closed when the look-up underway has ended; nil if none is
+}
+
+// For returns the name for a connection whose own end is own. One look-up is made for all who ask meanwhile; none of
+// them waits for it longer than until ctx is done.
+func (n *HelloName) For(ctx context.Context, own net.Addr) string {
+	if n.Configured != "" {
+		return n.Configured
+	}
+	if name := n.name(ctx); name != "" {
+		return name
+	}
+	return AddressLiteral(own)
+}
+
+func (n *HelloName) name(ctx context.Context) string {
+	n.mu.Lock()
+	if n.found != "" {
+		defer n.mu.Unlock()
+		return n.found
+	}
+	if n.asking == nil {
+		n.asking = make(chan struct{})
+		go n.look(context.WithoutCancel(ctx), n.asking) // for others as well: it ends by its own limit
+	}
+	asking := n.asking
+	n.mu.Unlock()
+	select {
+	case <-asking:
+	case <-ctx.Done():
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.found
+}
+
+func (n *HelloName) look(ctx context.Context, done chan struct{}) {
+	name := LocalName(ctx)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.found, n.asking = name, nil
+	close(done)
 }
 
 // lookupTime bounds the look-up of LocalName: a resolver that does not answer must not hold up the mail.

@@ -67,13 +67,12 @@ func (e *exam) converse(ctx context.Context) {
 // result is the way of a conversation with what came of it.
 func (t *talk) result(bad *trouble) way {
 	w := t.way
-	w.bad, w.auth, w.startTLS = bad, t.caps.Auth, t.caps.StartTLS
-	w.secure = t.encrypted || bad != nil && bad.step == hint.Handshake
+	w.bad, w.auth, w.startTLS = bad, t.s.Caps.Auth, t.s.Caps.StartTLS
+	w.secure = t.s.Encrypted || bad != nil && bad.step == hint.Handshake
 	return w
 }
 
-// others are the ways that the port suggests (RFC 8314 §3), and those that the
-// configured one gave away.
+// others are the ways that the port suggests (RFC 8314 §3), and those that the configured one showed.
 func (e *exam) others() (ways []way) {
 	add := func(port string, mode postrider.SecureMode) {
 		w := way{Port: port, Mode: mode}
@@ -108,7 +107,7 @@ func (e *exam) others() (ways []way) {
 	return ways
 }
 
-// suggests gives the modes that a conversation showed to be there.
+// suggests returns the modes that a conversation showed to be there.
 func (w way) suggests() []postrider.SecureMode {
 	var notTLS tls.RecordHeaderError
 	switch {
@@ -137,7 +136,7 @@ func (e *exam) explore(ctx context.Context) {
 		if w.bad != nil {
 			f.Saw = fmt.Sprintf("no: %s: %s: %s", w, w.bad.step, w.bad.saw())
 			if w.bad.step != hint.Dial {
-				f.Details = []string{"to use it: " + w.bad.set}
+				f.Set = w.bad.set
 			}
 		} else {
 			f.Saw = fmt.Sprintf("yes: %s; logins %s", w, t.offered())
@@ -159,34 +158,11 @@ func (e *exam) praise(f *Finding, w way) {
 // Advice is a configuration that works.
 type Advice struct {
 	Why      string
-	settings []setting
+	Settings []Setting
 }
 
-// setting is one key with its flag.
-type setting struct{ section, key, value, flag string }
-
-// MailmanCfg gives it as a piece of mailman.cfg.
-func (a *Advice) MailmanCfg() string {
-	var b strings.Builder
-	for i, s := range a.settings {
-		if i == 0 || s.section != a.settings[i-1].section {
-			fmt.Fprintf(&b, "[%s]\n", s.section)
-		}
-		fmt.Fprintf(&b, "%s: %s\n", s.key, s.value)
-	}
-	return b.String()
-}
-
-// Flags gives it as flags of the program.
-func (a *Advice) Flags() string {
-	var flags []string
-	for _, s := range a.settings {
-		if s.flag != "" {
-			flags = append(flags, s.flag)
-		}
-	}
-	return strings.Join(flags, " ")
-}
+// Setting is a field of Config, by name, with its value in text. "" is the one that is set now, which is not shown.
+type Setting struct{ Field, Value string }
 
 // advise recommends the best of the ways that work, in the order of RFC 8314 §3:
 // TLS from the start, then STARTTLS. What stays on this machine needs neither.
@@ -238,44 +214,33 @@ func (e *exam) why(w way) string {
 	return "no TLS: whoever is on the way can read the mail; no better way was found"
 }
 
-// settings are the keys of a way, and what was configured besides.
-func (e *exam) settings(w way) []setting {
+// settings are those of a way, and what was configured besides.
+func (e *exam) settings(w way) []Setting {
 	cfg := &e.Config
-	var all []setting
-	add := func(on bool, section, key, value, flag string) {
+	var all []Setting
+	add := func(on bool, field, value string) {
 		if on {
-			all = append(all, setting{section, key, value, flag})
+			all = append(all, Setting{field, value})
 		}
 	}
-	host, server := e.address.Host, net.JoinHostPort(e.address.Host, w.Port)
+	server := net.JoinHostPort(e.address.Host, w.Port)
 	if e.address.Network == "unix" {
-		host, server = e.address.String(), e.address.String()
+		server = e.address.String()
 	}
+	pins, mechanisms := strings.Join(cfg.Pins, " "), strings.Join(cfg.AuthMechanisms, " ")
 	secure := w.Mode != postrider.Insecure
-	add(true, "mta", "smtp_host", host, "--server "+shell(server))
-	add(w.Port != "", "mta", "smtp_port", w.Port, "")
-	add(true, "mta", "smtp_secure_mode", w.Mode.String(), "--mode "+w.Mode.String())
-	add(secure && cfg.NoVerifyCert && !e.verifies, "mta", "smtp_verify_cert", "no", "--no-verify-cert")
-	add(secure && cfg.NoVerifyHostname && !e.verifies, "mta", "smtp_verify_hostname", "no", "--no-verify-hostname")
-	add(cfg.User != "", "mta", "smtp_user", cfg.User, "--user "+shell(cfg.User))
-	add(cfg.User != "", "mta", "# smtp_pass", "as it is, or smtp_pass_file in [postrider]", "--password-file FILE")
-	add(secure && cfg.CAFile != "", "postrider", "ca_file", cfg.CAFile, "--ca-file "+shell(cfg.CAFile))
-	pins := strings.Join(cfg.Pins, " ")
-	add(secure && pins != "", "postrider", "pins", pins, "--pins "+shell(pins))
-	add(secure && cfg.ClientCert != "", "postrider", "client_cert", cfg.ClientCert, "--client-cert "+shell(cfg.ClientCert))
-	add(secure && cfg.ClientKey != "", "postrider", "client_key", cfg.ClientKey, "--client-key "+shell(cfg.ClientKey))
-	add(secure && cfg.ServerName != "", "postrider", "server_name", cfg.ServerName, "--server-name "+shell(cfg.ServerName))
-	add(cfg.LocalName != "", "postrider", "local_name", cfg.LocalName, "--local-name "+shell(cfg.LocalName))
-	mechanisms := strings.Join(cfg.AuthMechanisms, " ")
-	add(mechanisms != "", "postrider", "auth_mechanisms", mechanisms, "--auth-mechanisms "+shell(mechanisms))
+	add(true, "Address", server)
+	add(true, "Mode", w.Mode.String())
+	add(secure && cfg.NoVerifyCert && !e.verifies, "NoVerifyCert", "true")
+	add(secure && cfg.NoVerifyHostname && !e.verifies, "NoVerifyHostname", "true")
+	add(cfg.User != "", "User", cfg.User)
+	add(cfg.User != "", "Password", "")
+	add(secure && cfg.CAFile != "", "CAFile", cfg.CAFile)
+	add(secure && pins != "", "Pins", pins)
+	add(secure && cfg.ClientCert != "", "ClientCert", cfg.ClientCert)
+	add(secure && cfg.ClientKey != "", "ClientKey", cfg.ClientKey)
+	add(secure && cfg.ServerName != "", "ServerName", cfg.ServerName)
+	add(cfg.LocalName != "", "LocalName", cfg.LocalName)
+	add(mechanisms != "", "AuthMechanisms", mechanisms)
 	return all
-}
-
-// shell quotes for a POSIX shell where that is needed.
-func shell(s string) string {
-	plain := func(c rune) bool { return c > ' ' && c < 0x7f && !strings.ContainsRune("\"'`$&|;<>()*?[]#~!\\{}", c) }
-	if s != "" && !strings.ContainsFunc(s, func(c rune) bool { return !plain(c) }) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

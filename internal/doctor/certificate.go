@@ -101,10 +101,10 @@ func (e *exam) judge(f *Finding, chain []*x509.Certificate, any, name error) {
 	switch {
 	case unverified:
 		f.Level, f.Saw, f.Means = Warning, "the certificate is not checked", unsafe
-		f.Set = inSettings("set Config.NoVerifyCert (smtp_verify_cert: yes): it would verify")
+		f.Set = hint.Verify()
 	case e.Config.NoVerifyHostname:
 		f.Level, f.Saw, f.Means = Warning, "the name in the certificate is not checked", unsafe+", with any valid certificate"
-		f.Set = inSettings("set Config.NoVerifyHostname (smtp_verify_hostname: yes): the name is right")
+		f.Set = hint.VerifyName()
 	case any != nil:
 		// What it means was told with the handshake.
 		f.Level, f.Saw = Problem, words(any)
@@ -119,7 +119,7 @@ func (e *exam) judge(f *Finding, chain []*x509.Certificate, any, name error) {
 	if wrong != nil {
 		about := e.failure(e.ways[0], hint.Handshake)
 		about.Err = &tls.CertificateVerificationError{UnverifiedCertificates: chain, Err: wrong}
-		f.Set = inSettings(hint.For(about))
+		f.Set = hint.For(about)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/postrider/postrider/internal/dial"
 	"github.com/postrider/postrider/internal/hint"
 )
 
@@ -47,11 +46,13 @@ type attempt struct {
 
 func (e *exam) try(ctx context.Context, target string) attempt {
 	start := time.Now()
-	conn, err := e.dial(ctx, target)
-	a := attempt{target: target, took: time.Since(start), err: err}
-	if err == nil {
-		a.local = dial.Local(conn)
-		conn.Close()
+	s := e.session(target, nil)
+	failed := s.Dial(ctx)
+	a := attempt{target: target, took: time.Since(start), local: s.Local}
+	if failed != nil {
+		a.err = failed.Err
+	} else {
+		s.Raw.Close()
 	}
 	return a
 }
@@ -72,11 +73,11 @@ func (e *exam) connected(a attempt) Finding {
 			about.Host = ip
 		}
 	}
-	f.Set = inSettings(hint.For(about))
+	f.Set = hint.For(about)
 	return f
 }
 
-// resolve gives what to dial: every address of the name.
+// resolve returns what to dial: every address of the name.
 func (e *exam) resolve(ctx context.Context) (targets []string, ok bool) {
 	host := e.address.Host
 	_, notIP := netip.ParseAddr(host)
@@ -92,7 +93,7 @@ func (e *exam) resolve(ctx context.Context) (targets []string, ok bool) {
 		about := e.failure(way{Port: e.address.Port, Mode: e.Config.Mode}, hint.Dial)
 		about.Err = err
 		f.Level, f.Saw, f.Means = Problem, host+": "+words(err), meaning[hint.Dial]
-		f.Set = inSettings(hint.For(about))
+		f.Set = hint.For(about)
 		e.found(f)
 		return nil, false
 	}
@@ -106,7 +107,7 @@ func (e *exam) resolve(ctx context.Context) (targets []string, ok bool) {
 	return targets, true
 }
 
-// lookup gives A and AAAA in the system's order of preference.
+// lookup returns A and AAAA in the system's order of preference.
 func (e *exam) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	if e.Lookup != nil {
 		return e.Lookup(ctx, host)

@@ -1,9 +1,8 @@
-// Package doctor examines the way to an MTA step by step, as the library would go
-// it, and says of each step what it saw, what that means for mail, and what to set.
+// Package doctor examines the way to an MTA step by step, as the library would go it, and says of each step what it saw,
+// what that means for mail, and what to set.
 //
-// It speaks SMTP itself, because it has to go on where the library stops, and to
-// look at what the library has no need to. What is wrong it explains by the same
-// table as the library's errors (package hint).
+// It takes the library's own steps (package session) and explains what is wrong by the same table as the library's errors
+// (package hint). It goes on where the library stops, and looks at what the library has no need to.
 package doctor
 
 import (
@@ -17,6 +16,7 @@ import (
 	"github.com/postrider/postrider/internal/dial"
 	"github.com/postrider/postrider/internal/hint"
 	"github.com/postrider/postrider/internal/sasl"
+	"github.com/postrider/postrider/internal/session"
 )
 
 // Level is how bad a finding is.
@@ -41,7 +41,7 @@ type Finding struct {
 	Saw     string        // what was seen, printable
 	Details []string      // more of it, a line each
 	Means   string        // what that means for mail; "" if it goes without saying
-	Set     string        // what to set or mend, in keys of mailman.cfg and flags of the program; "" if nothing
+	Set     hint.Hint     // what to set or mend; where nothing is wrong, what another way would take; "" if nothing
 	Took    time.Duration // how long the server took; 0 if it was not asked
 }
 
@@ -101,16 +101,16 @@ func (r *Report) Worst() Finding {
 // exam is an examination under way.
 type exam struct {
 	Exam
-	address  dial.Address
-	tls      *tls.Config // as the library would use it for TLS of any mode
-	proves   bool        // it would show that the server is who it is
-	server   string      // the first address that answered, as Dial takes it
-	local    bool        // it is on this machine
-	ownName  string      // what EHLO says, "" for the address
-	verifies bool        // the certificate is trusted, and for this name
-	secrets  sasl.Redactor
-	report   *Report
-	ways     []way // those that were tried; the first is the configured one
+	address   dial.Address
+	tls       *tls.Config // as the library would use it for TLS of any mode
+	proves    bool        // it would show that the server is who it is
+	server    string      // the first address that answered, as Dial takes it
+	local     bool        // it is on this machine
+	verifies  bool        // the certificate is trusted, and for this name
+	helloName dial.HelloName
+	secrets   sasl.Redactor
+	report    *Report
+	ways      []way // those that were tried; the first is the configured one
 }
 
 // Run examines. It fails only for a Config that the library would not take.
@@ -132,11 +132,10 @@ func (e Exam) Run(ctx context.Context) (*Report, error) {
 
 // prepare lets the library judge the Config, and fills in the defaults.
 func (e Exam) prepare() (*exam, error) {
-	conn, err := postrider.NewConnection(e.Config)
+	err := e.Config.Validate()
 	if err != nil {
 		return nil, err
 	}
-	conn.Close()
 	if e.Patience <= 0 {
 		e.Patience = 30 * time.Second
 	}
@@ -146,17 +145,14 @@ func (e Exam) prepare() (*exam, error) {
 	x := &exam{Exam: e}
 	cfg := &x.Config
 	x.secrets.Add(sasl.Credentials{User: cfg.User, Password: cfg.Password.Reveal()})
-	if x.address, err = dial.ParseAddress(cfg.Address, usualPort(cfg.Mode)); err != nil {
+	x.helloName.Configured = cfg.LocalName
+	if x.address, err = dial.ParseAddress(cfg.Address, dial.UsualPort(cfg.Mode == postrider.ImplicitTLS)); err != nil {
 		return nil, err
 	}
 	x.report = &Report{Server: x.address.String(), Mode: cfg.Mode}
-	host := x.address.Host
-	if x.address.Network == "unix" {
-		host = "localhost"
-	}
 	// Also without TLS configured: whether it would verify is worth knowing.
 	t := dial.TLS{
-		Base: cfg.TLS, Host: host, ServerName: cfg.ServerName, CAFile: cfg.CAFile, Pins: cfg.Pins,
+		Base: cfg.TLS, Host: x.address.ServerName(), ServerName: cfg.ServerName, CAFile: cfg.CAFile, Pins: cfg.Pins,
 		CertFile: cfg.ClientCert, KeyFile: cfg.ClientKey,
 		NoVerifyCert: cfg.NoVerifyCert, NoVerifyHostname: cfg.NoVerifyHostname,
 	}
@@ -169,14 +165,6 @@ func (e Exam) prepare() (*exam, error) {
 	return x, nil
 }
 
-// usualPort is the mode's own; 25 also for STARTTLS, as the library has it.
-func usualPort(mode postrider.SecureMode) string {
-	if mode == postrider.ImplicitTLS {
-		return "465" // RFC 8314 §3.3
-	}
-	return "25"
-}
-
 func (e *exam) found(f Finding) {
 	e.report.Findings = append(e.report.Findings, f)
 	if e.Tell != nil {
@@ -184,19 +172,21 @@ func (e *exam) found(f Finding) {
 	}
 }
 
-// dial opens a connection to one address.
-func (e *exam) dial(ctx context.Context, target string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, e.limit(hint.Dial), errNoAnswer)
-	defer cancel()
+// session prepares a conversation with one address. Unless it is lenient, TLS in it is verified as the library does.
+func (e *exam) session(target string, tlsConfig *tls.Config) *session.Session {
 	open := e.Config.Dial
 	if open == nil {
 		open = (&net.Dialer{}).DialContext
 	}
-	conn, err := open(ctx, e.address.Network, target)
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	return conn, err
+	return session.New(session.Settings{
+		Dial: func(ctx context.Context) (net.Conn, error) { return open(ctx, e.address.Network, target) },
+		TLS:  tlsConfig, Verified: e.proves, Host: e.address.Host, Port: e.address.Port, Name: e.helloName.For,
+		Mechanisms: e.Config.AuthMechanisms, AllowPlaintextAuth: e.Config.AllowPlaintextAuth, Secrets: &e.secrets,
+		Timeouts: session.Timeouts{
+			Connect: e.limit(hint.Dial), Hello: e.limit(hint.Hello), TLS: e.limit(hint.Handshake), Auth: e.limit(hint.Auth),
+			Block: e.Patience,
+		},
+	})
 }
 
 // limit is how long to wait for an answer at a step.

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -13,83 +12,68 @@ import (
 	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/internal/hint"
 	"github.com/postrider/postrider/internal/text"
-	"github.com/postrider/postrider/internal/wire"
 )
 
-// greeting waits for the 220. A server that is silent is tried with a ClientHello
-// on a second connection, before more time is spent: on a TLS port both sides wait
-// for the other until one gives up.
+// greeting waits for the 220. A server that is silent is tried with a ClientHello on a second connection, before more
+// time is spent: on a TLS port both sides wait for the other until one gives up.
 func (t *talk) greeting(ctx context.Context) *trouble {
 	start, limit := time.Now(), t.e.limit(hint.Greeting)
-	r, err := t.hear(min(limit, t.e.Hush))
-	if t.way.Mode != postrider.ImplicitTLS && (timedOut(err) || errors.Is(err, io.EOF)) && t.e.speaksTLS(ctx, t.way) {
-		t.broken = true
-		return t.trouble(hint.Greeting, wire.Reply{}, hint.ErrTLSPort, start)
-	}
-	if timedOut(err) {
-		if r, err = t.hear(limit - time.Since(start)); timedOut(err) && t.way.Mode != postrider.ImplicitTLS {
-			err = fmt.Errorf("%w: %w", hint.ErrNoGreeting, err)
+	plain := t.way.Mode != postrider.ImplicitTLS
+	failed := t.s.Greeting(min(limit, t.e.Hush))
+	switch {
+	case failed == nil:
+	case plain && silent(failed) && t.e.speaksTLS(ctx, t.way):
+		failed.Err = hint.ErrTLSPort
+	case timedOut(failed):
+		failed = t.s.Greeting(limit - time.Since(start))
+		if plain && failed != nil && timedOut(failed) {
+			failed.Err = fmt.Errorf("%w: %w", hint.ErrNoGreeting, failed.Err)
 		}
 	}
-	if err != nil {
-		t.broken = true
-		return t.trouble(hint.Greeting, wire.Reply{}, err, start)
+	if failed != nil {
+		return t.trouble(failed, start)
 	}
-	if r.Code != 220 { // RFC 5321 §3.1
-		return t.trouble(hint.Greeting, r, nil, start)
-	}
-	f := Finding{Check: "greeting", Stage: hint.Greeting, Level: OK, Saw: said(r), Took: time.Since(start)}
+	f := Finding{Check: "greeting", Stage: hint.Greeting, Level: OK, Saw: said(t.s.Last), Took: time.Since(start)}
 	if f.Took > t.e.Hush {
-		f.Level, f.Means = Warning, "every new connection waits as long: the server delays clients that it does not know, or cannot look them up"
-		f.Set = inSettings("keep Config.Timeouts.Greeting ([postrider] timeout_greeting) above that; reuse of connections saves most of it; its log tells why")
+		f.Level, f.Set = Warning, hint.GreetingIsLate()
+		f.Means = "every new connection waits as long: the server delays clients that it does not know, or cannot look them up"
 	}
 	t.found(f)
 	return nil
 }
 
-// speaksTLS reports whether a port answers a ClientHello: by a handshake, or by an
-// alert, which is TLS as well.
+// silent: the server said nothing at all, whether it hung up or not.
+func silent(err error) bool { return timedOut(err) || errors.Is(err, io.EOF) }
+
+// speaksTLS reports whether a port answers a ClientHello: by a handshake, or by an alert, which is TLS as well.
 func (e *exam) speaksTLS(ctx context.Context, w way) bool {
-	conn, err := e.dial(ctx, e.target(w))
-	if err != nil {
+	s := e.session(e.target(w), e.anyTLS())
+	if s.Dial(ctx) != nil {
 		return false
 	}
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(ctx, e.Hush)
-	defer cancel()
-	err = tls.Client(conn, e.anyTLS()).HandshakeContext(ctx)
+	defer s.Raw.Close()
+	s.Timeouts.TLS = e.Hush
+	failed := s.Handshake(ctx)
 	var alert *net.OpError
-	return err == nil || errors.As(err, &alert) && alert.Op == "remote error"
+	return failed == nil || errors.As(failed, &alert) && alert.Op == "remote error"
 }
 
-// hello says EHLO, and HELO to a server that does not know that (RFC 5321 §4.1.1.1).
+// hello is EHLO, or HELO with a server that knows no better.
 func (t *talk) hello(ctx context.Context) *trouble {
 	start := time.Now()
-	name := t.helloName(ctx)
-	exact, bad := t.askExactly(hint.Hello, "EHLO "+name)
-	if bad != nil {
-		return bad
+	t.before = t.s.Caps
+	if failed := t.s.Hello(ctx); failed != nil {
+		return t.trouble(failed, start)
 	}
-	r := exact.Redacted(t.e.secrets.Hide)
-	t.before, t.caps = t.caps, wire.Capabilities{}
-	known := r.Code/100 == 2
-	if r.Code == 500 || r.Code == 501 || r.Code == 502 || r.Code == 504 {
-		if r, bad = t.ask(hint.Hello, "HELO "+name); bad != nil {
-			return bad
-		}
-	}
-	if r.Code/100 != 2 {
-		return t.trouble(hint.Hello, r, nil, start)
-	}
-	f := Finding{Check: "EHLO", Stage: hint.Hello, Level: OK, Saw: "answered to the name " + name + ": " + offers(r.Text), Took: time.Since(start)}
-	if t.encrypted {
+	f := Finding{Check: "EHLO", Stage: hint.Hello, Level: OK, Took: time.Since(start)}
+	f.Saw = "answered to the name " + t.helloSay + ": " + offers(t.s.Last.Text)
+	if t.s.Encrypted {
 		f.Check = "EHLO after TLS"
 	}
-	if known {
-		t.caps = wire.ParseCapabilities(exact.Text)
-	} else {
+	if !t.s.EHLO {
 		f.Level, f.Saw = Warning, "it knows HELO only"
-		f.Means, f.Set = "no TLS, no login and one command at a time: that is SMTP as it was before 1995", "something between here and the server may interfere, a firewall that \"fixes\" SMTP for one: switch that off"
+		f.Means = "no TLS, no login and one command at a time: that is SMTP as it was before 1995"
+		f.Set = "something between here and the server may interfere, such as a firewall that \"fixes\" SMTP: switch that off"
 	}
 	t.found(f)
 	return nil
@@ -112,11 +96,11 @@ func (t *talk) extensions() {
 		offered bool
 		without string
 	}{
-		{"PIPELINING", t.caps.Pipelining, "each command waits for its reply, which makes mail slow over a long way"},
-		{"CHUNKING", t.caps.Chunking, "several messages cannot be underway at a time"},
-		{"8BITMIME", t.caps.EightBitMIME, "text that is not ASCII goes out undeclared"},
-		{"SMTPUTF8", t.caps.SMTPUTF8, "addresses with a local part that is not ASCII are refused"},
-		{"DSN", t.caps.DSN, "delivery status notifications cannot be asked for"},
+		{"PIPELINING", t.s.Caps.Pipelining, "each command waits for its reply, which makes mail slow over a long way"},
+		{"CHUNKING", t.s.Caps.Chunking, "several messages cannot be underway at a time"},
+		{"8BITMIME", t.s.Caps.EightBitMIME, "text that is not ASCII goes out undeclared"},
+		{"SMTPUTF8", t.s.Caps.SMTPUTF8, "addresses with a local part that is not ASCII are refused"},
+		{"DSN", t.s.Caps.DSN, "delivery status notifications cannot be asked for"},
 	} {
 		if x.offered {
 			has = append(has, x.name)
@@ -138,7 +122,7 @@ const small = 1 << 20
 
 func (t *talk) size() {
 	f := Finding{Check: "size", Stage: hint.Hello, Level: OK, Saw: "no limit is stated"}
-	if n := t.caps.Size; n > 0 {
+	if n := t.s.Caps.Size; n > 0 {
 		f.Saw, f.Means = fmt.Sprintf("messages of up to %d octets", n), "larger ones are refused before they are sent"
 		if n < small {
 			f.Level, f.Set = Warning, "raise the server's limit (Postfix and Exim: message_size_limit)"
@@ -153,12 +137,19 @@ func (t *talk) limits() {
 	for _, l := range []struct {
 		name string
 		n    int
-	}{{"transactions a connection", t.caps.MailMax}, {"recipients a transaction", t.caps.RcptMax}, {"domains a connection", t.caps.RcptDomainMax}} {
+	}{
+		{"transactions a connection", t.s.Caps.MailMax},
+		{"recipients a transaction", t.s.Caps.RcptMax},
+		{"domains a connection", t.s.Caps.RcptDomainMax},
+	} {
 		if l.n > 0 {
 			shown = append(shown, fmt.Sprintf("%d %s", l.n, l.name))
 		}
 	}
 	if shown != nil {
-		t.found(Finding{Check: "limits", Stage: hint.Hello, Level: OK, Saw: "at most " + strings.Join(shown, ", "), Means: "they are kept to by themselves"})
+		t.found(Finding{
+			Check: "limits", Stage: hint.Hello, Level: OK, Saw: "at most " + strings.Join(shown, ", "),
+			Means: "they are kept automatically",
+		})
 	}
 }

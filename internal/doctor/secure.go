@@ -6,80 +6,49 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
 	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/internal/hint"
-	"github.com/postrider/postrider/internal/wire"
 )
 
-// startTLS never falls back, as the library does not.
 func (t *talk) startTLS(ctx context.Context) *trouble {
 	start := time.Now()
-	if !t.caps.StartTLS {
-		return t.trouble(hint.StartTLS, wire.Reply{}, hint.ErrNoStartTLS, start)
+	if failed := t.s.StartTLS(); failed != nil {
+		return t.trouble(failed, start)
 	}
-	r, bad := t.ask(hint.StartTLS, "STARTTLS")
-	switch {
-	case bad != nil:
-		return bad
-	case r.Code != 220:
-		return t.trouble(hint.StartTLS, r, nil, start)
-	case t.in.Buffered() > 0: // RFC 3207 §6
-		t.broken = true
-		return t.trouble(hint.StartTLS, wire.Reply{}, errors.New("the server sent octets in the clear behind its reply to STARTTLS; they may be injected"), start)
-	}
-	t.found(Finding{Check: "STARTTLS", Stage: hint.StartTLS, Level: OK, Saw: said(r), Took: time.Since(start)})
+	t.found(Finding{Check: "STARTTLS", Stage: hint.StartTLS, Level: OK, Saw: said(t.s.Last), Took: time.Since(start)})
 	return t.handshake(ctx)
 }
 
-// handshake is verified exactly as the library verifies.
 func (t *talk) handshake(ctx context.Context) *trouble {
 	start := time.Now()
-	inTime, cancel := context.WithTimeoutCause(ctx, t.e.limit(hint.Handshake), errNoAnswer)
-	defer cancel()
-	cfg := t.e.tls
-	if t.lenient {
-		cfg = t.e.anyTLS()
-	}
-	if t.version != 0 {
-		cfg.MinVersion, cfg.MaxVersion = t.version, t.version
-	}
-	t.raw.SetDeadline(time.Time{})
-	conn := tls.Client(t.raw, cfg)
-	err := conn.HandshakeContext(inTime)
-	if err != nil {
-		if inTime.Err() != nil {
-			err = context.Cause(inTime)
+	if failed := t.s.Handshake(ctx); failed != nil {
+		if t.way.Mode == postrider.ImplicitTLS && silent(failed) && t.e.greets(ctx, t.way) {
+			failed.Err = fmt.Errorf("%w (%w)", hint.ErrPlainPort, failed.Err)
 		}
-		t.broken = true
-		silent := timedOut(err) || errors.Is(err, io.EOF)
-		if t.way.Mode == postrider.ImplicitTLS && silent && t.e.greets(ctx, t.way) {
-			err = fmt.Errorf("%w (%w)", hint.ErrPlainPort, err)
+		if unverified, ok := errors.AsType[*tls.CertificateVerificationError](failed); ok {
+			failed.Err = unverified // what the certificate says is a finding of its own
 		}
-		return t.trouble(hint.Handshake, wire.Reply{}, err, start)
+		return t.trouble(failed, start)
 	}
-	t.encrypted, t.state = true, conn.ConnectionState()
-	t.use(conn)
+	state := t.s.TLSState
 	t.found(Finding{Check: "TLS", Stage: hint.Handshake, Level: OK, Took: time.Since(start),
-		Saw: tls.VersionName(t.state.Version) + ", " + tls.CipherSuiteName(t.state.CipherSuite)})
+		Saw: tls.VersionName(state.Version) + ", " + tls.CipherSuiteName(state.CipherSuite)})
 	return nil
 }
 
-// greets reports whether a port greets a client that says nothing. Most plain ones
-// did so into the handshake already; this is for those that take their time, and
-// hang up on who speaks before them.
+// greets reports whether a port greets a client that says nothing. Most plain ones did so into the handshake already;
+// this is for those that take their time, and hang up on clients that speak before them.
 func (e *exam) greets(ctx context.Context, w way) bool {
-	conn, err := e.dial(ctx, e.target(w))
-	if err != nil {
+	s := e.session(e.target(w), nil)
+	if s.Dial(ctx) != nil {
 		return false
 	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	conn.SetReadDeadline(time.Now().Add(min(e.limit(hint.Greeting), 5*e.Hush)))
-	_, err = wire.NewReplyReader(conn).Read()
+	defer s.Raw.Close()
+	defer context.AfterFunc(ctx, func() { s.Raw.Close() })()
+	_, err := s.Hear(min(e.limit(hint.Greeting), 5*e.Hush))
 	return err == nil
 }
 
@@ -127,5 +96,5 @@ func (e *exam) accepts(ctx context.Context, w way, version uint16) ([]*x509.Cert
 	t := &talk{way: w, silent: true, lenient: true, version: version}
 	defer t.close()
 	_ = e.open(ctx, t) // behind the handshake, nothing matters
-	return t.state.PeerCertificates, t.encrypted
+	return t.s.TLSState.PeerCertificates, t.s.Encrypted
 }

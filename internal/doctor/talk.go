@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/postrider/postrider"
-	"github.com/postrider/postrider/internal/dial"
 	"github.com/postrider/postrider/internal/hint"
+	"github.com/postrider/postrider/internal/session"
 	"github.com/postrider/postrider/internal/text"
 	"github.com/postrider/postrider/internal/wire"
 )
@@ -26,15 +26,10 @@ type talk struct {
 	lenient bool
 	version uint16 // of TLS, and no other; 0: any. Only for lenient ones
 
-	raw, conn net.Conn
-	in        *wire.ReplyReader
-	stop      func() bool // of the context's hold on raw
-
-	caps, before wire.Capabilities // of the newest EHLO, and of that before STARTTLS
-	encrypted    bool
-	state        tls.ConnectionState
-	early        bool // what is read next was said before its command
-	broken       bool // replies and commands are out of step, or there are no more
+	s        *session.Session
+	stop     func() bool       // of the context's hold on the socket
+	before   wire.Capabilities // of the EHLO before STARTTLS
+	helloSay string            // the name in EHLO
 }
 
 // trouble is why a conversation does not go on.
@@ -42,7 +37,7 @@ type trouble struct {
 	step  hint.Step
 	reply wire.Reply // code 0 if there was none
 	err   error
-	set   string // from the table of hints, in keys and flags
+	set   hint.Hint
 	took  time.Duration
 }
 
@@ -71,27 +66,35 @@ var meaning = map[hint.Step]string{
 	hint.Content:   "the message is not taken",
 }
 
-// errSurplus: what was said before the command was is no answer to it.
-var errSurplus = errors.New("the server said more than it was asked for: replies and commands are out of step")
-
-var errNoAnswer = fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
-
 // open begins a conversation. The context closes its socket when it is done.
 func (e *exam) open(ctx context.Context, t *talk) *trouble {
-	t.e = e
-	start := time.Now()
-	conn, err := e.dial(ctx, e.target(t.way))
-	if err != nil {
-		return t.trouble(hint.Dial, wire.Reply{}, err, start)
+	t.e, t.s = e, e.session(e.target(t.way), t.tls(e))
+	t.s.Name = func(ctx context.Context, own net.Addr) string {
+		t.helloSay = e.helloName.For(ctx, own)
+		return t.helloSay
 	}
-	t.raw = conn
-	t.stop = context.AfterFunc(ctx, func() { conn.Close() })
-	t.use(conn)
+	start := time.Now()
+	if failed := t.s.Dial(ctx); failed != nil {
+		return t.trouble(failed, start)
+	}
+	t.stop = context.AfterFunc(ctx, func() { t.s.Raw.Close() })
 	bad := t.introduce(ctx)
 	if bad != nil && ctx.Err() != nil {
 		bad.err = context.Cause(ctx)
 	}
 	return bad
+}
+
+// tls is the configuration of its handshake.
+func (t *talk) tls(e *exam) *tls.Config {
+	if !t.lenient {
+		return e.tls
+	}
+	cfg := e.anyTLS()
+	if t.version != 0 {
+		cfg.MinVersion, cfg.MaxVersion = t.version, t.version
+	}
+	return cfg
 }
 
 // target is where a way begins: the address that answered, with the way's port.
@@ -103,22 +106,16 @@ func (e *exam) target(w way) string {
 	return net.JoinHostPort(host, w.Port)
 }
 
-// use speaks on conn from now on. Nothing that was read ahead survives (RFC 3207 §4.2).
-func (t *talk) use(conn net.Conn) {
-	t.conn, t.in = conn, wire.NewReplyReader(conn)
-	t.in.Hide = t.e.secrets.Hide
-}
-
 // close ends the conversation, with a QUIT where that can be understood.
 func (t *talk) close() {
-	if t.conn == nil {
+	if t.s.Raw == nil {
 		return
 	}
-	if !t.broken {
-		_, _ = t.ask(hint.Hello, "QUIT")
+	if !t.s.Lost {
+		_, _ = t.s.Ask(hint.Hello, t.e.limit(hint.Hello), "QUIT")
 	}
 	t.stop()
-	t.raw.Close()
+	t.s.Raw.Close()
 }
 
 // introduce is everything between the dial and the first MAIL.
@@ -140,63 +137,33 @@ func (t *talk) introduce(ctx context.Context) *trouble {
 	return t.hello(ctx)
 }
 
-// hear reads one reply, without what the server repeats of our secrets: so nothing that is found has them.
-func (t *talk) hear(limit time.Duration) (wire.Reply, error) {
-	r, err := t.hearExactly(limit)
-	return r.Redacted(t.e.secrets.Hide), err
-}
-
-// hearExactly reads one to the letter.
-func (t *talk) hearExactly(limit time.Duration) (wire.Reply, error) {
-	t.conn.SetReadDeadline(time.Now().Add(limit))
-	r, err := t.in.Read()
-	if err == nil && t.early && r.Code < 400 { // a farewell may come early
-		err = errSurplus
-	}
-	return r, err
-}
-
-// tell writes commands.
-func (t *talk) tell(lines string) error {
-	t.early = t.in.Buffered() > 0
-	t.conn.SetWriteDeadline(time.Now().Add(t.e.Patience))
-	_, err := t.conn.Write([]byte(lines + "\r\n"))
-	return err
-}
-
-// ask writes a command and reads its reply, as hear does.
+// ask writes a command and reads its reply.
 func (t *talk) ask(step hint.Step, line string) (wire.Reply, *trouble) {
-	r, bad := t.askExactly(step, line)
-	return r.Redacted(t.e.secrets.Hide), bad
-}
-
-// askExactly reads the reply to the letter. A server that hung up has often said
-// why, so that it is looked for even if the command could not be written.
-func (t *talk) askExactly(step hint.Step, line string) (wire.Reply, *trouble) {
 	start := time.Now()
-	wrote := t.tell(line)
-	r, err := t.hearExactly(t.e.limit(step))
-	if err == nil {
-		return r, nil
+	r, failed := t.s.Ask(step, t.e.limit(step), line)
+	if failed != nil {
+		return r, t.trouble(failed, start)
 	}
-	if wrote != nil {
-		err = wrote
-	}
-	t.broken = true
-	return r, t.trouble(step, wire.Reply{}, err, start)
+	return r, nil
 }
 
 // trouble looks the hint up.
-func (t *talk) trouble(step hint.Step, r wire.Reply, err error, start time.Time) *trouble {
-	f := t.e.failure(t.way, step)
+func (t *talk) trouble(failed *session.Error, start time.Time) *trouble {
+	r, err := failed.Reply, failed.Err
+	f := t.e.failure(t.way, failed.Step)
 	f.Err, f.Code, f.Text, f.Enhanced = err, r.Code, r.Text, enhanced(r)
-	f.Encrypted, f.OfferedStartTLS = t.encrypted, t.caps.StartTLS
-	f.OfferedAuth, f.Mechanisms = len(t.caps.Auth) > 0, t.caps.Auth
-	if t.raw != nil && t.raw.RemoteAddr() != nil {
-		f.Remote = t.raw.RemoteAddr().String()
+	f.Encrypted, f.OfferedStartTLS = t.s.Encrypted, t.s.Caps.StartTLS
+	f.OfferedAuth, f.Mechanisms = len(t.s.Caps.Auth) > 0, t.s.Caps.Auth
+	if t.s.Raw != nil && t.s.Raw.RemoteAddr() != nil {
+		f.Remote = t.s.Raw.RemoteAddr().String()
 	}
-	set := t.e.secrets.Hide(inSettings(hint.For(f))) // it may name what EHLO offered
-	return &trouble{step: step, reply: r, err: err, set: set, took: time.Since(start)}
+	set := hint.For(f).Hidden(t.e.secrets.Hide) // it may name what EHLO offered
+	return &trouble{step: failed.Step, reply: r, err: err, set: set, took: time.Since(start)}
+}
+
+// refused is the trouble of a reply that does not accept a command.
+func (t *talk) refused(step hint.Step, r wire.Reply, start time.Time) *trouble {
+	return t.trouble(&session.Error{Step: step, Reply: r}, start)
 }
 
 // failure is what is known of a failure before it has a cause.
@@ -222,15 +189,6 @@ func (t *talk) blame(bad *trouble) {
 var checkOf = map[hint.Step]string{
 	hint.Dial: "connect", hint.Handshake: "TLS", hint.Greeting: "greeting", hint.Hello: "EHLO", hint.StartTLS: "STARTTLS",
 	hint.Auth: "login", hint.Mail: "sender", hint.Rcpt: "recipient", hint.Data: "message", hint.Content: "message",
-}
-
-// helloName is what the library says in EHLO.
-func (t *talk) helloName(ctx context.Context) string {
-	e := t.e
-	if e.ownName = cmp.Or(e.Config.LocalName, e.ownName); e.ownName == "" {
-		e.ownName = dial.LocalName(ctx)
-	}
-	return cmp.Or(e.ownName, dial.AddressLiteral(t.raw.LocalAddr()))
 }
 
 // words is an error as it can be shown.

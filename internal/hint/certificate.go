@@ -22,7 +22,7 @@ type wrongPin interface {
 }
 
 // lastResort ends the hints about certificates: it is said, because it is what people look for, and said last.
-const lastResort = "the last resort is Config.NoVerifyCert (smtp_verify_cert: no)"
+var lastResort = "as a last resort set " + setting(noVerifyCert, "true")
 
 // certificateReason matches a certificate that is invalid for a reason that the condition accepts.
 func certificateReason(condition func(x509.InvalidReason) bool) func(Failure) bool {
@@ -61,7 +61,7 @@ func selfSigned(f Failure) bool {
 // unknownAuthorityHint tells a private CA from an intermediate certificate that the server forgot, as far as that can be
 // told: only a chain of one may lack one.
 func unknownAuthorityHint(f Failure) string {
-	const private = "if that is a private authority, give its certificate as Config.CAFile ([postrider] ca_file)"
+	private := "if that is a private authority, name the file with its certificate in " + setting(caFile, "")
 	cert, sent := leaf(f)
 	if cert == nil {
 		return "this machine does not trust the issuer of the certificate: " + private + "; " + lastResort
@@ -81,16 +81,16 @@ func hasNoNames(f Failure) bool {
 
 func commonNameHint(f Failure) string {
 	e, _ := errors.AsType[hostnameError](f.Err)
-	return fmt.Sprintf("the certificate has no name but the legacy Common Name, %s, which counts no more: "+
-		"issue it anew with a subjectAltName; until then set Config.NoVerifyHostname (smtp_verify_hostname: no)",
-		quote(e.Certificate.Subject.CommonName))
+	return fmt.Sprintf("the certificate has no name but the legacy Common Name, %s, which no longer counts: "+
+		"issue it again with a subjectAltName; until then set %s",
+		quote(e.Certificate.Subject.CommonName), setting(noVerifyHostname, "true"))
 }
 
 func wrongNameHint(f Failure) string {
 	e, _ := errors.AsType[hostnameError](f.Err)
-	return fmt.Sprintf("the certificate is for %s, not for %s: write a name of the certificate as the host in Config.Address (smtp_host), "+
-		"or set Config.ServerName ([postrider] server_name) to one; Config.NoVerifyHostname (smtp_verify_hostname: no) accepts any name",
-		quoteList(namesOf(e.Certificate)), quote(e.Host))
+	return fmt.Sprintf("the certificate is for %s, not for %s: name the server in %s as its certificate does, "+
+		"or set %s to a name of the certificate; to accept any name set %s", quoteList(namesOf(e.Certificate)), quote(e.Host),
+		setting(address, ""), setting(serverName, ""), setting(noVerifyHostname, "true"))
 }
 
 func namesOf(cert *x509.Certificate) []string {

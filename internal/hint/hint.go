@@ -1,8 +1,8 @@
 // Package hint turns a failure into what to set: one table, used by the library's errors and by the program's checks.
 //
-// A hint is for the operator who reads the error: it names the field of Config and, in parentheses, the key of
-// mailman.cfg, of section [mta] unless it says otherwise. It never repeats the server's words, except for the names in
-// its certificate, and it knows no credentials.
+// A hint is for the operator who reads the error. The settings that it names are fields of Config, marked, so that each
+// door puts in its own words: the library the field, a configuration file its key, the program its flag. A hint never
+// repeats the server's words, except for the names in its certificate and in AUTH, and it knows no credentials.
 package hint
 
 import "errors"
@@ -39,6 +39,8 @@ var (
 	ErrNoRequireTLS  = errors.New("5.7.30 the message requires TLS on its whole way, and the server does not offer REQUIRETLS")
 	ErrTooBig        = errors.New("the message is larger than the server accepts")
 	ErrNoSMTPUTF8    = errors.New("the server does not offer SMTPUTF8, and an address is not ASCII")
+	ErrUnproven      = errors.New("the server says yes, but has not proven that it knows the password")
+	ErrToken         = errors.New("the server refuses the token")
 )
 
 // Failure is everything about a failure that a hint may depend on. What is not known is left zero.
@@ -63,10 +65,10 @@ type Failure struct {
 }
 
 // For returns what to set or mend, in one or two short sentences without a full stop; "" if nothing helpful is known.
-func For(f Failure) string {
+func For(f Failure) Hint {
 	for _, r := range rules {
 		if r.match(f) {
-			return r.hint(f)
+			return Hint(r.hint(f))
 		}
 	}
 	return ""

@@ -7,10 +7,10 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 )
 
@@ -34,41 +34,41 @@ func wrapped(err error) error { return fmt.Errorf("while connecting: %w", err) }
 func replies() []row {
 	const denied = "<bart@example.org>: Relay access denied"
 	return []row{
-		{Failure{Step: StartTLS, Mode: "starttls", Err: wrapped(ErrNoStartTLS)}, "STARTTLS not offered", []string{"587", "Insecure (smtp_secure_mode: smtp)"}},
-		{Failure{Step: Auth, Err: wrapped(ErrNoAuth), OfferedStartTLS: true}, "AUTH only after STARTTLS", []string{"StartTLS (smtp_secure_mode: starttls)"}},
+		{Failure{Step: StartTLS, Mode: "starttls", Err: wrapped(ErrNoStartTLS)}, "STARTTLS not offered", []string{"587", "Config.Mode to Insecure"}},
+		{Failure{Step: Auth, Err: wrapped(ErrNoAuth), OfferedStartTLS: true}, "AUTH only after STARTTLS", []string{"Config.Mode to StartTLS"}},
 		{Failure{Step: Auth, Err: ErrNoMechanism, OfferedStartTLS: true, OfferedAuth: true, Mechanisms: []string{"GSSAPI"}}, "AUTH only after STARTTLS", nil},
-		{Failure{Step: Auth, Err: ErrNoAuth, OfferedStartTLS: true, Encrypted: true}, "AUTH not offered", []string{"587", "465", "smtp_user, smtp_pass"}},
+		{Failure{Step: Auth, Err: ErrNoAuth, OfferedStartTLS: true, Encrypted: true}, "AUTH not offered", []string{"587", "465", "without Config.User and Config.Password"}},
 		{Failure{Step: Auth, Err: ErrNoAuth}, "AUTH not offered", nil},
-		{Failure{Step: Auth, Err: wrapped(ErrNoMechanism), OfferedAuth: true, Mechanisms: []string{"GSSAPI", "NTLM"}}, "no common mechanism", []string{`"GSSAPI", "NTLM"`, "Config.AuthMechanisms ([postrider] auth_mechanisms)"}},
+		{Failure{Step: Auth, Err: wrapped(ErrNoMechanism), OfferedAuth: true, Mechanisms: []string{"GSSAPI", "NTLM"}}, "no common mechanism", []string{`"GSSAPI", "NTLM"`, "Config.AuthMechanisms"}},
 		{Failure{Step: Auth, Err: ErrNoMechanism, OfferedAuth: true}, "no common mechanism", []string{"without a mechanism"}},
 		{Failure{Step: Auth, Err: ErrPlaintextAuth, OfferedStartTLS: true}, "credentials in the clear, needlessly", []string{"StartTLS"}},
-		{Failure{Step: Auth, Err: wrapped(ErrPlaintextAuth)}, "credentials in the clear", []string{"Config.AllowPlaintextAuth ([postrider] allow_plaintext_auth: yes)", "safe without TLS"}},
+		{Failure{Step: Auth, Err: wrapped(ErrPlaintextAuth)}, "credentials in the clear", []string{"Config.AllowPlaintextAuth to true", "safe without TLS"}},
 		{Failure{Step: Mail, Err: wrapped(ErrTooBig)}, "message too big, by SIZE", []string{"message_size_limit"}},
 		{Failure{Step: Rcpt, Err: wrapped(ErrNoSMTPUTF8)}, "SMTPUTF8 missing", []string{"xn--", "smtputf8_enable"}},
-		{Failure{Step: Mail, Err: wrapped(ErrTLSRequired)}, "TLS required", []string{"Config.Pins ([postrider] pins)"}},
+		{Failure{Step: Mail, Err: wrapped(ErrTLSRequired)}, "TLS required", []string{"Config.Pins"}},
 		{Failure{Step: Mail, Err: wrapped(ErrNoRequireTLS)}, "no REQUIRETLS", []string{"Message.RequireTLS"}},
 		{Failure{Step: Auth, Err: wrapped(ErrCredentials)}, "no credentials", []string{"Config.Credentials"}},
-		{Failure{Step: Auth, Code: 235, Err: errors.New("AUTH SCRAM-SHA-256: the server says yes, but has not proven that it knows the password")}, "unproven server", []string{"not be the right server"}},
-		{Failure{Step: Auth, Code: 535, Err: errors.New(`AUTH XOAUTH2: the server refuses the token: "{}"`)}, "token refused", []string{"fresh token", "Config.Credentials"}},
-		{Failure{Step: Handshake, Err: wrapped(pinned{errors.New("no pin")})}, "wrong pin", []string{"Config.Pins ([postrider] pins)"}},
+		{Failure{Step: Auth, Code: 235, Err: fmt.Errorf("AUTH SCRAM-SHA-256: %w", ErrUnproven)}, "unproven server", []string{"not be the right server"}},
+		{Failure{Step: Auth, Code: 535, Err: fmt.Errorf(`AUTH XOAUTH2: %w: "{}"`, ErrToken)}, "token refused", []string{"fresh token", "Config.Credentials"}},
+		{Failure{Step: Handshake, Err: wrapped(pinned{errors.New("no pin")})}, "wrong pin", []string{"Config.Pins"}},
 
 		// RFC 3207 §4, RFC 4954 §6.
 		{Failure{Step: Mail, Code: 530, Enhanced: "5.7.0", Text: "5.7.0 Must issue a STARTTLS command first"}, "530, STARTTLS first", []string{"StartTLS"}},
 		{Failure{Step: Mail, Code: 530, Text: "Authentication required", OfferedStartTLS: true}, "530, STARTTLS first", nil},
-		{Failure{Step: Mail, Code: 530, Enhanced: "5.7.0", Text: "5.7.0 Authentication required"}, "530, AUTH first", []string{"Config.User and Config.Password (smtp_user, smtp_pass)"}},
+		{Failure{Step: Mail, Code: 530, Enhanced: "5.7.0", Text: "5.7.0 Authentication required"}, "530, AUTH first", []string{"Config.User and Config.Password"}},
 		{Failure{Step: Mail, Code: 530, Text: "Log in (TLS is on)", OfferedStartTLS: true, Encrypted: true}, "530, AUTH first", nil},
 		{Failure{Step: Rcpt, Code: 550, Enhanced: "5.7.1", Text: "5.7.1 Authentication required"}, "530, AUTH first", nil},
 		{Failure{Step: Rcpt, Code: 550, Enhanced: "5.7.26", Text: "5.7.26 This mail is unauthenticated"}, "", nil},
 		{Failure{Step: Auth, Code: 538, Enhanced: "5.7.11", Text: "5.7.11 Encryption required"}, "538, encryption for this mechanism", []string{"StartTLS"}},
-		{Failure{Step: Auth, Code: 534, Enhanced: "5.7.9", Text: "5.7.9 Application-specific password required"}, "mechanism refused", []string{"auth_mechanisms", "application password"}},
+		{Failure{Step: Auth, Code: 534, Enhanced: "5.7.9", Text: "5.7.9 Application-specific password required"}, "mechanism refused", []string{"Config.AuthMechanisms", "application password"}},
 		{Failure{Step: Auth, Code: 504, Text: "Unrecognized authentication type"}, "mechanism refused", nil},
-		{Failure{Step: Auth, Code: 535, Enhanced: "5.7.8", Text: "5.7.8 Error: authentication failed"}, "535 and its kin", []string{"smtp_user, smtp_pass", "application password"}},
+		{Failure{Step: Auth, Code: 535, Enhanced: "5.7.8", Text: "5.7.8 Error: authentication failed"}, "535 and its kin", []string{"Config.User and Config.Password", "application password"}},
 		{Failure{Step: Auth, Code: 571, Text: "Bad authentication"}, "535 and its kin", nil}, // fact 33
 		{Failure{Step: Auth, Code: 501, Text: "Cannot decode"}, "", nil},
 		{Failure{Step: Auth, Code: 454, Enhanced: "4.7.0", Text: "4.7.0 Temporary authentication failure"}, "AUTH deferred", []string{"its log"}},
 		{Failure{Step: StartTLS, Mode: "starttls", OfferedStartTLS: true, Code: 454, Text: "TLS not available due to temporary reason"}, "STARTTLS refused", []string{"certificate or key"}},
 		{Failure{Step: StartTLS, Mode: "starttls", OfferedStartTLS: true, Code: 501, Text: "Syntax error"}, "STARTTLS refused", nil},
-		{Failure{Step: Hello, Code: 550, Text: "Bad HELO"}, "EHLO refused", []string{"Config.LocalName ([postrider] local_name)"}},
+		{Failure{Step: Hello, Code: 550, Text: "Bad HELO"}, "EHLO refused", []string{"Config.LocalName"}},
 		{Failure{Step: Hello, Code: 421, Text: "Try later"}, "", nil},
 
 		{Failure{Step: Greeting, Code: 421, Enhanced: "4.7.0", Text: "4.7.0 mx Error: too many connections from 192.0.2.1"}, "too many connections", []string{"fewer at once", "smtpd_client_connection_count_limit"}},
@@ -79,10 +79,10 @@ func replies() []row {
 		{Failure{Step: Greeting, Code: 554, Text: "No SMTP service here"}, "greeting 554", []string{"blocked", "587"}},
 		{Failure{Step: Mail, Code: 421, Text: "Bye"}, "", nil},
 
-		{Failure{Step: Rcpt, Code: 554, Enhanced: "5.7.1", Text: "5.7.1 " + denied, Remote: "192.0.2.1:25"}, "relay denied", []string{"smtp_user, smtp_pass", "mynetworks"}},
+		{Failure{Step: Rcpt, Code: 554, Enhanced: "5.7.1", Text: "5.7.1 " + denied, Remote: "192.0.2.1:25"}, "relay denied", []string{"Config.User and Config.Password", "mynetworks"}},
 		{Failure{Step: Rcpt, Code: 454, Text: denied, Remote: "127.0.0.1:25"}, "relay denied", nil},
 		{Failure{Step: Rcpt, Code: 550, Text: "relay not permitted"}, "relay denied", nil},
-		{Failure{Step: Rcpt, Code: 554, Text: denied, Host: "localhost", Port: "25", Remote: "[::1]:25"}, "relay denied to ::1", []string{"write 127.0.0.1", "[::1]/128"}},
+		{Failure{Step: Rcpt, Code: 554, Text: denied, Host: "localhost", Port: "25", Remote: "[::1]:25"}, "relay denied to ::1", []string{"Config.Address to 127.0.0.1:25,", "[::1]/128"}},
 		{Failure{Step: Rcpt, Code: 550, Enhanced: "5.1.1", Text: "5.1.1 User unknown"}, "", nil},
 		{Failure{Step: Rcpt, Code: 550, Enhanced: "5.7.1", Text: "5.7.1 Policy"}, "", nil},
 
@@ -97,10 +97,10 @@ func replies() []row {
 		{Failure{Step: Mail, Code: 451, Text: "Try later"}, "", nil},
 		{Failure{Step: Content, Code: 554, Text: "Spam"}, "", nil},
 
-		{Failure{Step: Greeting, Mode: "smtp", Port: "2465", Text: "\x15\x03\x01\x00\x02\x02F"}, "plain client on a TLS port", []string{"ImplicitTLS (smtp_secure_mode: smtps)"}},
+		{Failure{Step: Greeting, Mode: "smtp", Port: "2465", Text: "\x15\x03\x01\x00\x02\x02F"}, "plain client on a TLS port", []string{"Config.Mode to ImplicitTLS"}},
 		{Failure{Step: Greeting, Mode: "starttls", Port: "25", Err: errors.New(`not an SMTP reply: "\x15\x03\x03\x00\x02"`)}, "plain client on a TLS port", nil},
 		{Failure{Step: Greeting, Mode: "starttls", Port: "2525", Err: wrapped(ErrTLSPort)}, "plain client on a TLS port", nil},
-		{Failure{Step: Greeting, Mode: "smtp", Port: "465", Err: wrapped(ErrNoGreeting)}, "late greeting", []string{"timeout_greeting"}},
+		{Failure{Step: Greeting, Mode: "smtp", Port: "465", Err: wrapped(ErrNoGreeting)}, "late greeting", []string{"Config.Timeouts.Greeting"}},
 		{Failure{Step: Handshake, Mode: "smtps", Port: "25", Err: wrapped(ErrPlainPort)}, "TLS to a plain port", nil},
 		{Failure{Step: Greeting, Err: errors.New(`not an SMTP reply: "SSH-2.0"`)}, "", nil},
 		{Failure{}, "", nil},
@@ -120,7 +120,7 @@ func TestHints(t *testing.T) {
 		if name != tt.rule {
 			t.Errorf("%+v:\n\tmet the rule %q; want %q", tt.failure, name, tt.rule)
 		}
-		got := For(tt.failure)
+		got := For(tt.failure).String()
 		if (got == "") != (tt.rule == "") {
 			t.Errorf("%+v:\n\tFor is %q", tt.failure, got)
 		}
@@ -148,39 +148,61 @@ func TestEveryRuleIsMet(t *testing.T) {
 // A hint is one line that goes behind an error and a semicolon, and is read by somebody in a hurry.
 func TestHintsReadWell(t *testing.T) {
 	for _, tt := range rows(t) {
-		got := For(tt.failure)
+		got := For(tt.failure).String()
 		if strings.ContainsFunc(got, unicode.IsControl) || strings.HasSuffix(got, ".") || len(got) > 420 {
 			t.Errorf("%q (%d octets)", got, len(got))
 		}
 	}
 }
 
-// What a hint tells to set exists: fields of Config, as the root package declares it, and keys of the configuration.
+// What a hint tells to set are fields of Config, as the root package declares it, and those are in the list by which the
+// doors are tested; the list has no others.
 func TestHintsNameWhatExists(t *testing.T) {
-	fields := structFields(t, "../../config.go")
-	known := strings.Fields(`smtp_host smtp_port smtp_user smtp_pass smtp_secure_mode smtp_verify_cert smtp_verify_hostname
-		server_name ca_file pins client_cert client_key auth_mechanisms allow_plaintext_auth local_name`)
-	for _, f := range fields["Timeouts"] {
-		known = append(known, "timeout_"+strings.ToLower(f))
+	declared := structFields(t, "../../config.go")
+	exists := func(field string) bool {
+		if of, ok := strings.CutPrefix(field, "Timeouts."); ok {
+			return slices.Contains(declared["Timeouts"], of)
+		}
+		return slices.Contains(declared["Config"], field)
 	}
-	field := regexp.MustCompile(`Config\.(?:(Timeouts)\.)?(\w+)`)
-	key := regexp.MustCompile(`(?:\(|, |\[postrider\] )([a-z]+_[a-z_0-9]+)`)
+	named := map[string]bool{}
+	note := func(h Hint) {
+		h.In(func(field, value string) string { named[field] = true; return "" })
+	}
 	for _, tt := range rows(t) {
-		got := For(tt.failure)
-		for _, m := range field.FindAllStringSubmatch(got, -1) {
-			in := "Config"
-			if m[1] != "" {
-				in = m[1]
-			}
-			if !slices.Contains(fields[in], m[2]) {
-				t.Errorf("%s has no field %s: %q", in, m[2], got)
-			}
+		note(For(tt.failure))
+	}
+	for _, h := range []Hint{GreetingIsLate(), LeaveFirst(time.Minute), Verify(), VerifyName()} {
+		note(h)
+	}
+	for field := range named {
+		if !exists(field) || !slices.Contains(Fields(), field) {
+			t.Errorf("the field %s: in Config %t, in the list %t", field, exists(field), slices.Contains(Fields(), field))
 		}
-		for _, m := range key.FindAllStringSubmatch(got, -1) {
-			if !slices.Contains(known, m[1]) {
-				t.Errorf("there is no key %s: %q", m[1], got)
-			}
+	}
+	for _, field := range Fields() {
+		if !named[field] {
+			t.Errorf("no hint names %s", field)
 		}
+	}
+}
+
+// Each door puts its own words for a setting, and a secret is hidden in the words of the server alone.
+func TestDoors(t *testing.T) {
+	h := Hint("try " + setting("Mode", "smtps") + ", or see to " + setting("User", "") + "; it offers \"smtps\"")
+	door := func(field, value string) string { return "<" + field + "|" + value + ">" }
+	if got := h.In(door); got != `try <Mode|smtps>, or see to <User|>; it offers "smtps"` {
+		t.Error(got)
+	}
+	if got := h.String(); got != `try Config.Mode to ImplicitTLS, or see to Config.User; it offers "smtps"` {
+		t.Error(got)
+	}
+	if h.Field() != "Mode" || Hint("no more").Field() != "" || Hint("").In(door) != "" {
+		t.Errorf("the first field is %q", h.Field())
+	}
+	hidden := h.Hidden(func(words string) string { return strings.ReplaceAll(words, "smtps", "********") })
+	if got := hidden.In(door); got != `try <Mode|smtps>, or see to <User|>; it offers "********"` {
+		t.Error(got)
 	}
 }
 

@@ -45,11 +45,11 @@ func dialRows(t *testing.T) []row {
 	_, gaveUp := (&net.Dialer{}).DialContext(canceled, "tcp", "127.0.0.1:25")
 
 	return []row{
-		{at("mx.invalid", "25", lookup(t, noSuchName)), "no such name", []string{`"mx.invalid"`, "Config.Address (smtp_host, smtp_port)"}},
-		{at("mx.invalid", "25", lookup(t, noResolver)), "resolver fails", []string{"smtp_host"}},
+		{at("mx.invalid", "25", lookup(t, noSuchName)), "no such name", []string{`"mx.invalid"`, "check Config.Address"}},
+		{at("mx.invalid", "25", lookup(t, noResolver)), "resolver fails", []string{"Config.Address"}},
 		{at("localhost", "2525", refused), "refused on this machine", []string{"port 2525 of this machine", "container"}},
 		{at("127.0.0.1", "25", refused), "refused on this machine", []string{"port 25 of 127.0.0.1", "not on ::1 alone"}},
-		{at("::1", "25", refused), "refused on this machine", []string{"port 25 of ::1", "127.0.0.1 alone"}},
+		{at("::1", "25", refused), "refused on this machine", []string{"port 25 of ::1", "127.0.0.1 alone, so set Config.Address to 127.0.0.1:25;"}},
 		{at("192.0.2.1", "25", refused), "refused", []string{"587 for starttls", "465 for smtps"}},
 		{at(gone, "", noSocket), "no such socket", []string{"MTA running"}},
 		{at(dead, "", noListener), "no such socket", nil},
@@ -128,21 +128,21 @@ func silenceRows(t *testing.T) []row {
 	closed := readError(t, func(s net.Conn) { s.Close() })
 	half := wrapped(io.ErrUnexpectedEOF)
 	return []row{
-		{Failure{Step: Greeting, Mode: "smtp", Port: "465", Err: late}, "silence on port 465", []string{"ImplicitTLS (smtp_secure_mode: smtps)"}},
+		{Failure{Step: Greeting, Mode: "smtp", Port: "465", Err: late}, "silence on port 465", []string{"Config.Mode to ImplicitTLS"}},
 		{Failure{Step: Greeting, Mode: "starttls", Port: "465", Err: closed}, "silence on port 465", nil},
 		{Failure{Step: Greeting, Mode: "smtps", Port: "465", Err: closed}, "hung up before the greeting", nil},
-		{Failure{Step: Greeting, Mode: "smtp", Port: "25", Err: half}, "hung up before the greeting", []string{"smtp_secure_mode: smtps"}},
-		{Failure{Step: Greeting, Mode: "smtp", Port: "25", Err: late}, "no greeting in time", []string{"Config.Timeouts.Greeting ", "[postrider] timeout_greeting"}},
+		{Failure{Step: Greeting, Mode: "smtp", Port: "25", Err: half}, "hung up before the greeting", []string{"Config.Mode to ImplicitTLS"}},
+		{Failure{Step: Greeting, Mode: "smtp", Port: "25", Err: late}, "no greeting in time", []string{"Config.Timeouts.Greeting "}},
 		{Failure{Step: Greeting, Mode: "smtp", Port: "25", Err: wrapped(context.DeadlineExceeded)}, "no greeting in time", nil},
 		{Failure{Step: Handshake, Mode: "smtps", Err: closed}, "hung up in the handshake", []string{"port without TLS"}},
-		{Failure{Step: Handshake, Mode: "smtps", Err: wrapped(context.DeadlineExceeded)}, "no answer in time", []string{"Config.Timeouts.TLS ([postrider] timeout_tls)"}},
-		{Failure{Step: Hello, Err: late}, "no answer in time", []string{"Config.Timeouts.Hello ([postrider] timeout_hello)"}},
-		{Failure{Step: StartTLS, Err: late}, "no answer in time", []string{"timeout_tls"}},
-		{Failure{Step: Auth, Err: late}, "no answer in time", []string{"timeout_auth"}},
-		{Failure{Step: Mail, Err: late}, "no answer in time", []string{"timeout_mail"}},
-		{Failure{Step: Rcpt, Err: late}, "no answer in time", []string{"timeout_rcpt"}},
-		{Failure{Step: Data, Err: late}, "no answer in time", []string{"timeout_data"}},
-		{Failure{Step: Content, Err: late}, "no answer in time", []string{"timeout_final"}},
+		{Failure{Step: Handshake, Mode: "smtps", Err: wrapped(context.DeadlineExceeded)}, "no answer in time", []string{"Config.Timeouts.TLS,"}},
+		{Failure{Step: Hello, Err: late}, "no answer in time", []string{"Config.Timeouts.Hello,"}},
+		{Failure{Step: StartTLS, Err: late}, "no answer in time", []string{"Config.Timeouts.TLS,"}},
+		{Failure{Step: Auth, Err: late}, "no answer in time", []string{"Config.Timeouts.Auth,"}},
+		{Failure{Step: Mail, Err: late}, "no answer in time", []string{"Config.Timeouts.Mail,"}},
+		{Failure{Step: Rcpt, Err: late}, "no answer in time", []string{"Config.Timeouts.Rcpt,"}},
+		{Failure{Step: Data, Err: late}, "no answer in time", []string{"Config.Timeouts.Data,"}},
+		{Failure{Step: Content, Err: late}, "no answer in time", []string{"Config.Timeouts.Final,"}},
 		{Failure{Step: Mail, Err: closed}, "", nil},
 		{Failure{Step: Mail, Err: context.Canceled}, "", nil},
 	}
@@ -173,13 +173,13 @@ func handshakeRows(t *testing.T) []row {
 	}
 	plain := wrapped(toPlainServer(t))
 	return []row{
-		{Failure{Step: Handshake, Mode: "smtps", Port: "25", Err: plain}, "TLS to a plain port", []string{"StartTLS (smtp_secure_mode: starttls)", "465"}},
+		{Failure{Step: Handshake, Mode: "smtps", Port: "25", Err: plain}, "TLS to a plain port", []string{"Config.Mode to StartTLS", "465"}},
 		{Failure{Step: Handshake, Mode: "starttls", Port: "25", Err: plain}, "no TLS after STARTTLS", []string{"interfere"}},
 		{with("smtps", &tls.Config{}, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}), "protocol version", []string{"MinVersion in Config.TLS"}},
 		{with("smtps", &tls.Config{MaxVersion: tls.VersionTLS12}, &tls.Config{MinVersion: tls.VersionTLS13}), "protocol version", nil},
 		{with("starttls", &tls.Config{MaxVersion: tls.VersionTLS12}, &tls.Config{CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}),
 			"no cipher in common", []string{"Config.TLS"}},
-		{with("smtps", &tls.Config{}, &tls.Config{ClientAuth: tls.RequireAnyClientCert}), "client certificate", []string{"Config.ClientCert", "client_cert"}},
+		{with("smtps", &tls.Config{}, &tls.Config{ClientAuth: tls.RequireAnyClientCert}), "client certificate", []string{"Config.ClientCert and Config.ClientKey"}},
 	}
 }
 
@@ -202,20 +202,20 @@ func certificateRows(t *testing.T) []row {
 	bare.Err = wrapped(x509.UnknownAuthorityError{Cert: stranger.cert}) // as a check of the caller's own may return it
 	return []row{
 		{verify("mx.example.com", ca.issue(t, &x509.Certificate{DNSNames: names, NotBefore: past, NotAfter: past.Add(time.Hour)})),
-			"certificate expired", []string{"from 2001-02-03 to 2001-02-03", "renew", "smtp_verify_cert: no"}},
+			"certificate expired", []string{"from 2001-02-03 to 2001-02-03", "renew", "Config.NoVerifyCert to true"}},
 		{verify("mx.example.com", ca.issue(t, &x509.Certificate{DNSNames: names, NotBefore: future, NotAfter: future.Add(time.Hour)})),
 			"certificate expired", []string{"from 2091-02-03", "clock"}},
 		{verify("mx.example.com", ca.issue(t, &x509.Certificate{DNSNames: names, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})),
-			"certificate for other uses", []string{"issue it anew"}},
-		{verify("mx.example.com", self.tls()), "self-signed", []string{"Config.CAFile ([postrider] ca_file)"}},
+			"certificate for other uses", []string{"issue it again"}},
+		{verify("mx.example.com", self.tls()), "self-signed", []string{"Config.CAFile"}},
 		{verify("mx.example.com", stranger.issue(t, &x509.Certificate{DNSNames: names})),
-			"unknown authority", []string{`Somebody's \x1b CA`, "Config.CAFile ([postrider] ca_file)", "intermediate"}},
+			"unknown authority", []string{`Somebody's \x1b CA`, "Config.CAFile", "intermediate"}},
 		{verify("mx.example.com", whole), "unknown authority", []string{"Config.CAFile", "!intermediate"}},
 		{bare, "unknown authority", []string{"Config.CAFile"}},
 		{verify("mx.example.com", ca.issue(t, &x509.Certificate{Subject: cn})),
-			"CN only", []string{`legacy Common Name, "mx.example.com"`, "subjectAltName", "smtp_verify_hostname: no"}},
+			"CN only", []string{`legacy Common Name, "mx.example.com"`, "subjectAltName", "Config.NoVerifyHostname to true"}},
 		{verify("smtp.example.com", ca.issue(t, &x509.Certificate{DNSNames: names, Subject: cn})),
-			"wrong name", []string{`is for "mx.example.com", "mx2.example.com", not for "smtp.example.com"`, "Config.ServerName ([postrider] server_name)", "smtp_verify_hostname: no"}},
+			"wrong name", []string{`is for "mx.example.com", "mx2.example.com", not for "smtp.example.com"`, "Config.ServerName", "Config.NoVerifyHostname to true"}},
 		{verify("127.0.0.1", ca.issue(t, &x509.Certificate{DNSNames: names})),
 			"wrong name", []string{`not for "127.0.0.1"`}},
 		{verify("127.0.0.1", ca.issue(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(192, 0, 2, 1)}})),

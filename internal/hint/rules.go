@@ -14,13 +14,18 @@ import (
 )
 
 // What several hints advise.
+var (
+	useImplicitTLS = "set " + setting(secureMode, "smtps")
+	useStartTLS    = "set " + setting(secureMode, "starttls")
+	useInsecure    = "set " + setting(secureMode, "smtp")
+	checkAddress   = "check " + setting(address, "")
+	login          = setting(user, "") + " and " + setting(password, "")
+	implicitPort   = "the server speaks TLS from the start on this port: " + useImplicitTLS
+)
+
 const (
-	useImplicitTLS = "set Config.Mode to ImplicitTLS (smtp_secure_mode: smtps)"
-	useStartTLS    = "set Config.Mode to StartTLS (smtp_secure_mode: starttls)"
-	useInsecure    = "set Config.Mode to Insecure (smtp_secure_mode: smtp)"
-	checkAddress   = "check Config.Address (smtp_host, smtp_port)"
-	checkLogin     = "check Config.User and Config.Password (smtp_user, smtp_pass)"
-	usualPorts     = "usual are 25 for smtp, 587 for starttls and 465 for smtps"
+	usualPorts = "usual are 25 for smtp, 587 for starttls and 465 for smtps"
+	tooBig     = "send a smaller message, or raise the server's limit (Postfix and Exim: message_size_limit)"
 )
 
 // rules is the table; the first row that matches gives the hint, so that the particular stand before the general. A row
@@ -30,32 +35,33 @@ var rules = slices.Concat(localRules, replyRules, dialRules, tlsRules, silenceRu
 // localRules are the client's own verdicts. The errors themselves say what is missing; the hints begin behind that.
 var localRules = []rule{
 	{"STARTTLS not offered", cause(ErrNoStartTLS),
-		always("try another port: 587, or 465 and " + useImplicitTLS + "; only if the way to the server is safe without TLS, " + useInsecure)},
+		always("try another port: 587, or 465 and " + useImplicitTLS +
+			"; only if the way to the server is safe without TLS, " + useInsecure)},
 	{"AUTH only after STARTTLS", all(cause(ErrNoAuth, ErrNoMechanism), canUpgrade),
 		always("it offers STARTTLS, and may offer more logins after it: " + useStartTLS)},
 	{"AUTH not offered", cause(ErrNoAuth),
-		always("try its submission port, 587 with starttls or 465 with smtps; if it needs no login, leave Config.User and Config.Password empty (smtp_user, smtp_pass)")},
+		always("try its submission port, 587 with starttls or 465 with smtps; if it needs no login, do without " + login)},
 	{"no common mechanism", cause(ErrNoMechanism), noMechanism},
 	{"credentials in the clear, needlessly", all(cause(ErrPlaintextAuth), canUpgrade),
 		always("the server offers STARTTLS: " + useStartTLS)},
 	{"credentials in the clear", cause(ErrPlaintextAuth),
 		always("use a port with TLS (587 with starttls, 465 with smtps); only if the way to the server is safe without TLS, " +
-			"set Config.AllowPlaintextAuth ([postrider] allow_plaintext_auth: yes)")},
+			"set " + setting(allowPlaintextAuth, "true"))},
 	{"TLS required", cause(ErrTLSRequired),
-		always(useStartTLS + " or ImplicitTLS, and let the certificate be verified (smtp_verify_cert, smtp_verify_hostname) or pinned: Config.Pins ([postrider] pins)")},
+		always(useStartTLS + ", or " + useImplicitTLS + " for port 465, and let the certificate be verified, or pin it by " +
+			setting(pins, ""))},
 	{"no REQUIRETLS", cause(ErrNoRequireTLS),
 		always("send the message without Message.RequireTLS, or by a server that knows RFC 8689")},
 	{"no credentials", cause(ErrCredentials),
-		always("see to what Config.Credentials calls")},
-	{"unproven server", errorSays("has not proven that it knows the password"),
-		always("this may not be the right server, whatever its certificate says: check Config.Address (smtp_host, smtp_port) and do not send by it")},
+		always("see to what " + setting(credentials, "") + " calls")},
+	{"unproven server", cause(ErrUnproven),
+		always("this may not be the right server, whatever its certificate says: " + checkAddress + ", and do not send by it")},
 	{"message too big, by SIZE", cause(ErrTooBig),
 		always(tooBig)},
 	{"SMTPUTF8 missing", cause(ErrNoSMTPUTF8),
-		always("write the domain in its ASCII form (xn--…) where only that is not ASCII; otherwise the server must learn SMTPUTF8 (Postfix: smtputf8_enable = yes)")},
+		always("write the domain in its ASCII form (xn--…) where only that is not ASCII; " +
+			"otherwise the server must learn SMTPUTF8 (Postfix: smtputf8_enable = yes)")},
 }
-
-const tooBig = "send a smaller message, or raise the server's limit (Postfix and Exim: message_size_limit)"
 
 // replyRules are about what the server said.
 var replyRules = []rule{
@@ -63,17 +69,18 @@ var replyRules = []rule{
 	{"530, STARTTLS first", all(code(530), inClear, either(says("tls"), canUpgrade)),
 		always("the server wants TLS first: " + useStartTLS)},
 	{"530, AUTH first", either(code(530), loginWanted),
-		always("the server wants a login first: set Config.User and Config.Password (smtp_user, smtp_pass)")},
+		always("the server wants a login first: set " + login)},
 	{"538, encryption for this mechanism", code(538),
 		always("the server takes this login under TLS only: " + useStartTLS)},
 	{"mechanism refused", all(at(Auth), code(504, 534)),
-		always("the server does not take this mechanism: set Config.AuthMechanisms " +
-			"([postrider] auth_mechanisms) to another that it offers, or get an application password from the provider")},
+		always("the server does not take this mechanism: name another that it offers in " + setting(authMechanisms, "") +
+			", or get an application password from the provider")},
 	// 535 is the rule (RFC 4954 §6); 550, 554 and 571 are met too. 500 to 503 are about the command, not the login.
-	{"token refused", all(at(Auth), errorSays("the server refuses the token")),
-		always("get a fresh token, for this server and with the scope that its provider names, as Config.Password (smtp_pass) or by Config.Credentials")},
+	{"token refused", all(at(Auth), cause(ErrToken)),
+		always("get a fresh token, for this server and with the scope that its provider names, as " + setting(password, "") +
+			" or by " + setting(credentials, ""))},
 	{"535 and its kin", all(at(Auth), permanent, not(code(500, 501, 502, 503))),
-		always("the server refused the login: " + checkLogin +
+		always("the server refused the login: check " + login +
 			"; many providers want the whole address as user name, and an application password instead of the account's")},
 	{"AUTH deferred", all(at(Auth), temporary, not(code(421))),
 		always("the server cannot check logins just now: its log tells why")},
@@ -81,10 +88,11 @@ var replyRules = []rule{
 		always("the server offers STARTTLS but cannot do it now: " +
 			"its log tells why, often a certificate or key that it cannot read")},
 	{"EHLO refused", all(at(Hello), permanent),
-		always("the server does not like the name that EHLO gives: set Config.LocalName " +
-			"([postrider] local_name) to the fully qualified name of this machine")},
+		always("the server does not like the name in EHLO: let " + setting(localName, "") +
+			" be the fully qualified name of this machine")},
 	{"too many connections", all(code(421, 450, 451, 452, 454, 550, 554), says(crowded...)),
-		always("the server limits the connections from this machine: open fewer at once, or raise its limit (Postfix: smtpd_client_connection_count_limit)")},
+		always("the server limits the connections from this machine: open fewer at once, " +
+			"or raise its limit (Postfix: smtpd_client_connection_count_limit)")},
 	{"plain client on a TLS port", all(at(Greeting), either(tlsRecord, cause(ErrTLSPort))),
 		always(implicitPort)},
 	{"greeting 421", all(at(Greeting), temporary),
@@ -92,20 +100,16 @@ var replyRules = []rule{
 	{"greeting 554", all(at(Greeting), permanent),
 		always("the server does not talk to this machine: its address may be blocked there; " +
 			"a submission port (587 with starttls, 465 with smtps) and a login may be open to it")},
-	{"relay denied to ::1", all(relayDenied, fromIPv6Loopback),
-		always("the server sees this machine as ::1, which it does not relay for: " +
-			"write 127.0.0.1 as the host in Config.Address (smtp_host), or add [::1]/128 to its networks (Postfix: mynetworks)")},
+	{"relay denied to ::1", all(relayDenied, fromIPv6Loopback), relayDeniedHere},
 	{"relay denied", relayDenied,
-		always("the server does not relay for this machine: log in by Config.User and Config.Password " +
-			"(smtp_user, smtp_pass), or add this machine to its networks (Postfix: mynetworks)")},
+		always("the server does not relay for this machine: log in by " + login +
+			", or add this machine to its networks (Postfix: mynetworks)")},
 	{"message too big", sizeRefused,
 		always(tooBig)},
 	{"sender refused", all(at(Mail), code(501, 550, 551, 553, 554)),
 		always("the server refuses this sender: use an address of a domain that it knows; " +
 			"with a login, it may have to be the address of that user")},
 }
-
-const implicitPort = "the server speaks TLS at once on this port: " + useImplicitTLS
 
 // crowded is how servers word their limits: Postfix, Exim, Sendmail, Exchange, and what imitates them.
 var crowded = []string{"too many connections", "too many concurrent", "number of concurrent", "connection limit", "connection rate"}
@@ -115,7 +119,7 @@ var dialRules = []rule{
 	{"no such name", all(at(Dial), dnsNotFound),
 		hostHint("the name %s does not resolve on this machine: " + checkAddress)},
 	{"resolver fails", all(at(Dial), dnsFails),
-		always("the name server does not answer: look at this machine's resolver, or write an IP address in Config.Address (smtp_host)")},
+		always("the name server does not answer: look at this machine's resolver, or write an IP address in " + setting(address, ""))},
 	{"no such socket", all(at(Dial), onUnixSocket, cause(fs.ErrNotExist, syscall.ECONNREFUSED)),
 		hostHint("nothing listens on the socket %s: is the MTA running, and is this its socket? " + checkAddress)},
 	{"socket not allowed", all(at(Dial), onUnixSocket, cause(fs.ErrPermission)),
@@ -134,25 +138,27 @@ var dialRules = []rule{
 // tlsRules are about the handshake; what is wrong with a certificate stands in certificate.go.
 var tlsRules = []rule{
 	{"TLS to a plain port", all(at(Handshake), mode("smtps"), either(causeAs[tls.RecordHeaderError], cause(ErrPlainPort))),
-		always("the server does not speak TLS at once on this port: " +
+		always("the server does not speak TLS from the start on this port: " +
 			useStartTLS + ", or use the port for TLS, 465")},
 	{"no TLS after STARTTLS", all(at(Handshake), causeAs[tls.RecordHeaderError]),
 		always("the server agreed to STARTTLS and then did not speak TLS: something between here and there may interfere")},
 	{"protocol version", all(at(Handshake), errorSays("protocol version")),
 		always("the server speaks no TLS version that this client accepts (1.2 and up): " +
-			"mend the server; only if that cannot be, set MinVersion in Config.TLS")},
+			"mend the server; only if that cannot be, a Go program can set MinVersion in Config.TLS")},
 	{"no cipher in common", all(at(Handshake), errorSays("tls: handshake failure")),
 		always("the server found no cipher in common with this client: " +
-			"renew the server's TLS settings, or see to Config.TLS")},
+			"renew the server's TLS settings; a Go program that narrows its own in Config.TLS has to widen them")},
 	{"client certificate", errorSays("tls: certificate required"),
-		always("the server wants a client certificate: set Config.ClientCert and Config.ClientKey ([postrider] client_cert, client_key)")},
+		always("the server wants a client certificate: set " + setting(clientCert, "") + " and " + setting(clientKey, ""))},
 	{"wrong pin", causeAs[wrongPin],
-		always("if the server's key was changed, and you know the new one from elsewhere, add it to Config.Pins ([postrider] pins); otherwise this is not the server")},
+		always("if the server's key was changed, and you know the new one from elsewhere, add it to " + setting(pins, "") +
+			"; otherwise this is not the server")},
 	{"certificate expired", certificateReason(isExpired), expiredHint},
 	{"certificate for other uses", certificateReason(isOtherInvalid),
-		always("the certificate cannot serve for this server: issue it anew for TLS servers; " + lastResort)},
+		always("the certificate cannot serve for this server: issue it again, for TLS servers; " + lastResort)},
 	{"self-signed", all(causeAs[unknownAuthority], selfSigned),
-		always("the certificate is self-signed: give it as Config.CAFile ([postrider] ca_file), or pin it by Config.Pins ([postrider] pins); " + lastResort)},
+		always("the certificate is self-signed: name its file in " + setting(caFile, "") + ", or pin it by " + setting(pins, "") +
+			"; " + lastResort)},
 	{"unknown authority", causeAs[unknownAuthority], unknownAuthorityHint},
 	{"CN only", all(causeAs[hostnameError], hasNoNames), commonNameHint},
 	{"wrong name", causeAs[hostnameError], wrongNameHint},
@@ -161,15 +167,16 @@ var tlsRules = []rule{
 // silenceRules are about a server that hangs up or says nothing, where nothing else told why.
 var silenceRules = []rule{
 	{"late greeting", all(at(Greeting), cause(ErrNoGreeting)),
-		always("the server greets late, or not at all, and TLS is not what it waits for: raise Config.Timeouts.Greeting " +
-			"([postrider] timeout_greeting); its log tells why it delays this machine")},
+		always("the server greets late, or not at all, and TLS is not what it waits for: raise " + setting(timeouts+"Greeting", "") +
+			"; its log tells why it delays this machine")},
 	{"silence on port 465", all(at(Greeting), not(mode("smtps")), port("465"), either(hungUp, timedOut)),
 		always(implicitPort)},
 	{"hung up before the greeting", all(at(Greeting), hungUp),
-		always("the server hung up without a word: it may not accept this machine, or it speaks TLS at once on this port (smtp_secure_mode: smtps)")},
+		always("the server hung up without a word: it may not accept this machine, or it speaks TLS from the start on this port; then " +
+			useImplicitTLS)},
 	{"no greeting in time", all(at(Greeting), timedOut),
-		always("the server says nothing: it may speak TLS at once on this port (smtp_secure_mode: smtps), " +
-			"or greet later than Config.Timeouts.Greeting allows ([postrider] timeout_greeting)")},
+		always("the server says nothing: it may speak TLS from the start on this port, then " + useImplicitTLS +
+			", or greet later than " + setting(timeouts+"Greeting", "") + " allows")},
 	{"hung up in the handshake", all(at(Handshake), hungUp),
 		always("the server hung up during the TLS handshake: its log tells why; a port without TLS does this as well")},
 	{"no answer in time", all(not(at(Dial)), timedOut), slowHint},
@@ -179,8 +186,8 @@ func noMechanism(f Failure) string {
 	if len(f.Mechanisms) == 0 {
 		return "the server offers AUTH without a mechanism: mend it there"
 	}
-	return "the server offers " + quoteList(f.Mechanisms) + ": if this client knows one of them, allow it in Config.AuthMechanisms " +
-		"([postrider] auth_mechanisms); otherwise the server must offer another, PLAIN for one"
+	return "the server offers " + quoteList(f.Mechanisms) + ": if this client knows one of them, allow it in " +
+		setting(authMechanisms, "") + "; otherwise the server must offer another, PLAIN for one"
 }
 
 // refusedHere answers the two classics: an MTA that listens on one of the two loopback addresses, and a container, whose
@@ -189,7 +196,7 @@ func refusedHere(f Failure) string {
 	const container = "; inside a container, localhost is the container itself"
 	switch ip, _ := netip.ParseAddr(f.Host); {
 	case ip.Is6():
-		return "nothing listens on port " + f.Port + " of ::1: the MTA may listen on 127.0.0.1 alone, so write that in Config.Address (smtp_host)" + container
+		return "nothing listens on port " + f.Port + " of ::1: the MTA may listen on 127.0.0.1 alone, so set " + loopback(f) + container
 	case ip.Is4():
 		return "nothing listens on port " + f.Port + " of " + f.Host + ": is the MTA running, and not on ::1 alone? " + checkAddress + container
 	default:
@@ -197,17 +204,22 @@ func refusedHere(f Failure) string {
 	}
 }
 
+// loopback is the address of an MTA on this machine that does without IPv6.
+func loopback(f Failure) string { return setting(address, net.JoinHostPort("127.0.0.1", f.Port)) }
+
+// relayDeniedHere is for a server that trusts this machine by its IPv4 address alone.
+func relayDeniedHere(f Failure) string {
+	return "the server sees this machine as ::1, which it does not relay for: set " + loopback(f) +
+		", or add [::1]/128 to its networks (Postfix: mynetworks)"
+}
+
 // slowHint names the timeout that ran out.
 func slowHint(f Failure) string {
-	field := map[Step]string{
-		Handshake: "TLS", StartTLS: "TLS", Hello: "Hello", Auth: "Auth", Mail: "Mail",
-		Rcpt: "Rcpt", Data: "Data", Content: "Final",
-	}[f.Step]
-	if field == "" {
+	field := timeoutOf[f.Step]
+	if field == "" || f.Step == Greeting {
 		return ""
 	}
-	return fmt.Sprintf("the server did not answer in time: its log tells why; the limit is Config.Timeouts.%s ([postrider] timeout_%s), or the caller's deadline",
-		field, strings.ToLower(field))
+	return "the server did not answer in time: its log tells why; the limit is " + setting(timeouts+field, "") + ", or the caller's deadline"
 }
 
 // The rest are the words that the table is written in.

@@ -1,13 +1,14 @@
 package sasl
 
 import (
-	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/postrider/postrider/internal/hint"
 )
 
 // ErrToken is behind the error of a server that tells what it does not like about an OAuth token. A fresh token may help.
-var ErrToken = errors.New("the server refuses the token")
+var ErrToken = hint.ErrToken
 
 // oauth is XOAUTH2, which Google and Microsoft have, and OAUTHBEARER, which became the standard (RFC 7628): a token in one
 // message, which is the initial response. A server that refuses it sends a document that says why, and waits for an

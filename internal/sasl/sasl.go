@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/postrider/postrider/internal/hint"
 )
 
 // The mechanisms that New knows, by their registered names.
@@ -32,7 +34,7 @@ const (
 )
 
 // ErrUnproven is behind the error of an AUTH that the server accepted without having proven that it knows the password.
-var ErrUnproven = errors.New("the server says yes, but has not proven that it knows the password")
+var ErrUnproven = hint.ErrUnproven
 
 // Credentials are who we are: a user name and a password, a user name and an OAuth token, or a client certificate.
 type Credentials struct {
@@ -42,7 +44,12 @@ type Credentials struct {
 
 	// Certificate says that TLS shows a client certificate. Then both names may be empty.
 	Certificate bool
+
+	// Later says that there will be a password, which is all that choosing a mechanism asks. With it New refuses.
+	Later bool
 }
+
+func (c Credentials) hasPassword() bool { return c.Password != "" || c.Later }
 
 // Format prints the user name alone, whatever the verb: %+v and %#v of a struct would show the password.
 func (c Credentials) Format(s fmt.State, _ rune) {
@@ -109,7 +116,7 @@ func New(mechanism string, c Credentials, peer Peer) (Exchange, error) {
 
 // Check refuses what no mechanism of ours can carry: RFC 4616 §2 wants both names non-empty, and NUL separates them.
 func (c Credentials) Check() error {
-	bare := c.Certificate && c.Password == ""
+	bare := c.Certificate && !c.hasPassword()
 	switch {
 	case c.User == "" && !bare:
 		return errors.New("the user name is empty")
@@ -133,7 +140,7 @@ var errKind = errors.New("these credentials are of another kind: XOAUTH2 and OAU
 // messages are UTF-8, and what proves the password is made of its characters, after SASLprep (RFC 5802 §5.1).
 func (c Credentials) Fit(mechanism string) error {
 	mechanism = strings.ToUpper(mechanism)
-	suits := !c.Token && c.Password != ""
+	suits := !c.Token && c.hasPassword()
 	switch mechanism {
 	case External:
 		suits = c.Certificate
@@ -190,7 +197,7 @@ func Default(c Credentials, proven bool) []string {
 	switch {
 	case c.Token:
 		return []string{OAuthBearer, XOAuth2}
-	case c.Password == "":
+	case !c.hasPassword():
 		return []string{External}
 	case proven:
 		return []string{Plain, SCRAMSHA256Plus, SCRAMSHA256, SCRAMSHA1Plus, SCRAMSHA1, CRAMMD5, Login}

@@ -246,7 +246,9 @@ func unprintable(c rune) bool { return c < ' ' || c > '~' }
 
 // notInAtom is about the types of addresses. No value of a parameter has a "=" (RFC
 // 5321 §4.1.2).
-func notInAtom(c rune) bool { return !alphanumeric(c) && !strings.ContainsRune("!#$%&'*+-/?^_`{|}~", c) }
+func notInAtom(c rune) bool {
+	return !alphanumeric(c) && !strings.ContainsRune("!#$%&'*+-/?^_`{|}~", c)
+}
 
 // CheckSenderLength reports that a MAIL with this address would be longer than a
 // server must take. (The 64 and 256 octets of RFC 5321 §4.5.3.1 are what a server

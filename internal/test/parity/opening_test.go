@@ -123,7 +123,7 @@ func TestTheGreetingDoesNotCome(t *testing.T) {
 		},
 		{
 			name: "silence", faults: silent, trouble: "connect greeting 0 passes", is: os.ErrDeadlineExceeded,
-			says: []string{"5m0s", "timeout_greeting"},
+			says: []string{"5m0s", "Config.Timeouts.Greeting"},
 		},
 	})
 }
@@ -150,9 +150,9 @@ func TestHELOWhereTheReplySaysSo(t *testing.T) {
 	inEveryConnectRow(t, []connectRow{
 		{
 			name: "HELO refused too", faults: append(rig.At("EHLO", 1, "502 what"), rig.At("HELO", 1, "550 no")...), code: "550",
-			trouble: "connect EHLO 550 lasts", says: []string{"local_name"}, said: "EHLO HELO QUIT",
+			trouble: "connect EHLO 550 lasts", says: []string{"Config.LocalName"}, said: "EHLO HELO QUIT",
 		},
-		{name: "550", faults: rig.At("EHLO", 1, "550 not you"), code: "550", trouble: "connect EHLO 550 lasts", says: []string{"local_name"}, said: "EHLO QUIT"},
+		{name: "550", faults: rig.At("EHLO", 1, "550 not you"), code: "550", trouble: "connect EHLO 550 lasts", says: []string{"Config.LocalName"}, said: "EHLO QUIT"},
 		{name: "451", faults: rig.At("EHLO", 1, "451 later"), code: "451", trouble: "connect EHLO 451 passes", said: "EHLO QUIT"},
 		{name: "421", faults: rig.At("EHLO", 1, "421 bye"), code: "421", trouble: "connect EHLO 421 passes", said: "EHLO"},
 		{
@@ -217,7 +217,7 @@ func TestTLSToAPlainPort(t *testing.T) {
 	inEveryConnectRow(t, []connectRow{{
 		name: "smtps", modes: []postrider.SecureMode{postrider.Insecure}, lasting: true,
 		client:  func(cfg *postrider.Config) { cfg.Mode = postrider.ImplicitTLS },
-		trouble: "connect TLS handshake 0 lasts", says: []string{"smtp_secure_mode: starttls"}, said: gibberish,
+		trouble: "connect TLS handshake 0 lasts", says: []string{"Config.Mode to StartTLS"}, said: gibberish,
 	}})
 }
 
@@ -227,7 +227,7 @@ func TestPlainToATLSPort(t *testing.T) {
 		name: "smtp", modes: []postrider.SecureMode{postrider.ImplicitTLS}, lasting: true,
 		server:  func(s *smtptest.Server) { s.IdleTimeout = -1 },
 		client:  func(cfg *postrider.Config) { cfg.Mode = postrider.Insecure },
-		trouble: "connect greeting 0 passes", is: os.ErrDeadlineExceeded, says: []string{"smtp_secure_mode: smtps"},
+		trouble: "connect greeting 0 passes", is: os.ErrDeadlineExceeded, says: []string{"Config.Mode to ImplicitTLS"},
 	}})
 }
 

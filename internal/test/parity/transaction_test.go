@@ -37,7 +37,7 @@ func TestMAILRefusedKeepsTheWire(t *testing.T) {
 		{
 			// RFC 4954 §6: nothing about the sender or the recipients.
 			Name: "530", Faults: rig.At("MAIL", 1, "530 5.7.0 authentication required"),
-			Fates: "untried mail 530, untried mail 530", Trouble: "mail MAIL 530 lasts", Says: "smtp_user",
+			Fates: "untried mail 530, untried mail 530", Trouble: "mail MAIL 530 lasts", Says: "Config.User",
 			Wires: wires, Pipelined: pipelined,
 		},
 		{

@@ -214,7 +214,7 @@ func TestPoolWrongPasswordIsToldToEverybody(t *testing.T) {
 		for i := range 5 {
 			_, err := f.Send(rig.NumberedMail(i))
 			var e *postrider.Error
-			if !errors.As(err, &e) || e.Reply.Code != 535 || e.Step != "AUTH" || e.Temporary() || !strings.Contains(e.Hint, "smtp_pass") {
+			if !errors.As(err, &e) || e.Reply.Code != 535 || e.Step != "AUTH" || e.Temporary() || !strings.Contains(e.Hint.Text, "Config.Password") {
 				t.Fatalf("%v", err)
 			}
 		}

@@ -43,7 +43,7 @@ func TestAUTHIsNotOffered(t *testing.T) {
 	rig.InBubble(t, "only after STARTTLS", func(t *testing.T) {
 		r := rig.Setting{Mode: postrider.StartTLS}.Start(t, rig.Options{Server: rig.WithUser, Client: func(cfg *postrider.Config) { cfg.Mode = postrider.Insecure }})
 		_, err := r.Send("bart@example.com")
-		if rig.Trouble(err) != "connect AUTH 0 lasts" || !strings.Contains(rig.Text(err), "smtp_secure_mode: starttls") {
+		if rig.Trouble(err) != "connect AUTH 0 lasts" || !strings.Contains(rig.Text(err), "Config.Mode to StartTLS") {
 			t.Error(err)
 		}
 	})
@@ -124,7 +124,7 @@ func TestAfterA535SendsFailFast(t *testing.T) {
 					result, err := r.Send("bart@example.com")
 					r.Equal("outcomes", rig.Fates(result), "untried connect "+c.reply[:3])
 					r.Equal("error", rig.Trouble(err), rig.Trouble(first))
-					if !strings.Contains(rig.Text(err), "not asked again for") || !strings.Contains(rig.Text(err), "smtp_user") {
+					if !strings.Contains(rig.Text(err), "not asked again for") || !strings.Contains(rig.Text(err), "Config.User") {
 						t.Errorf("the error does not tell that it is an old one, and what to do: %v", err)
 					}
 				}

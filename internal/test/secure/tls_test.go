@@ -47,7 +47,7 @@ func TestTheKnobs(t *testing.T) {
 		{"good", smtptest.Good, []knobs{all, chain, nothing, both}, nil, ""},
 		{"expired", smtptest.Expired, []knobs{nothing, both}, isA[x509.CertificateInvalidError], "expired"},
 		{"wrong host", smtptest.WrongHost, []knobs{chain, nothing, both}, isA[x509.HostnameError], "wrong.example.net"},
-		{"unknown CA", smtptest.UnknownCA, []knobs{nothing, both}, isA[x509.UnknownAuthorityError], "ca_file"},
+		{"unknown CA", smtptest.UnknownCA, []knobs{nothing, both}, isA[x509.UnknownAuthorityError], "Config.CAFile"},
 		{"self-signed", smtptest.SelfSigned, []knobs{nothing, both}, isA[x509.UnknownAuthorityError], "self-signed"},
 		{"only a CN", smtptest.NameOnly, []knobs{chain, nothing, both}, isA[x509.HostnameError], "Common Name"},
 	} {
@@ -206,7 +206,7 @@ func TestTLS12AtLeast(t *testing.T) {
 		result, err := r.Send("bart@example.com")
 		r.Equal("outcomes", rig.Fates(result), "untried connect 0")
 		var e *postrider.Error
-		if !errors.As(err, &e) || e.Step != "TLS handshake" || !strings.Contains(e.Hint, "1.2") {
+		if !errors.As(err, &e) || e.Step != "TLS handshake" || !strings.Contains(e.Hint.Text, "1.2") {
 			t.Errorf("%v", err)
 		}
 		if n := r.Server.Commands("MAIL"); n != 0 {
