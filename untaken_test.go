@@ -16,23 +16,40 @@ func TestATransactionIsJudgedByItsOwnReplies(t *testing.T) {
 		untold State
 		states [2]State
 	}{
-		"nothing read":                 {transaction{}, 0, 0, Unknown, [2]State{Unknown, Unknown}},
-		"MAIL accepted":                {transaction{mail: r(250)}, 0, 0, Unknown, [2]State{Unknown, Unknown}},
-		"MAIL refused":                 {transaction{mail: r(550)}, 0, 0, Untried, [2]State{Refused, Refused}},
-		"MAIL refused by 421":          {transaction{mail: r(421)}, 0, 0, Untried, [2]State{Untried, Untried}},
-		"MAIL refused behind RSET 250": {transaction{prelude: resetFirst, clear: r(250), mail: r(421)}, 0, 0, Untried, [2]State{Untried, Untried}},
-		"MAIL refused behind RSET 421": {transaction{prelude: resetFirst, clear: r(421), mail: r(421)}, 0, 0, Unknown, [2]State{Unknown, Unknown}},
-		"both refused, RSET 421":       {transaction{prelude: resetFirst, clear: r(421), mail: r(421)}, 503, 503, Unknown, [2]State{Untried, Untried}},
-		"MAIL refused, RCPT accepted":  {transaction{mail: r(550)}, 250, 550, Unknown, [2]State{Unknown, Refused}},
-		"one RCPT refused":             {transaction{mail: r(250)}, 550, 250, Unknown, [2]State{Refused, Unknown}},
-		"one RCPT refused by 421":      {transaction{mail: r(250)}, 250, 421, Unknown, [2]State{Unknown, Untried}},
-		"both RCPTs refused":           {transaction{mail: r(250)}, 550, 450, Unknown, [2]State{Refused, Deferred}},
-		"DATA refused":                 {transaction{mail: r(250), data: r(451)}, 250, 250, Untried, [2]State{Deferred, Deferred}},
-		"terminator refused":           {transaction{mail: r(250), final: r(554)}, 250, 250, Untried, [2]State{Refused, Refused}},
-		"terminator refused by 421":    {transaction{mail: r(250), final: r(421)}, 250, 250, Untried, [2]State{Deferred, Deferred}},
-		"terminator refused by 503":    {transaction{mail: r(250), final: r(503)}, 250, 250, Untried, [2]State{Untried, Untried}},
-		"accepted":                     {transaction{mail: r(250), final: r(250)}, 250, 550, Unknown, [2]State{Accepted, Refused}},
-		"out of step":                  {transaction{mail: r(550), final: r(554), mishap: shifted}, 550, 550, Unknown, [2]State{Unknown, Unknown}},
+		"nothing read":        {transaction{}, 0, 0, Unknown, [2]State{Unknown, Unknown}},
+		"MAIL accepted":       {transaction{mail: r(250)}, 0, 0, Unknown, [2]State{Unknown, Unknown}},
+		"MAIL refused":        {transaction{mail: r(550)}, 0, 0, Untried, [2]State{Refused, Refused}},
+		"MAIL refused by 421": {transaction{mail: r(421)}, 0, 0, Untried, [2]State{Untried, Untried}},
+		"MAIL refused behind RSET 250": {
+			transaction{prelude: resetFirst, clear: r(250), mail: r(421)}, 0, 0, Untried, [2]State{Untried, Untried},
+		},
+		"MAIL refused behind RSET 421": {
+			transaction{prelude: resetFirst, clear: r(421), mail: r(421)}, 0, 0, Unknown, [2]State{Unknown, Unknown},
+		},
+		"both refused, RSET 421": {transaction{prelude: resetFirst, clear: r(421), mail: r(421)}, 503, 503,
+			Unknown, [2]State{Untried, Untried}},
+		"MAIL refused, RCPT accepted": {transaction{mail: r(550)}, 250, 550, Unknown, [2]State{Unknown, Refused}},
+		"one RCPT refused":            {transaction{mail: r(250)}, 550, 250, Unknown, [2]State{Refused, Unknown}},
+		"one RCPT refused by 421":     {transaction{mail: r(250)}, 250, 421, Unknown, [2]State{Unknown, Untried}},
+		"both RCPTs refused":          {transaction{mail: r(250)}, 550, 450, Unknown, [2]State{Refused, Deferred}},
+		"DATA refused": {
+			transaction{mail: r(250), data: r(451)}, 250, 250, Untried, [2]State{Deferred, Deferred},
+		},
+		"terminator refused": {
+			transaction{mail: r(250), final: r(554)}, 250, 250, Untried, [2]State{Refused, Refused},
+		},
+		"terminator refused by 421": {
+			transaction{mail: r(250), final: r(421)}, 250, 250, Untried, [2]State{Deferred, Deferred},
+		},
+		"terminator refused by 503": {
+			transaction{mail: r(250), final: r(503)}, 250, 250, Untried, [2]State{Untried, Untried},
+		},
+		"accepted": {
+			transaction{mail: r(250), final: r(250)}, 250, 550, Unknown, [2]State{Accepted, Refused},
+		},
+		"out of step": {
+			transaction{mail: r(550), final: r(554), mishap: shifted}, 550, 550, Unknown, [2]State{Unknown, Unknown},
+		},
 	} {
 		tx := c.tx
 		tx.wire = &wire{c: &Connection{server: &server{}}, handed: 100, lost: lostByWord}

@@ -35,11 +35,8 @@ var ceilings = map[string]struct{ ceiling, goal int }{
 var wideFolders = []string{
 	".", "cmd/postrider", "config", "docs", "internal/address", "internal/body", "internal/detach",
 	"internal/dial", "internal/doctor", "internal/hint", "internal/journal", "internal/mtatest",
-	"internal/pace", "internal/quirks", "internal/sasl", "internal/session", "internal/test/chaos",
-	"internal/test/content", "internal/test/fault", "internal/test/flow", "internal/test/house",
-	"internal/test/parity", "internal/test/pool", "internal/test/rig", "internal/test/secure",
-	"internal/test/send", "internal/test/words", "internal/text", "internal/wire", "interop", "mailing",
-	"smtptest",
+	"internal/pace", "internal/quirks", "internal/sasl", "internal/session", "internal/text",
+	"internal/wire", "interop", "mailing", "smtptest",
 }
 
 // badParams are functions whose parameters are too many, or two bools side by side, still.
@@ -187,7 +184,8 @@ func parameters(f *ast.FuncType) (count int, bools bool) {
 	for i := 1; i < len(types); i++ {
 		bools = bools || types[i] == "bool" && types[i-1] == "bool"
 	}
-	if len(types) > 0 && slices.Contains([]string{"context.Context", "testing.T", "testing.B", "testing.TB"}, types[0]) {
+	if len(types) > 0 &&
+		slices.Contains([]string{"context.Context", "testing.T", "testing.B", "testing.TB"}, types[0]) {
 		types = types[1:]
 	}
 	return len(types), bools

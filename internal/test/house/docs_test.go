@@ -159,7 +159,8 @@ func TestLinks(t *testing.T) {
 func TestGoOfDocuments(t *testing.T) {
 	inRoot(t)
 	packages := []string{
-		"context", "crypto/tls", "errors", "fmt", "io", "iter", "log", "log/slog", "net", "os", "slices", "strings", "testing", "testing/synctest", "time",
+		"context", "crypto/tls", "errors", "fmt", "io", "iter", "log", "log/slog", "net", "os", "slices", "strings",
+		"testing", "testing/synctest", "time",
 		module, module + "/config", module + "/mailing", module + "/smtptest",
 	}
 	imports := exportData(t, packages)

@@ -94,7 +94,8 @@ func TestAContentThatBreaksOffIsNotTemporary(t *testing.T) {
 		m.Content = postrider.Func(func() (io.ReadCloser, error) {
 			return io.NopCloser(io.MultiReader(strings.NewReader(strings.Repeat("line\r\n", 30_000)), failing{})), nil
 		})
-		if _, err := r.Deliver(m); !errors.Is(err, syscall.ECONNRESET) || rig.Trouble(err) != "content content 0 lasts" {
+		if _, err := r.Deliver(m); !errors.Is(err, syscall.ECONNRESET) ||
+			rig.Trouble(err) != "content content 0 lasts" {
 			t.Errorf("%v: %s", err, rig.Trouble(err))
 		}
 	})
@@ -173,11 +174,13 @@ func TestAnEndIsTheServers(t *testing.T) {
 		".": postrider.StepContent,
 	} {
 		rig.InBubble(t, command, func(t *testing.T) {
-			r := rig.Setting{Mode: postrider.StartTLS}.Start(t, rig.Options{Server: rig.WithUser, Faults: []smtptest.Fault{hangUp(command)}})
+			r := rig.Setting{Mode: postrider.StartTLS}.Start(t,
+				rig.Options{Server: rig.WithUser, Faults: []smtptest.Fault{hangUp(command)}})
 			_, err := r.Send("bart@example.com")
 			var e *postrider.Error
 			if !errors.As(err, &e) || e.Step != step || !errors.Is(err, io.EOF) ||
-				!strings.Contains(err.Error(), "the server closed the connection") || strings.Contains(err.Error(), "EOF") {
+				!strings.Contains(err.Error(), "the server closed the connection") ||
+				strings.Contains(err.Error(), "EOF") {
 				t.Errorf("%v", err)
 			}
 		})
@@ -190,7 +193,8 @@ func TestErrClosedIsSaidOnce(t *testing.T) {
 		r := rig.Setting{}.Start(t, rig.Options{})
 		r.Conn.Close()
 		_, err := r.Send("bart@example.com")
-		if s := rig.Text(err); !errors.Is(err, postrider.ErrClosed) || strings.Count(s, "postrider") != 1 || strings.Count(s, "closed") != 1 {
+		if s := rig.Text(err); !errors.Is(err, postrider.ErrClosed) || strings.Count(s, "postrider") != 1 ||
+			strings.Count(s, "closed") != 1 {
 			t.Errorf("%q", s)
 		}
 	})
@@ -201,7 +205,9 @@ func TestARefusedDATAIsToldAsDATA(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{
 			Client: func(cfg *postrider.Config) { cfg.Chunking = postrider.UseOff },
-			Faults: []smtptest.Fault{{Command: "DATA", Nth: 1, Reply: "554 5.7.1 no"}, {Command: ".", Nth: 1, Reply: "554 5.7.1 not this"}},
+			Faults: []smtptest.Fault{
+				{Command: "DATA", Nth: 1, Reply: "554 5.7.1 no"}, {Command: ".", Nth: 1, Reply: "554 5.7.1 not this"},
+			},
 		})
 		_, err := r.Send("bart@example.com")
 		r.Equal("error", rig.Trouble(err), "content DATA 554 lasts")
