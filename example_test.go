@@ -245,9 +245,7 @@ func Example_noMaximum() {
 	}
 	defer conn.Close()
 	for range 10 {
-		if _, err := conn.SendMail(context.Background(), "anne@example.com", []string{
-			"bart@example.com",
-		}, []byte(aardvarks)); err != nil {
+		if _, err := conn.SendMail(context.Background(), "anne@example.com", []string{"bart@example.com"}, []byte(aardvarks)); err != nil {
 			fmt.Println(err)
 		}
 	}
@@ -338,9 +336,7 @@ func ExampleConnection_SendAll() {
 	messages := func(yield func(*postrider.Message) bool) {
 		for _, name := range []string{"anne", "bart", "cate"} {
 			text := fmt.Sprintf("Subject: for %s\n\nHello %s\n", name, name)
-			if !yield(&postrider.Message{
-				From: "list@example.com", To: []string{name + "@example.com"}, Content: postrider.Bytes([]byte(text)),
-			}) {
+			if !yield(&postrider.Message{From: "list@example.com", To: []string{name + "@example.com"}, Content: postrider.Bytes([]byte(text))}) {
 				return
 			}
 		}
@@ -371,8 +367,7 @@ func ExampleError() {
 	_, err = conn.SendMail(context.Background(), "anne@example.com", []string{"bart@example.com"}, []byte(aardvarks))
 	fmt.Println(strings.Replace(err.Error(), server.Addr, "mail.example.com:587", 1))
 	// Output:
-	// postrider: mail.example.com:587: STARTTLS: the server does not offer STARTTLS; try another port: 587, or 465 and
-	// set Config.Mode to ImplicitTLS; only if the way to the server is safe without TLS, set Config.Mode to Insecure
+	// postrider: mail.example.com:587: STARTTLS: the server does not offer STARTTLS; try another port: 587, or 465 and set Config.Mode to ImplicitTLS; only if the way to the server is safe without TLS, set Config.Mode to Insecure
 }
 
 // The second server takes over while the first is down.
@@ -385,8 +380,7 @@ func ExampleNewPool() {
 		fmt.Println(err)
 		return
 	}
-	refused,
-		err := pool.SendMail(context.Background(), "anne@example.com", []string{"bart@example.com"}, []byte(aardvarks))
+	refused, err := pool.SendMail(context.Background(), "anne@example.com", []string{"bart@example.com"}, []byte(aardvarks))
 	fmt.Println(refused, err)
 	fmt.Println("the backup took", len(backup.Messages()))
 	fmt.Println(pool.Stats().Servers[0].Down, pool.Close(context.Background()))
@@ -400,8 +394,7 @@ func ExampleNewPool() {
 func ExamplePool_Send() {
 	server := smtptest.NewServer()
 	defer server.Close()
-	pool, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: 2, MessageRate: 1000, MessageBurst: 100},
-		server.Config())
+	pool, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: 2, MessageRate: 1000, MessageBurst: 100}, server.Config())
 	if err != nil {
 		fmt.Println(err)
 		return
