@@ -66,7 +66,7 @@ func rivals(b *testing.B, cfg postrider.Config, connections int) map[string]post
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { pool.Close(context.Background()) })
+	b.Cleanup(func() { pool.Shutdown(context.Background()) })
 	c := make(checkout, connections)
 	for range connections {
 		conn, err := postrider.NewConnection(cfg)
@@ -172,7 +172,7 @@ func idleMemory(b *testing.B, mode postrider.SecureMode, connections int) (each 
 		if err != nil {
 			b.Fatal(err)
 		}
-		defer pool.Close(context.Background())
+		defer pool.Shutdown(context.Background())
 		if _, err := pool.Send(b.Context(), rig.NumberedMail(1)); err != nil {
 			b.Fatal(err)
 		}

@@ -245,7 +245,8 @@ func Example_noMaximum() {
 	}
 	defer conn.Close()
 	for range 10 {
-		if _, err := conn.SendMail(context.Background(), "anne@example.com", []string{"bart@example.com"}, []byte(aardvarks)); err != nil {
+		to := []string{"bart@example.com"}
+		if _, err := conn.SendMail(context.Background(), "anne@example.com", to, []byte(aardvarks)); err != nil {
 			fmt.Println(err)
 		}
 	}
@@ -383,7 +384,7 @@ func ExampleNewPool() {
 	refused, err := pool.SendMail(context.Background(), "anne@example.com", []string{"bart@example.com"}, []byte(aardvarks))
 	fmt.Println(refused, err)
 	fmt.Println("the backup took", len(backup.Messages()))
-	fmt.Println(pool.Stats().Servers[0].Down, pool.Close(context.Background()))
+	fmt.Println(pool.Stats().Servers[0].Down, pool.Shutdown(context.Background()))
 	// Output:
 	// map[] <nil>
 	// the backup took 1
@@ -411,7 +412,7 @@ func ExamplePool_Send() {
 	}
 	senders.Wait()
 	fmt.Println(pool.Stats().Accepted, "accepted; over two connections at the most:", server.MostConnections() <= 2)
-	fmt.Println(pool.Close(context.Background()))
+	fmt.Println(pool.Shutdown(context.Background()))
 	// Output:
 	// 100 accepted; over two connections at the most: true
 	// <nil>

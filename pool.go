@@ -65,20 +65,23 @@ type Pool struct {
 	lookup     chan struct{} // held by who looks up SRV records; capacity 1
 	life       context.Context
 	endLife    context.CancelFunc // ends what waits for anything but a seat: a rate, a look-up
-	work       sync.WaitGroup
+	work       sync.WaitGroup     // connections that are being left; none is added once all are
+	drained    chan struct{}      // closed when no Send is taken any more and the last has returned
+	ended      chan struct{}      // closed when nothing is left of the pool
 
+	// Connection.mu may be taken when mu is held, never the other way round. Under it there
+	// are also the leaves of Rate, logins and server.
 	mu        sync.Mutex
 	endpoints []*endpoint // by priority
 	members   []*member
 	waiters   ring.Ring[*waiter]
 	sends     int // underway
-	closing   bool
-	drained   chan struct{} // closed when closing and the last Send has returned
-	broken    bool          // Close has broken off what was left
-	told      []tale        // for unlock
-	telling   bool          // somebody calls hooks, and takes what comes meanwhile as well
-	past      Stats         // of connections that were given up
-	stats     PoolStats     // what is counted here
+	stage     poolStage
+	broken    int       // Sends that Close has broken off
+	told      []tale    // for unlock
+	telling   bool      // somebody calls hooks, and takes what comes meanwhile as well
+	past      Stats     // of connections that were given up
+	stats     PoolStats // what is counted here
 }
 
 // NewPool checks the configuration of a pool and of its servers, and opens nothing.
@@ -97,7 +100,7 @@ func NewPool(cfg PoolConfig, servers ...Config) (*Pool, error) {
 	}
 	p := &Pool{
 		cfg: cfg, max: cfg.MaxConnections, redirect: anyRedirect(servers),
-		lookup: make(chan struct{}, 1), drained: make(chan struct{}),
+		lookup: make(chan struct{}, 1), drained: make(chan struct{}), ended: make(chan struct{}),
 		messages:   pace.NewRate(cfg.MessageRate, cfg.MessageBurst),
 		recipients: pace.NewRate(cfg.RecipientRate, cfg.RecipientBurst),
 	}
@@ -239,93 +242,6 @@ func (p *Pool) whileOpen(ctx context.Context) (context.Context, context.CancelFu
 	return ctx, func() {
 		stop()
 		cancel(nil)
-	}
-}
-
-// begin counts a Send that has begun; it reports whether the pool still takes it.
-func (p *Pool) begin() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.sends++
-	return !p.closing
-}
-
-// end counts what became of it.
-func (p *Pool) end(outcomes []Outcome) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.stats.count(outcomes)
-	p.sends--
-	p.drainedLocked()
-}
-
-func (p *Pool) drainedLocked() {
-	if p.closing && p.sends == 0 && p.drained != nil {
-		close(p.drained)
-		p.drained = nil
-	}
-}
-
-// Close ends the pool: a Send that is called from now on answers [ErrClosed]; those
-// underway, waiting ones included, are finished within ctx. Then every connection
-// is left with QUIT. If ctx is done before that, what is left is broken off, and the
-// error says how many Sends that were. No goroutine of the pool outlives Close, but for a
-// call into the caller's own code that does not return (see [Connection.Send]).
-func (p *Pool) Close(ctx context.Context) error {
-	given := ctx.Done() // before anything is changed: a nil context panics here
-	p.mu.Lock()
-	p.closing = true
-	drained := p.drained
-	p.drainedLocked()
-	p.mu.Unlock()
-	var err error
-	if drained != nil {
-		select {
-		case <-drained:
-		case <-given:
-			p.endLife()
-			err = p.breakOff(context.Cause(ctx))
-			<-drained // at once: nobody waits for a server any more
-		}
-	}
-	stop := context.AfterFunc(ctx, p.endLife) // connections that are being left already do not last longer either
-	defer stop()
-	p.leaveAll(ctx)
-	p.work.Wait()
-	p.endLife()
-	return err
-}
-
-// breakOff ends the Sends that wait or are underway.
-func (p *Pool) breakOff(cause error) error {
-	p.mu.Lock()
-	p.broken = true
-	left := p.sends
-	for p.waiters.Len() > 0 {
-		p.waiters.Pop().answer(nil, closedError(p.String()))
-	}
-	members := append([]*member(nil), p.members...)
-	p.mu.Unlock()
-	for _, m := range members {
-		m.conn.Close()
-	}
-	if left == 0 {
-		return nil
-	}
-	return &Error{Stage: StageLocal, Step: StepClose, Err: fmt.Errorf("%d Sends were broken off: %w", left, cause)}
-}
-
-// leaveAll says QUIT on every connection that has a wire, on all at the same time.
-func (p *Pool) leaveAll(ctx context.Context) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, m := range p.members {
-		p.work.Go(func() {
-			if m.conn.room.Load() > 0 {
-				_ = m.conn.Quit(ctx) // a context that is done has ended the wire as well
-			}
-			m.conn.Close()
-		})
 	}
 }
 

@@ -88,7 +88,7 @@ func (p *Pool) seat(ctx context.Context, w *waiter) (*member, *Error) {
 		return nil, err
 	}
 	p.mu.Lock()
-	if p.broken {
+	if p.stage == poolBroken {
 		p.mu.Unlock()
 		return nil, closedError(p.String())
 	}
@@ -422,8 +422,11 @@ func (p *Pool) retireReserveLocked(e *endpoint, limit int) {
 	}
 }
 
-// retireLocked ends an idle connection.
+// retireLocked ends an idle connection, unless all are being ended.
 func (p *Pool) retireLocked(m *member) {
+	if p.stage >= poolLeaving {
+		return
+	}
 	m.leaving = true
 	p.work.Go(func() {
 		ctx, cancel := context.WithTimeout(p.life, m.conn.timeouts.Quit)

@@ -174,7 +174,7 @@ rate: 10
 		fmt.Println(err)
 		return
 	}
-	defer pool.Close(context.Background())
+	defer pool.Shutdown(context.Background())
 	fmt.Println(pool)
 	// Output: smtp1.example.com:587, smtp2.example.com:587
 }

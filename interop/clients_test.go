@@ -37,7 +37,8 @@ func serve(t *testing.T, mode mtatest.Mode, change func(*smtptest.Server)) (*smt
 var modes = []mtatest.Mode{mtatest.Plain, mtatest.StartTLS, mtatest.ImplicitTLS}
 
 func mail(n int) mtatest.Mail {
-	return mtatest.Mail{From: "anne@example.com", To: []string{"bart@example.com"}, Content: []byte(header(n) + "\r\nletter\r\n.\r\n..\r\n")}
+	return mtatest.Mail{From: "anne@example.com", To: []string{"bart@example.com"},
+		Content: []byte(header(n) + "\r\nletter\r\n.\r\n..\r\n")}
 }
 
 // Two sessions a connection: 1, 1, 2, 2, 3, as Mailman counts on its own test MTA.
@@ -125,7 +126,9 @@ func TestMailmanInDevelopmentModeOnOurServer(t *testing.T) {
 func TestSmtplibOnOurServer(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(string(mode), func(t *testing.T) {
-			server, target := serve(t, mode, func(s *smtptest.Server) { s.Users = map[string]string{mtatest.User: mtatest.Password} })
+			server, target := serve(t, mode, func(s *smtptest.Server) {
+				s.Users = map[string]string{mtatest.User: mtatest.Password}
+			})
 			target.User, target.Password = mtatest.User, mtatest.Password
 			client := mtatest.Smtplib(t, target)
 			for i := range 3 {
@@ -135,7 +138,8 @@ func TestSmtplibOnOurServer(t *testing.T) {
 			}
 			client.Quit(t)
 			for i, m := range server.Messages() {
-				if want := string(mail(i).Content); string(m.Content) != want || m.User != mtatest.User || m.TLS != (mode != mtatest.Plain) {
+				if want := string(mail(i).Content); string(m.Content) != want || m.User != mtatest.User ||
+					m.TLS != (mode != mtatest.Plain) {
 					t.Errorf("message %d: %+v", i, m)
 				}
 			}
@@ -202,11 +206,13 @@ func TestCommandsSeeWhatOurServerRefuses(t *testing.T) {
 		t.Run(client.name, func(t *testing.T) {
 			server, target := serve(t, mtatest.StartTLS, func(s *smtptest.Server) {
 				s.Users = map[string]string{mtatest.User: mtatest.Password}
-				s.Faults = []smtptest.Fault{{Command: "RCPT", Address: "nobody@example.com", Reply: "550 5.1.1 no such user"}}
+				s.Faults = []smtptest.Fault{{Command: "RCPT", Address: "nobody@example.com",
+					Reply: "550 5.1.1 no such user"}}
 			})
 			m := mail(1)
 			m.To = []string{"nobody@example.com"}
-			if ran := client.send(t, target, m); ran.Status == 0 || !strings.Contains(ran.Output, "550 5.1.1 no such user") {
+			if ran := client.send(t, target, m); ran.Status == 0 ||
+				!strings.Contains(ran.Output, "550 5.1.1 no such user") {
 				t.Errorf("a refused recipient: status %d: %s", ran.Status, ran.Output)
 			}
 			stranger := target

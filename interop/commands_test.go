@@ -78,7 +78,8 @@ func commandMessages(verbatim bool) []*postrider.Message {
 		if !verbatim || i%4 == 3 {
 			content = header(i) + "\r\n" + content
 		}
-		all[i] = &postrider.Message{From: fmt.Sprintf("anne%d@example.com", i), Content: postrider.Bytes([]byte(content))}
+		all[i] = &postrider.Message{From: fmt.Sprintf("anne%d@example.com", i),
+			Content: postrider.Bytes([]byte(content))}
 		for _, letter := range envelopes[i%len(envelopes)] {
 			to := "refused@example.com"
 			if letter == 'b' {
@@ -194,7 +195,7 @@ func byPool(l *ledger, cfg postrider.Config, messages []*postrider.Message) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	defer pool.Close(l.t.Context())
+	defer pool.Shutdown(l.t.Context())
 	fromMany(l, pool, messages)
 }
 

@@ -40,10 +40,11 @@ func TestVERPThroughPostfix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer pool.Close(t.Context())
+	defer pool.Shutdown(t.Context())
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	m := &postrider.Message{From: "bounces@example.com", Content: postrider.Bytes([]byte("From: News <news@example.com>\r\nSubject: News\r\n\r\nhello\r\n"))}
+	m := &postrider.Message{From: "bounces@example.com", Content: postrider.Bytes([]byte("From: News " +
+		"<news@example.com>\r\nSubject: News\r\n\r\nhello\r\n"))}
 	for i := range n {
 		m.To = append(m.To, fmt.Sprintf("member%d@example.org", i))
 	}
@@ -59,7 +60,8 @@ func TestVERPThroughPostfix(t *testing.T) {
 	for i, to := range m.To {
 		sender := verp.Encode(m.From, to)
 		if senders[sender] != 1 || recipients[to] != 1 {
-			t.Errorf("%d: %d messages from <%s> in the queue, %d to <%s> delivered", i, senders[sender], sender, recipients[to], to)
+			t.Errorf("%d: %d messages from <%s> in the queue, %d to <%s> delivered", i, senders[sender], sender,
+				recipients[to], to)
 		}
 	}
 	if len(senders) != n || len(recipients) != n {

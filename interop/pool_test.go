@@ -30,7 +30,7 @@ func poolOn(t *testing.T, s *mtatest.Server, password string, trace *postrider.T
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := pool.Close(ctx); err != nil {
+		if err := pool.Shutdown(ctx); err != nil {
 			t.Error(err)
 		}
 	})
@@ -74,7 +74,8 @@ func pressed(t *testing.T, pool *postrider.Pool, n int, after func()) (unknown m
 
 // persistent sends a message until it is not Untried, as a queue would.
 func persistent(ctx context.Context, pool *postrider.Pool, i int) (postrider.Outcome, error) {
-	m := &postrider.Message{From: "anne@example.com", To: []string{fmt.Sprintf("member%d@example.com", i)}, Content: postrider.Bytes([]byte(header(i) + "\r\nbody\r\n"))}
+	m := &postrider.Message{From: "anne@example.com", To: []string{fmt.Sprintf("member%d@example.com", i)},
+		Content: postrider.Bytes([]byte(header(i) + "\r\nbody\r\n"))}
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -153,7 +154,8 @@ func TestPoolOutlivesARestartOfPostfix(t *testing.T) {
 // A wrong password is tried once, not once for each of six connections or twenty
 // messages, and each Send says why.
 func TestPoolTriesAWrongPasswordOnce(t *testing.T) {
-	server := mtatest.Postfix(t, mtatest.Options{Mode: mtatest.StartTLS, User: mtatest.User, Password: mtatest.Password})
+	server := mtatest.Postfix(t, mtatest.Options{Mode: mtatest.StartTLS, User: mtatest.User,
+		Password: mtatest.Password})
 	var attempts atomic.Int32 // the server logs them too, but later
 	pool := poolOn(t, server, "wrong", &postrider.Trace{Event: func(e postrider.Event) {
 		if e.Kind == postrider.EventAuthenticated {
@@ -165,9 +167,11 @@ func TestPoolTriesAWrongPasswordOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 20 {
 		all.Go(func() {
-			r, err := pool.Send(ctx, &postrider.Message{From: "anne@example.com", To: []string{"bart@example.com"}, Content: postrider.Bytes([]byte(header(i)))})
+			r, err := pool.Send(ctx, &postrider.Message{From: "anne@example.com", To: []string{"bart@example.com"},
+				Content: postrider.Bytes([]byte(header(i)))})
 			var e *postrider.Error
-			if r.Outcomes[0].State != postrider.Untried || !errors.As(err, &e) || e.Step != "AUTH" || e.Reply.Code != 535 {
+			if r.Outcomes[0].State != postrider.Untried || !errors.As(err, &e) || e.Step != "AUTH" ||
+				e.Reply.Code != 535 {
 				t.Errorf("message %d: %v", i, err)
 			}
 		})

@@ -81,7 +81,8 @@ func answersTo(t *testing.T, address, before, flight string) string {
 	}
 	codes := []string{read(), say("EHLO client.example.com\r\n")}
 	if before != "" {
-		for _, command := range []string{"MAIL FROM:<a@example.com>\r\n", "RCPT TO:<b@example.com>\r\n", "DATA\r\n", before} {
+		for _, command := range []string{"MAIL FROM:<a@example.com>\r\n", "RCPT TO:<b@example.com>\r\n", "DATA\r\n",
+			before} {
 			codes = append(codes, say(command))
 		}
 	}

@@ -117,7 +117,8 @@ func TestServersTakeWhatIsSent(t *testing.T) {
 			want[l.want]++
 		}
 		message := func(l letter) *postrider.Message {
-			return &postrider.Message{From: "anne@example.com", To: []string{"bart@example.com", "cate@example.com"}, Content: l.content}
+			return &postrider.Message{From: "anne@example.com", To: []string{"bart@example.com", "cate@example.com"},
+				Content: l.content}
 		}
 		for _, l := range letters() {
 			r, err := conn.Send(ctx, message(l))
@@ -143,7 +144,8 @@ func TestServersTakeWhatIsSent(t *testing.T) {
 				t.Errorf("envelope: from %s to %s", m.From, to)
 			}
 			if want[string(m.Content)]--; want[string(m.Content)] < 0 {
-				t.Errorf("the server has what was not sent, or has it twice: %d octets, %.300q", len(m.Content), m.Content)
+				t.Errorf("the server has what was not sent, or has it twice: %d octets, %.300q", len(m.Content),
+					m.Content)
 			}
 		}
 		for text, n := range want {
@@ -167,7 +169,8 @@ func TestServersRefuseAWrongPassword(t *testing.T) {
 		conn := connect(t, server, func(c *postrider.Config) { c.Password = postrider.NewSecret("wrong") })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		r, err := conn.Send(ctx, &postrider.Message{From: "anne@example.com", To: []string{"bart@example.com"}, Content: postrider.Bytes([]byte(header(1)))})
+		r, err := conn.Send(ctx, &postrider.Message{From: "anne@example.com", To: []string{"bart@example.com"},
+			Content: postrider.Bytes([]byte(header(1)))})
 		if r.Outcomes[0].State != postrider.Untried {
 			t.Errorf("%v", r.Outcomes)
 		}

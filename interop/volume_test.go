@@ -17,7 +17,8 @@ import (
 
 // refusing are the lines by which each kind refuses refused@example.com.
 var refusing = map[string][]string{
-	"Postfix":   {"smtpd_recipient_restrictions = check_recipient_access inline:{refused@example.com=REJECT}, permit_mynetworks, reject_unauth_destination"},
+	"Postfix": {"smtpd_recipient_restrictions = check_recipient_access inline:{refused@example.com=REJECT}, " +
+		"permit_mynetworks, reject_unauth_destination"},
 	"Exim":      {"acl_smtp_rcpt = ${if eq{$local_part}{refused}{deny message = nobody here}{accept hosts = *}}"},
 	"OpenSMTPD": {`match from any for rcpt-to "refused@example.com" reject`},
 }
@@ -43,7 +44,8 @@ func pour(t *testing.T, conn *postrider.Connection, n int, to func(i int) string
 	i := 0
 	for r, err := range conn.SendAll(ctx, func(yield func(*postrider.Message) bool) {
 		for i := range n {
-			if !yield(&postrider.Message{From: "anne@example.com", To: []string{to(i)}, Content: postrider.Bytes([]byte(header(i) + "\r\nbody\r\n"))}) {
+			if !yield(&postrider.Message{From: "anne@example.com", To: []string{to(i)},
+				Content: postrider.Bytes([]byte(header(i) + "\r\nbody\r\n"))}) {
 				return
 			}
 		}

@@ -14,15 +14,20 @@ import (
 func merged(n int) (mailing.Plan, *postrider.Message) {
 	people := make([]mailing.Recipient, n)
 	for i := range people {
-		people[i] = mailing.Recipient{Address: fmt.Sprintf("person%d@example.com", i), Name: "A Person", Data: map[string]any{"seat": i}}
+		people[i] = mailing.Recipient{Address: fmt.Sprintf("person%d@example.com", i), Name: "A Person",
+			Data: map[string]any{"seat": i}}
 	}
 	merge := mailing.Merge{
 		Fields: map[string]string{"Subject": "{{.name}}, your ticket"},
 		Text:   "Dear {{.name}},\n\nyou have seat {{.seat}}.\n\nYours\n",
 		HTML:   "<p>Dear {{.name}},</p><p>you have seat <b>{{.seat}}</b>.</p><p>Yours</p>",
 	}
-	list := mailing.ListFields{ID: "news.example.com", Unsubscribe: []string{"https://example.com/leave?who={{urlquery .address}}"}, OneClick: true}
-	return mailing.Individual(people, merge.Edit(), mailing.VERP{}.Edit(), mailing.PersonalTo(), list.Edit()), message(mailing.Addresses(people)...)
+	list := mailing.ListFields{
+		ID: "news.example.com", OneClick: true,
+		Unsubscribe: []string{"https://example.com/leave?who={{urlquery .address}}"},
+	}
+	return mailing.Individual(people, merge.Edit(), mailing.VERP{}.Edit(), mailing.PersonalTo(),
+		list.Edit()), message(mailing.Addresses(people)...)
 }
 
 // plans are what is compared: making the messages, and sending them.
@@ -30,7 +35,8 @@ func plans(n int) map[string]func() (mailing.Plan, *postrider.Message) {
 	return map[string]func() (mailing.Plan, *postrider.Message){
 		"merge": func() (mailing.Plan, *postrider.Message) { return merged(n) },
 		"verp": func() (mailing.Plan, *postrider.Message) {
-			return mailing.Individual(nil, mailing.VERP{}.Edit(), mailing.PersonalTo()), message(numbered(n, "p%d@example.com")...)
+			return mailing.Individual(nil, mailing.VERP{}.Edit(),
+				mailing.PersonalTo()), message(numbered(n, "p%d@example.com")...)
 		},
 	}
 }

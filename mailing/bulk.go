@@ -8,12 +8,11 @@ import (
 	"github.com/postrider/postrider"
 )
 
-// Bulk is Mailman's plan for a list: chunks of at most max recipients that share one
-// message, those of the same region of the world together, because whoever shares a
-// top-level domain is likely to share a server (fact 109). The regions are com; net
-// and org; edu, us and ca; and the rest. The largest comes first, and the first seen
-// of two that are equal; a new region begins a new chunk. Within a chunk the order is
-// the caller's, and duplicates are kept. A max of 0 or less makes one chunk of all.
+// Bulk is Mailman's plan for a list: chunks of at most max recipients that share one message, grouped by region of the
+// world, because recipients who share a top-level domain are likely to share a server (fact 109). The regions are com;
+// net and org; edu, us and ca; and the rest. The largest region comes first, and of two equal ones that which was seen
+// first; a new region begins a new chunk. Within a chunk the order is the caller's, and duplicates are kept. A max of 0
+// or less makes one chunk of all.
 func Bulk(max int) Plan {
 	return func(m *postrider.Message) (iter.Seq[Part], error) {
 		if max <= 0 {
@@ -25,17 +24,16 @@ func Bulk(max int) Plan {
 	}
 }
 
-// ByDomain is a plan of chunks of at most max recipients, all of one domain: an MTA
-// then delivers each onward as it came. The order of domains is that of their first
-// recipients. A max of 0 or less sets no limit.
+// ByDomain is a plan of chunks of at most max recipients, all of one domain: an MTA then delivers each onward as it
+// came. The order of domains is that of their first recipients. A max of 0 or less sets no limit.
 func ByDomain(max int) Plan {
 	return func(m *postrider.Message) (iter.Seq[Part], error) {
 		return inChunks(m, cut(grouped(m.To, canonicalDomain), max)), nil
 	}
 }
 
-// region is Mailman's bucket of an address: by what follows the last dot of that
-// which follows the first @, in lower case only. Anything else is the rest.
+// region is Mailman's bucket of an address: the part of the domain after its last dot, in lower case only, where the
+// domain is what follows the first @. Anything else is the rest.
 func region(address string) string {
 	_, domain, _ := strings.Cut(address, "@")
 	switch tld := domain[strings.LastIndexByte(domain, '.')+1:]; tld {
@@ -58,8 +56,7 @@ func canonicalDomain(address string) string {
 	return strings.ToLower(domain)
 }
 
-// grouped gives the places of recipients with the same key, in the order of the
-// first of each.
+// grouped returns the places of recipients with the same key, in the order of the first of each.
 func grouped(to []string, key func(string) string) (groups [][]int) {
 	place := map[string]int{}
 	for i, address := range to {

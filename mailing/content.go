@@ -7,25 +7,23 @@ import (
 	"io"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/header"
 )
 
 const (
-	// heldInMemory is up to how many octets a message is read once and shared; a
-	// larger one is opened anew for each copy of it.
+	// heldInMemory is up to how many octets a message is read once and shared; a larger one is opened again for each
+	// copy.
 	heldInMemory = 8 << 20
 
-	// joined is up to how many octets a copy is one piece of memory, which a Sender
-	// takes as it lies there. It lives as long as its Send.
+	// joined is up to how many octets a copy is one piece of memory, which a Sender takes as it is. The piece lives as
+	// long as its Send.
 	joined = 64 << 10
-
-	// longestHeader is more than any honest header has.
-	longestHeader = 1 << 20
 )
 
-var errChanged = errors.New("the content was another when it was opened again: give Bytes, File or Func of what stays the same")
+var errChanged = errors.New("the content was different when it was opened again: " +
+	"use Bytes, or a File or Func whose content stays the same")
 
-// source is a message that many copies are made of: its header, and a body that is
-// shared by all of them.
+// source is a message that copies are made of: its header, and a body that all of them share.
 type source struct {
 	content postrider.Content
 	head    []byte // the header section and the empty line behind it
@@ -43,9 +41,9 @@ func newSource(c postrider.Content) (*source, error) {
 	if err = errors.Join(err, r.Close()); err != nil {
 		return nil, fmt.Errorf("reading the content: %w", err)
 	}
-	end := headerEnd(text)
-	if end > longestHeader {
-		return nil, fmt.Errorf("the header of the message is longer than %d octets", longestHeader)
+	end := header.Length(text)
+	if err := header.Long(end); err != nil {
+		return nil, err
 	}
 	s := &source{content: c, head: bytes.Clone(text[:end]), held: len(text) <= heldInMemory}
 	if s.held {
@@ -57,22 +55,6 @@ func newSource(c postrider.Content) (*source, error) {
 		return nil, err
 	}
 	return s, again.Close()
-}
-
-// headerEnd is where the body begins: behind the first empty line.
-func headerEnd(text []byte) int {
-	for at := 0; at < len(text); {
-		n := bytes.IndexByte(text[at:], '\n') + 1
-		if n == 0 {
-			break
-		}
-		line := text[at : at+n]
-		at += n
-		if len(bytes.TrimRight(line, "\r\n")) == 0 {
-			return at
-		}
-	}
-	return len(text)
 }
 
 // under is the source's body under another header.
@@ -89,8 +71,7 @@ func (s *source) under(head []byte) postrider.Content {
 	})
 }
 
-// inMemory is a content of two pieces. Small ones are joined; of a large one the
-// second is shared.
+// inMemory returns a content of two pieces. Small ones are joined; of a large one the second is shared.
 func inMemory(head, body []byte) postrider.Content {
 	if len(head)+len(body) <= joined {
 		return postrider.Bytes(append(head[:len(head):len(head)], body...))
@@ -100,8 +81,8 @@ func inMemory(head, body []byte) postrider.Content {
 	})
 }
 
-// open opens the body of a large message. That the header in front of it is the one
-// that was read shows that it is the same message still.
+// open opens the body of a large message. If the header in front of it is the one that was read, it is still the same
+// message.
 func (s *source) open() (io.ReadCloser, error) {
 	r, err := s.content.Open()
 	if err != nil {

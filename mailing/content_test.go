@@ -22,7 +22,8 @@ import (
 
 // large is a message of about n octets.
 func large(n int) []byte {
-	return append([]byte("From: news@example.com\r\nSubject: large\r\n\r\n"), bytes.Repeat([]byte("a line of forty-eight octets, with its CRLF end\r\n"), n/48)...)
+	return append([]byte("From: news@example.com\r\nSubject: large\r\n\r\n"),
+		bytes.Repeat([]byte("a line of forty-eight octets, with its CRLF end\r\n"), n/48)...)
 }
 
 func TestCopiesOfAnyContentHaveAllOfIt(t *testing.T) {
@@ -36,7 +37,10 @@ func TestCopiesOfAnyContentHaveAllOfIt(t *testing.T) {
 		for what, c := range map[string]postrider.Content{
 			"bytes": postrider.Bytes(content),
 			"file":  postrider.File(name),
-			"func":  postrider.Func(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }),
+			"func": postrider.Func(func() (io.ReadCloser, error) {
+				return io.NopCloser(bytes.NewReader(content)),
+					nil
+			}),
 		} {
 			m := message("a@x.com", "b@x.com")
 			m.Content = c
@@ -86,23 +90,27 @@ func TestAOneShotContentThatIsNeededAgainIsRefused(t *testing.T) {
 		delivery mailing.Delivery
 		size     int // of the content
 	}{
-		"chunks":             {many, mailing.Delivery{Plan: mailing.Bulk(2)}, 100_000},
-		"domains":            {[]string{"a@x.com", "b@y.com"}, mailing.Delivery{Plan: mailing.ByDomain(0)}, 100_000},
-		"individual":         {many, mailing.Delivery{Plan: mailing.Individual(nil)}, 100_000},
-		"edited, very large": {many, mailing.Delivery{Plan: mailing.Individual(nil, mailing.Set("X-Copy", "yes"))}, 20 << 20},
-		"a retry":            {one, mailing.Delivery{Retry: retry}, 100_000},
-		"signed":             {one, mailing.Delivery{Plan: mailing.Signed(mailing.Whole, key(t))}, 14_800_000},
-		"signed chunks":      {many, mailing.Delivery{Plan: mailing.Signed(mailing.Bulk(2), key(t)), Retry: retry}, 100_000},
+		"chunks":     {many, mailing.Delivery{Plan: mailing.Bulk(2)}, 100_000},
+		"domains":    {[]string{"a@x.com", "b@y.com"}, mailing.Delivery{Plan: mailing.ByDomain(0)}, 100_000},
+		"individual": {many, mailing.Delivery{Plan: mailing.Individual(nil)}, 100_000},
+		"edited, very large": {many, mailing.Delivery{Plan: mailing.Individual(nil, mailing.Set("X-Copy", "yes"))},
+			20 << 20},
+		"a retry": {one, mailing.Delivery{Retry: retry}, 100_000},
+		"signed":  {one, mailing.Delivery{Plan: mailing.Signed(mailing.Whole, key(t))}, 14_800_000},
+		"signed chunks": {many, mailing.Delivery{Plan: mailing.Signed(mailing.Bulk(2), key(t)), Retry: retry},
+			100_000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := message(c.to...)
 			m.Content = readOnce(large(c.size))
 			sender := &reading{}
 			report, err := c.delivery.Deliver(t.Context(), sender, m)
-			if !errors.Is(err, postrider.ErrContentUsed) || report.Count(postrider.Untried) != len(c.to) || len(sender.contents) > 0 {
+			if !errors.Is(err, postrider.ErrContentUsed) || report.Count(postrider.Untried) != len(c.to) ||
+				len(sender.contents) > 0 {
 				t.Errorf("%v, %s, %d sent", err, states(report), len(sender.contents))
 			}
-			for _, content := range []postrider.Content{readOnce(large(1000)), postrider.Reader(bytes.NewReader(large(min(c.size, 200_000))))} {
+			for _, content := range []postrider.Content{readOnce(large(1000)),
+				postrider.Reader(bytes.NewReader(large(min(c.size, 200_000))))} {
 				m.Content = content
 				sender := &reading{}
 				if report, err := c.delivery.Deliver(t.Context(), sender, m); err != nil {
@@ -157,8 +165,10 @@ func TestCopiesOfAContentThatChanges(t *testing.T) {
 			}
 			return io.NopCloser(bytes.NewReader(large(9 << 20))), nil
 		})
-		report, err := (&mailing.Delivery{Plan: mailing.Individual(nil, mailing.Set("X-Copy", "yes"))}).Deliver(t.Context(), &reading{}, m)
-		if err == nil || !strings.Contains(err.Error(), "the content was another") || report.Count(postrider.Accepted) > 0 {
+		report, err := (&mailing.Delivery{Plan: mailing.Individual(nil,
+			mailing.Set("X-Copy", "yes"))}).Deliver(t.Context(), &reading{}, m)
+		if err == nil || !strings.Contains(err.Error(), "the content was different") ||
+			report.Count(postrider.Accepted) > 0 {
 			t.Errorf("%d octets: %v, %s", len(another), err, states(report))
 		}
 	}
@@ -241,7 +251,8 @@ func TestAContentThatBlocksInAPlan(t *testing.T) {
 				defer cancel()
 				start := time.Now()
 				report, err := delivery.Deliver(ctx, &reading{}, m)
-				if took := time.Since(start); took != time.Second || !errors.Is(err, context.DeadlineExceeded) || report.Count(postrider.Untried) != 2 {
+				if took := time.Since(start); took != time.Second || !errors.Is(err, context.DeadlineExceeded) ||
+					report.Count(postrider.Untried) != 2 {
 					t.Errorf("%v, %s after %v", err, states(report), took)
 				}
 				close(stuck) // and its goroutine ends

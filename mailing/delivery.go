@@ -11,65 +11,57 @@ import (
 	"github.com/postrider/postrider/internal/detach"
 )
 
-// Delivery says how a mailing is sent. The zero value sends the message as it is, in
-// one Send, and tries nothing again. A Delivery is not changed by its use, and may be
-// used by several goroutines.
+// Delivery is how a mailing is sent. The zero value sends the message as it is, in one Send, and does not retry. A
+// Delivery is not changed by its use, and may be used by several goroutines.
 type Delivery struct {
 	// Plan makes the messages. Default: [Whole].
 	Plan Plan
 
-	// Concurrency is how many Sends are underway at a time at the most. A
-	// [postrider.Connection] makes use of as many as its Window; a lost wire makes
-	// so many messages Unknown at the most. Default 64.
+	// Concurrency is the largest number of Sends at a time. A [postrider.Connection] makes use of as many as its
+	// Window; if a wire is lost, at most this many messages are Unknown. Default 64.
 	Concurrency int
 
-	// Retry says what is tried again within this delivery. Default: nothing.
+	// Retry is what is tried again within this delivery. Default: nothing.
 	Retry Retry
 
-	// Drain is how long Sends that are underway may go on after the context is
-	// done, so that they end with an answer. Default 0: they are cut off at once, and
-	// some of their recipients may be Unknown.
+	// Drain is how long Sends may go on after the context is done, so that they end with an answer. Default 0: they are
+	// cut off at once, and some of their recipients may be Unknown.
 	Drain time.Duration
 
-	// Before is called in front of each Send, by several goroutines at the same
-	// time, and may wait: to keep a pace, or until a disk has noted what is about to
-	// happen. Its context is the delivery's. An error leaves the message's
-	// recipients Untried. nil: nothing is asked.
+	// Before is called before each Send, by several goroutines at the same time, and may wait: for a rate limit, or
+	// until a note of what is about to happen is on disk. Its context is the delivery's. If it returns an error, the
+	// message's recipients stay Untried. nil: every Send may begin.
 	Before func(ctx context.Context, a *Attempt) error
 
-	// After is called behind each Send, by several goroutines at the same time, and
-	// before the next Send that takes its place. It is called for every Attempt that
-	// Before let pass. nil: nobody is told.
+	// After is called after each Send, by several goroutines at the same time, before another Send takes its place. It
+	// is called for every Attempt for which Before returned nil.
 	After func(a *Attempt)
 
 	// Log writes lines as Mailman's smtp.log has them. Default: none.
 	Log Log
 }
 
-// Attempt is one Send of a delivery: a message of the plan, or what is still owed of
-// one.
+// Attempt is one Send of a delivery: a message of the plan, or one to those of its recipients who are tried again.
 type Attempt struct {
 	// Index are the places of Message.To in the delivered message's To.
 	Index []int
 
-	// Message is what is sent. It must not be changed.
+	// Message is what is sent. Do not change it.
 	Message *postrider.Message
 
 	// Number is 1 for the first try of a part, 2 for the second.
 	Number int
 
-	// Result and Err are what Send answered; Before sees neither.
+	// Result and Err are what Send returned; they are nil in Before.
 	Result *postrider.Result
 	Err    error
 }
 
-// Retry says which recipients are tried again, and when: Deferred and Untried ones,
-// and those of whom [Temporary] is true. They wait First, then twice as long each
-// time up to Longest, each time up to a quarter more or less, so that not everything
-// that failed at the same moment comes back at the same moment.
+// Retry is which recipients are tried again, and when: those for whom [Temporary] is true. They wait First, then twice
+// as long each time up to Longest, each time up to a quarter more or less, so that what failed at the same moment does
+// not come back at the same moment.
 type Retry struct {
-	// For is for how long after the delivery's beginning tries are begun. 0:
-	// nothing is tried again.
+	// For is how long after the delivery's beginning retries may begin. 0: there are none.
 	For time.Duration
 
 	// First is the first wait. Default 1 minute.
@@ -78,12 +70,11 @@ type Retry struct {
 	// Longest is the longest wait. Default 30 minutes (RFC 5321 §4.5.4.1).
 	Longest time.Duration
 
-	// Unknown sends again to those who may have got the message. Some will get it
-	// twice.
+	// Unknown sends again to recipients who may have got the message. Some will get it twice.
 	Unknown bool
 }
 
-// wait is how long to wait after the n-th try; chance is in [0, 1).
+// wait returns how long to wait after the n-th try; chance is in [0, 1).
 func (r Retry) wait(n int, chance float64) time.Duration {
 	wait, longest := r.First, r.Longest
 	if wait <= 0 {
@@ -103,10 +94,9 @@ func (r Retry) again(o *postrider.Outcome) bool {
 	return Temporary(*o) || r.Unknown && o.State == postrider.Unknown
 }
 
-// Temporary reports that a later try may succeed: a Deferred or Untried recipient,
-// and one that was refused with 552, a full mailbox, whatever the server says of how
-// long (fact 103). A 552 to MAIL or to the content is about the message's size, and
-// final. Unknown is neither temporary nor permanent.
+// Temporary reports whether a later try may succeed: for a Deferred or Untried recipient, and for one that was refused
+// with 552, a full mailbox, whether or not the server calls that permanent (fact 103). A 552 to MAIL or to the content
+// is about the message's size, and final. Unknown is neither temporary nor permanent.
 func Temporary(o postrider.Outcome) bool {
 	switch o.State {
 	case postrider.Deferred, postrider.Untried:
@@ -117,43 +107,38 @@ func Temporary(o postrider.Outcome) bool {
 	return false
 }
 
-// Permanent reports that no later try will succeed.
+// Permanent reports whether no later try will succeed.
 func Permanent(o postrider.Outcome) bool {
 	return o.State == postrider.Refused && !Temporary(o)
 }
 
-// Log writes lines about a delivery when it is over, as Mailman's smtp.log has them
-// (fact 102): Every; then Success, or Refused if anybody did not get it; then Failure
-// for each of these. In the templates stand $msgid, $listname, $sender, $recip,
-// $size, $time, $refused, $smtpcode and $smtpmsg, also as ${msgid}; what is unknown
-// stays as it is. Where there is no reply the code is 444, as it is there. An empty
-// template is Mailman's own, and "no" writes nothing.
+// Log writes lines about a delivery when it is over, like Mailman's smtp.log (fact 102): Every; then Success, or
+// Refused if a recipient was not accepted; then Failure for each of these recipients. The templates may have $msgid,
+// $listname, $sender, $recip, $size, $time, $refused, $smtpcode and $smtpmsg, also written ${msgid}; unknown names stay
+// as they are. If there is no reply, the code is 444, like Mailman's. An empty template is Mailman's own, and "no"
+// writes nothing.
 type Log struct {
 	Every, Success, Refused, Failure string
 
 	// ListName is what $listname stands for.
 	ListName string
 
-	// Writer gets the lines, and Logger the same at level Info. nil: it gets
-	// nothing.
+	// The lines go to Writer and, at level Info, to Logger; either may be nil.
 	Writer io.Writer
 	Logger *slog.Logger
 }
 
-// Deliver sends m through a Sender, and says what became of every recipient. The
-// order of messages is the plan's but for what is tried again, and each Send that
-// fails leaves the others alone (fact 110). Only when three in a row, each begun
-// after the one before had failed, left everybody Untried is nothing more begun: a
-// server that is not there is not asked 100,000 times. With Retry the delivery pauses
-// then instead.
+// Deliver sends m through a Sender, and reports what became of every recipient. Messages are sent in the plan's order,
+// except for retries, and a Send that fails does not stop the others (fact 110). Only when three Sends in a row, each
+// begun after the one before had failed, left all their recipients Untried, does Deliver begin no other: a server that
+// is down is not tried 100,000 times. With Retry the delivery pauses instead.
 //
-// A content that can be read only once (see [postrider.Reader]) is enough for one message
-// that is neither signed nor tried again. For anything else nothing is sent, and the
-// error is [postrider.ErrContentUsed].
+// A content that can be read only once (see [postrider.Reader]) is enough for one message that is neither signed nor
+// tried again. For anything else nothing is sent, and the error is [postrider.ErrContentUsed].
 //
-// The Report is complete also when there is an error. That is nil exactly when
-// somebody is Accepted and nobody Untried or Unknown, as with a Sender, and for a
-// message without recipients, with which nothing is done (fact 99).
+// The Report is complete even if there is an error. The error is nil exactly when at least one recipient is Accepted
+// and none is Untried or Unknown, like a Sender's, and for a message without recipients, for which nothing is done
+// (fact 99).
 func (d *Delivery) Deliver(ctx context.Context, s postrider.Sender, m *postrider.Message) (*Report, error) {
 	start := time.Now()
 	report := &Report{Message: m, Outcomes: make([]postrider.Outcome, len(m.To)), known: make([]bool, len(m.To))}
@@ -173,8 +158,8 @@ func (d *Delivery) Deliver(ctx context.Context, s postrider.Sender, m *postrider
 	return report, err
 }
 
-// parts runs the plan. It reads the content if need be, and refuses one that can be read
-// only once if it is needed more often, before anything leaves.
+// parts runs the plan. It reads the content if necessary, and refuses one that can be read only once if it is needed
+// more often, before anything leaves.
 func (d *Delivery) parts(ctx context.Context, m *postrider.Message) (iter.Seq[Part], error) {
 	plan := d.Plan
 	if plan == nil {
@@ -187,15 +172,15 @@ func (d *Delivery) parts(ctx context.Context, m *postrider.Message) (iter.Seq[Pa
 	return parts, err
 }
 
-// Over makes a Sender that delivers each message by d through s.
-func (d *Delivery) Over(s postrider.Sender) postrider.Sender { return &wrapped{d, s} }
+// Sender returns a Sender that delivers each message by d through s.
+func (d *Delivery) Sender(s postrider.Sender) postrider.Sender { return &wrapped{d, s} }
 
 type wrapped struct {
 	delivery *Delivery
 	sender   postrider.Sender
 }
 
-// Send is Deliver with a Sender's answer.
+// Send is Deliver with a Sender's results.
 func (w *wrapped) Send(ctx context.Context, m *postrider.Message) (*postrider.Result, error) {
 	report, err := w.delivery.Deliver(ctx, w.sender, m)
 	if err == nil && len(m.To) == 0 {

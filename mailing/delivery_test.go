@@ -36,7 +36,7 @@ func TestNobodyIsNothing(t *testing.T) {
 	if err != nil || len(report.Outcomes) != 0 || sender.count() != 0 || log.Len() != 0 {
 		t.Errorf("%v, %v, %d messages, %q", report, err, sender.count(), &log)
 	}
-	if _, err := d.Over(sender).Send(t.Context(), message()); err == nil {
+	if _, err := d.Sender(sender).Send(t.Context(), message()); err == nil {
 		t.Error("as a Sender it has to be an error")
 	}
 }
@@ -50,7 +50,8 @@ func TestChunksOfSeveralMessagesShareAConnection(t *testing.T) {
 	conn := connect(t, server)
 	for range 2 {
 		for _, plan := range []mailing.Plan{mailing.Bulk(2), mailing.Individual(nil, mailing.VERP{}.Edit())} {
-			report, err := (&mailing.Delivery{Plan: plan}).Deliver(t.Context(), conn, message("a@x.com", "b@x.com", "c@x.com"))
+			report, err := (&mailing.Delivery{Plan: plan}).Deliver(t.Context(), conn,
+				message("a@x.com", "b@x.com", "c@x.com"))
 			if err != nil || states(report) != "accepted accepted accepted" {
 				t.Fatal(states(report), err)
 			}
@@ -79,7 +80,8 @@ func TestOutcomesStandWhereTheCallersRecipientsDo(t *testing.T) {
 		return o
 	}}
 	for name, plan := range map[string]mailing.Plan{
-		"bulk": mailing.Bulk(7), "by domain": mailing.ByDomain(7), "individual": mailing.Individual(nil), "whole": mailing.Whole,
+		"bulk": mailing.Bulk(7), "by domain": mailing.ByDomain(7), "individual": mailing.Individual(nil),
+		"whole": mailing.Whole,
 	} {
 		report, err := (&mailing.Delivery{Plan: plan}).Deliver(t.Context(), sender, message(to...))
 		if err != nil || len(report.Outcomes) != len(to) {
@@ -107,7 +109,8 @@ func TestTheSplit(t *testing.T) {
 		{refused(postrider.StageRcpt, 552, "5.2.2 mailbox full"), true, false},
 		{refused(postrider.StageMail, 552, "5.3.4 too big"), false, true},
 		{refused(postrider.StageContent, 552, "5.3.4 too big"), false, true},
-		{postrider.Outcome{State: postrider.Refused, Stage: postrider.StageLocal, Err: errors.New("no address")}, false, true},
+		{postrider.Outcome{State: postrider.Refused, Stage: postrider.StageLocal, Err: errors.New("no address")},
+			false, true},
 		{untried(), true, false},
 		{postrider.Outcome{State: postrider.Unknown, Stage: postrider.StageContent}, false, false},
 		{accepted, false, false},
@@ -137,15 +140,17 @@ func TestSenderAndOrderAreTheCallers(t *testing.T) {
 //
 // Fact 107
 func TestAMessageThatCannotBeMadeIsNobodysElses(t *testing.T) {
-	odd := mailing.Edit{Apply: func(c *mailing.Copy) error {
+	odd := mailing.Edit{Apply: func(c *mailing.Draft) error {
 		if c.Recipient.Address == "b@x.com" {
 			return errors.New("odd")
 		}
 		return nil
 	}}
 	sender := &fake{}
-	report, err := (&mailing.Delivery{Plan: mailing.Individual(nil, odd)}).Deliver(t.Context(), sender, message("a@x.com", "b@x.com", "c@x.com"))
-	if states(report) != "accepted refused accepted" || err != nil || sender.count() != 2 || report.Outcomes[1].Stage != postrider.StageLocal {
+	report, err := (&mailing.Delivery{Plan: mailing.Individual(nil, odd)}).Deliver(t.Context(), sender,
+		message("a@x.com", "b@x.com", "c@x.com"))
+	if states(report) != "accepted refused accepted" || err != nil || sender.count() != 2 ||
+		report.Outcomes[1].Stage != postrider.StageLocal {
 		t.Errorf("%s, %v", states(report), err)
 	}
 }
@@ -168,8 +173,10 @@ func TestFailuresOfTheDocuments(t *testing.T) {
 		for range c.nth {
 			server.QueueError(c.command, c.code)
 		}
-		report, err := (&mailing.Delivery{Plan: mailing.Bulk(0)}).Deliver(t.Context(), conn, message("a@x.com", "b@x.com", "c@x.com"))
-		if want := strings.Join([]string{c.want, c.want, c.want}, " "); states(report) != want || err == nil || len(server.Messages()) != 0 {
+		report, err := (&mailing.Delivery{Plan: mailing.Bulk(0)}).Deliver(t.Context(), conn,
+			message("a@x.com", "b@x.com", "c@x.com"))
+		if want := strings.Join([]string{c.want, c.want, c.want}, " "); states(report) != want || err == nil ||
+			len(server.Messages()) != 0 {
 			t.Errorf("%+v: %s, %v", c, states(report), err)
 		}
 		for _, o := range report.Outcomes {
@@ -189,7 +196,8 @@ func TestADeadServerDecidesNobody(t *testing.T) {
 	server := smtptest.NewServer()
 	conn := connect(t, server)
 	server.Close()
-	report, err := (&mailing.Delivery{Plan: mailing.Individual(nil)}).Deliver(t.Context(), conn, message("a@x.com", "b@x.com"))
+	report, err := (&mailing.Delivery{Plan: mailing.Individual(nil)}).Deliver(t.Context(), conn,
+		message("a@x.com", "b@x.com"))
 	var e *postrider.Error
 	if states(report) != "untried untried" || !errors.As(err, &e) || e.Stage != postrider.StageConnect {
 		t.Errorf("%s, %v", states(report), err)
@@ -217,7 +225,8 @@ func TestAFailingChunkDoesNotStopTheRest(t *testing.T) {
 	server := smtptest.NewServer()
 	t.Cleanup(server.Close)
 	conn := connect(t, server)
-	server.Inject(smtptest.Fault{Command: "MAIL", Nth: 1, Reply: "550 no"}, smtptest.Fault{Command: "MAIL", Nth: 2, Then: smtptest.Close})
+	server.Inject(smtptest.Fault{Command: "MAIL", Nth: 1, Reply: "550 no"},
+		smtptest.Fault{Command: "MAIL", Nth: 2, Then: smtptest.Close})
 	d := mailing.Delivery{Plan: mailing.Bulk(2), Concurrency: 1}
 	report, _ := d.Deliver(t.Context(), conn, message(numbered(8, "p%d@x.com")...))
 	if got := report.Count(postrider.Accepted); got < 4 || report.Count(postrider.Refused) != 2 {
@@ -234,7 +243,8 @@ func TestADeadServerIsNotAskedForEver(t *testing.T) {
 		sender := &fake{verdict: func(*postrider.Message, string) postrider.Outcome { return untried() }}
 		d := mailing.Delivery{Plan: mailing.Individual(nil), Concurrency: concurrency}
 		report, err := d.Deliver(t.Context(), sender, message(numbered(1000, "p%d@x.com")...))
-		if report.Count(postrider.Untried) != 1000 || !errors.Is(err, errNetwork) || !errors.Is(report.Outcomes[999].Err, errNetwork) {
+		if report.Count(postrider.Untried) != 1000 || !errors.Is(err, errNetwork) ||
+			!errors.Is(report.Outcomes[999].Err, errNetwork) {
 			t.Errorf("%v, last: %v", err, report.Outcomes[999])
 		}
 		if n := sender.count(); n < 3 || n > 4*concurrency {
@@ -266,7 +276,8 @@ func TestAWireThatIsLostDoesNotStopTheRest(t *testing.T) {
 		}()
 		d := mailing.Delivery{Plan: mailing.Individual(nil), Concurrency: 10}
 		report, err := d.Deliver(t.Context(), sender, message(numbered(100, "p%d@x.com")...))
-		if report.Count(postrider.Accepted) != 90 || report.Count(postrider.Untried) != 10 || !errors.Is(err, errNetwork) {
+		if report.Count(postrider.Accepted) != 90 || report.Count(postrider.Untried) != 10 ||
+			!errors.Is(err, errNetwork) {
 			t.Errorf("%d accepted, %v", report.Count(postrider.Accepted), err)
 		}
 	})
@@ -305,11 +316,13 @@ func TestRetriesAreSpacedAndEnd(t *testing.T) {
 			return accepted
 		}}
 		d := mailing.Delivery{Plan: mailing.Bulk(0), Retry: mailing.Retry{For: 2 * time.Hour}}
-		report, err := d.Deliver(t.Context(), sender, message("ok@x.com", "greylisted@x.com", "never@x.com", "dead@x.com", "full@x.com"))
+		report, err := d.Deliver(t.Context(), sender, message("ok@x.com", "greylisted@x.com", "never@x.com",
+			"dead@x.com", "full@x.com"))
 		if states(report) != "accepted accepted deferred refused accepted" || err != nil {
 			t.Errorf("%s, %v", states(report), err)
 		}
-		if len(tries["ok@x.com"]) != 1 || len(tries["dead@x.com"]) != 1 || len(tries["greylisted@x.com"]) != 3 || len(tries["full@x.com"]) != 2 {
+		if len(tries["ok@x.com"]) != 1 || len(tries["dead@x.com"]) != 1 || len(tries["greylisted@x.com"]) != 3 ||
+			len(tries["full@x.com"]) != 2 {
 			t.Errorf("%v", tries)
 		}
 		// 1, 2, 4 … 30 minutes, a quarter more or less each.
@@ -376,7 +389,8 @@ func TestUnknownIsSentAgainByPolicyOnly(t *testing.T) {
 			}}
 			d := mailing.Delivery{Retry: mailing.Retry{For: time.Hour, Unknown: resend}}
 			report, err := d.Deliver(t.Context(), sender, message("a@x.com"))
-			if want := map[bool]string{false: "unknown", true: "accepted"}[resend]; states(report) != want || (err == nil) != resend {
+			if want := map[bool]string{false: "unknown", true: "accepted"}[resend]; states(report) != want ||
+				(err == nil) != resend {
 				t.Errorf("resend %v: %s, %v", resend, states(report), err)
 			}
 		})
@@ -400,7 +414,8 @@ func (g *gate) Send(ctx context.Context, m *postrider.Message) (*postrider.Resul
 	case <-g.open:
 		return g.fake.Send(ctx, m)
 	case <-ctx.Done():
-		o := postrider.Outcome{Recipient: m.To[0], State: postrider.Unknown, Stage: postrider.StageContent, Err: context.Cause(ctx)}
+		o := postrider.Outcome{Recipient: m.To[0], State: postrider.Unknown, Stage: postrider.StageContent,
+			Err: context.Cause(ctx)}
 		return &postrider.Result{Message: m, Outcomes: []postrider.Outcome{o}}, context.Cause(ctx)
 	}
 }
@@ -445,7 +460,8 @@ func TestTheContextEndsADelivery(t *testing.T) {
 				close(g.open)
 			}()
 			start := time.Now()
-			d := mailing.Delivery{Plan: mailing.Individual(nil), Concurrency: 2, Drain: c.drain, Retry: mailing.Retry{For: time.Hour}}
+			d := mailing.Delivery{Plan: mailing.Individual(nil), Concurrency: 2, Drain: c.drain,
+				Retry: mailing.Retry{For: time.Hour}}
 			report, err := d.Deliver(ctx, g, message(numbered(4, "p%d@x.com")...))
 			if states(report) != c.want || !errors.Is(err, why) || !errors.Is(report.Outcomes[3].Err, why) {
 				t.Errorf("%+v: %s, %v, %v", c, states(report), err, report.Outcomes[3])
@@ -463,7 +479,8 @@ func TestNothingIsBegunWhenTheContextIsDone(t *testing.T) {
 	cancel()
 	for range 100 {
 		sender := &fake{}
-		report, err := (&mailing.Delivery{Plan: mailing.Individual(nil)}).Deliver(ctx, sender, message("a@x.com", "b@x.com"))
+		report, err := (&mailing.Delivery{Plan: mailing.Individual(nil)}).Deliver(ctx, sender,
+			message("a@x.com", "b@x.com"))
 		if sender.count() != 0 || states(report) != "untried untried" || !errors.Is(err, context.Canceled) {
 			t.Fatalf("%d sent, %s, %v", sender.count(), states(report), err)
 		}
@@ -474,8 +491,11 @@ func TestTheContextEndsTheWaitForARetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		sender := &fake{verdict: func(*postrider.Message, string) postrider.Outcome { return refused(postrider.StageRcpt, 450, "later") }}
-		report, err := (&mailing.Delivery{Retry: mailing.Retry{For: time.Hour}}).Deliver(ctx, sender, message("a@x.com"))
+		sender := &fake{verdict: func(*postrider.Message, string) postrider.Outcome {
+			return refused(postrider.StageRcpt, 450, "later")
+		}}
+		report, err := (&mailing.Delivery{Retry: mailing.Retry{For: time.Hour}}).Deliver(ctx, sender,
+			message("a@x.com"))
 		if states(report) != "deferred" || err == nil || report.Took != 10*time.Second {
 			t.Errorf("%s, %v after %v", states(report), err, report.Took)
 		}
@@ -519,7 +539,8 @@ func TestHooksSeeEverySend(t *testing.T) {
 			t.Error(err)
 		}
 		equal(t, "hooks", told, []string{
-			"before 1 [0 1] [a@x.com b@x.com]", "after 1 [0 1] [a@x.com b@x.com]", "before 2 [1] [b@x.com]", "after 2 [1] [b@x.com]",
+			"before 1 [0 1] [a@x.com b@x.com]", "after 1 [0 1] [a@x.com b@x.com]", "before 2 [1] [b@x.com]",
+			"after 2 [1] [b@x.com]",
 		})
 	})
 }
@@ -543,7 +564,8 @@ func TestWhatBeforeRefusesIsNotSent(t *testing.T) {
 		},
 	}
 	report, err := d.Deliver(t.Context(), sender, message("a@x.com", "b@x.com", "c@x.com"))
-	if states(report) != "accepted untried accepted" || !errors.Is(err, full) || sender.count() != 2 || report.Sends != 2 {
+	if states(report) != "accepted untried accepted" || !errors.Is(err, full) || sender.count() != 2 ||
+		report.Sends != 2 {
 		t.Errorf("%s, %v, %d sent, and %d reported", states(report), err, sender.count(), report.Sends)
 	}
 }
@@ -603,14 +625,21 @@ func TestFaultySendersAndPlans(t *testing.T) {
 	lazy := senderFunc(func(m *postrider.Message) (*postrider.Result, error) {
 		return &postrider.Result{Message: m, Outcomes: make([]postrider.Outcome, len(m.To))}, nil
 	})
-	if report, err = (&mailing.Delivery{}).Deliver(t.Context(), lazy, message("a@x.com")); states(report) != "untried" || err == nil || report.Outcomes[0].Recipient != "a@x.com" {
+	if report, err = (&mailing.Delivery{}).Deliver(t.Context(), lazy,
+		message("a@x.com")); states(report) != "untried" || err == nil || report.Outcomes[0].Recipient != "a@x.com" {
 		t.Errorf("%s, %v", states(report), err)
 	}
 	plan := func(m *postrider.Message) (iter.Seq[mailing.Part], error) {
 		return func(yield func(mailing.Part) bool) {
 			for _, p := range []mailing.Part{
-				{Index: []int{1}, Build: func() (*postrider.Message, error) { return nil, errors.New("cannot be built") }},
-				{Index: []int{2, 77, -1}, Build: func() (*postrider.Message, error) { return message("c@x.com", "x", "y"), nil }},
+				{Index: []int{1}, Build: func() (*postrider.Message, error) {
+					return nil,
+						errors.New("cannot be built")
+				}},
+				{Index: []int{2, 77, -1}, Build: func() (*postrider.Message,
+					error) {
+					return message("c@x.com", "x", "y"), nil
+				}},
 				{Index: []int{3}, Build: func() (*postrider.Message, error) { return message(), nil }},
 			} {
 				if !yield(p) {
@@ -619,7 +648,8 @@ func TestFaultySendersAndPlans(t *testing.T) {
 			}
 		}, nil
 	}
-	report, err = (&mailing.Delivery{Plan: plan}).Deliver(t.Context(), &fake{}, message("a@x.com", "b@x.com", "c@x.com", "d@x.com"))
+	report, err = (&mailing.Delivery{Plan: plan}).Deliver(t.Context(), &fake{},
+		message("a@x.com", "b@x.com", "c@x.com", "d@x.com"))
 	if states(report) != "untried refused accepted refused" || err == nil {
 		t.Errorf("%s, %v", states(report), err)
 	}
@@ -636,10 +666,11 @@ func TestADeliveryIsASender(t *testing.T) {
 	server := smtptest.NewServer()
 	t.Cleanup(server.Close)
 	server.Inject(smtptest.Fault{Command: "RCPT", Nth: 3, Reply: "550 5.1.1 no"})
-	sender := (&mailing.Delivery{Plan: mailing.Bulk(2), Concurrency: 1}).Over(connect(t, server))
+	sender := (&mailing.Delivery{Plan: mailing.Bulk(2), Concurrency: 1}).Sender(connect(t, server))
 	m := message("a@x.com", "b@x.com", "c@x.com")
 	result, err := sender.Send(t.Context(), m)
-	if err != nil || result.Message != m || len(result.Outcomes) != 3 || result.Outcomes[2].State != postrider.Refused ||
+	if err != nil || result.Message != m || len(result.Outcomes) != 3 ||
+		result.Outcomes[2].State != postrider.Refused ||
 		result.Count(postrider.Accepted) != 2 || len(result.Transactions) != 2 {
 		t.Errorf("%+v, %v", result, err)
 	}
@@ -655,12 +686,14 @@ func TestTheReportCountsFailures(t *testing.T) {
 		}
 		return accepted
 	}}
-	report, err := (&mailing.Delivery{}).Deliver(t.Context(), sender, message("g@x.com", "d1@x.com", "a@x.com", "d2@x.com"))
+	report, err := (&mailing.Delivery{}).Deliver(t.Context(), sender,
+		message("g@x.com", "d1@x.com", "a@x.com", "d2@x.com"))
 	if err != nil || report.Count(postrider.Accepted) != 1 || len(report.Failed()) != 3 || report.Sends != 1 {
 		t.Errorf("%+v, %v", report, err)
 	}
 	failures := report.Failures()
-	if len(failures) != 2 || failures[0].Code != 550 || failures[0].Count != 2 || failures[0].Example.Recipient != "d1@x.com" || failures[1].Count != 1 {
+	if len(failures) != 2 || failures[0].Code != 550 || failures[0].Count != 2 ||
+		failures[0].Example.Recipient != "d1@x.com" || failures[1].Count != 1 {
 		t.Errorf("%+v", failures)
 	}
 	var table strings.Builder

@@ -1,6 +1,7 @@
 package mailing
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto"
@@ -13,6 +14,8 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/header"
+	"github.com/postrider/postrider/internal/wire"
 )
 
 // DKIM is a key to sign with (RFC 6376).
@@ -21,17 +24,15 @@ type DKIM struct {
 	// the name Selector._domainkey.
 	Domain, Selector string
 
-	// Key is an *rsa.PrivateKey, an ed25519.PrivateKey (RFC 8463), or a signer that
-	// has one.
+	// Key is an *rsa.PrivateKey, an ed25519.PrivateKey (RFC 8463), or a signer that has one.
 	Key crypto.Signer
 }
 
-// Signed is a plan whose messages are signed, after everything else has been done to
-// them. The body is read once more for each message that is made; a content that can be
-// read only once cannot be signed, unless the plan holds it in memory.
+// Signed is a plan whose messages are signed, after every other change. The body is read once more for each message
+// that is made; a content that can be read only once cannot be signed, unless the plan holds it in memory.
 func Signed(plan Plan, key DKIM) Plan {
 	return func(m *postrider.Message) (iter.Seq[Part], error) {
-		if _, err := key.sign(&Header{}, bytes.NewReader([]byte("From: a@example.com\r\n\r\n"))); err != nil {
+		if _, err := key.sign(nil, strings.NewReader("From: a@example.com\r\n\r\n")); err != nil {
 			return nil, fmt.Errorf("signing (DKIM): %w", err)
 		}
 		parts, err := plan(m)
@@ -91,16 +92,19 @@ func (k DKIM) signature(c postrider.Content) (s signature, err error) {
 		return s, err
 	}
 	defer r.Close()
-	text, err := io.ReadAll(io.LimitReader(r, joined+1))
+	buffered := bufio.NewReader(r)
+	section, err := header.Read(buffered)
 	if err != nil {
 		return s, err
 	}
-	header, err := readHeader(text[:headerEnd(text)])
+	head := section.Bytes()
+	body, err := io.ReadAll(io.LimitReader(buffered, int64(max(0, joined+1-len(head)))))
 	if err != nil {
 		return s, err
 	}
-	rest := &counted{r: r}
-	s.field, err = k.sign(header, io.MultiReader(bytes.NewReader(text), rest))
+	text := append(head, body...)
+	rest := &counted{r: buffered}
+	s.field, err = k.sign(section, io.MultiReader(bytes.NewReader(text), rest))
 	if s.size = int64(len(text)) + rest.n; len(text) <= joined {
 		s.text = text
 	}
@@ -121,15 +125,15 @@ func (c *counted) Read(p []byte) (int, error) {
 }
 
 // sign signs what will be on the wire.
-func (k DKIM) sign(header *Header, r io.Reader) (field string, err error) {
+func (k DKIM) sign(section header.Section, r io.Reader) (field string, err error) {
 	s, err := dkim.NewSigner(&dkim.SignOptions{
-		Domain: k.Domain, Selector: k.Selector, Signer: k.Key, HeaderKeys: signedFields(header),
+		Domain: k.Domain, Selector: k.Selector, Signer: k.Key, HeaderKeys: signedFields(section),
 		HeaderCanonicalization: dkim.CanonicalizationRelaxed, BodyCanonicalization: dkim.CanonicalizationRelaxed,
 	})
 	if err != nil {
 		return "", err
 	}
-	w := &lineEnds{w: s}
+	w := &repairing{w: s}
 	_, err = io.Copy(w, r)
 	if err = errors.Join(err, w.finish(), s.Close()); err != nil {
 		return "", err
@@ -137,57 +141,38 @@ func (k DKIM) sign(header *Header, r io.Reader) (field string, err error) {
 	return s.Signature(), nil
 }
 
-// signedFields are those of RFC 6376 §5.4.1 that the message has, and the way out of
-// the mailing (RFC 8058 §4). Fields that it lacks are not signed as lacking: an MTA
-// may add a Date or a Message-ID.
-func signedFields(h *Header) []string {
+// signedFields are those of RFC 6376 §5.4.1 that the message has, and List-Unsubscribe (RFC 8058 §4). Fields that it
+// lacks are not signed as lacking: an MTA may add a Date or a Message-ID.
+func signedFields(section header.Section) []string {
 	names := []string{"From"}
 	for _, name := range []string{
-		"Sender", "Reply-To", "Subject", "Date", "Message-ID", "To", "Cc", "In-Reply-To", "References", "MIME-Version", "Content-Type",
-		"Content-Transfer-Encoding", "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post",
+		"Sender", "Reply-To", "Subject", "Date", "Message-ID", "To", "Cc", "In-Reply-To", "References",
+		"MIME-Version", "Content-Type", "Content-Transfer-Encoding",
+		"List-Id", "List-Unsubscribe", "List-Unsubscribe-Post",
 	} {
-		if h.Has(name) {
+		if section.Has(name) {
 			names = append(names, name)
 		}
 	}
 	return names
 }
 
-// lineEnds makes every line end CRLF, as the connection will: a signature is over the
-// octets that arrive.
-type lineEnds struct {
-	w    io.Writer
-	cr   bool // the last octet was a CR that is not written yet
-	line bool // something stands behind the last line end
-	buf  []byte
+// repairing makes every line end CRLF, as the connection will: a signature is over the octets that arrive.
+type repairing struct {
+	w   io.Writer
+	r   wire.Repairer
+	buf []byte
 }
 
 // Write passes p on with other line ends.
-func (l *lineEnds) Write(p []byte) (int, error) {
-	l.buf = l.buf[:0]
-	for _, c := range p {
-		switch {
-		case c == '\n':
-			l.end()
-			continue
-		case l.cr:
-			l.end()
-		}
-		if l.cr = c == '\r'; !l.cr {
-			l.buf, l.line = append(l.buf, c), true
-		}
-	}
-	_, err := l.w.Write(l.buf)
+func (r *repairing) Write(p []byte) (int, error) {
+	r.buf = r.r.Append(r.buf[:0], p)
+	_, err := r.w.Write(r.buf)
 	return len(p), err
 }
 
-func (l *lineEnds) end() { l.buf, l.cr, l.line = append(l.buf, "\r\n"...), false, false }
-
 // finish ends the last line.
-func (l *lineEnds) finish() error {
-	if l.buf = l.buf[:0]; l.cr || l.line {
-		l.end()
-	}
-	_, err := l.w.Write(l.buf)
+func (r *repairing) finish() error {
+	_, err := r.w.Write(r.r.Finish(nil))
 	return err
 }

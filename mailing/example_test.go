@@ -72,7 +72,8 @@ func Example() {
 	defer conn.Close()
 
 	delivery := mailing.Delivery{Plan: mailing.Individual(nil, mailing.VERP{}.Edit(), mailing.PersonalTo())}
-	report, err := delivery.Deliver(context.Background(), conn, newsTo("anne@example.com", "bart@example.com", "cris@example.org"))
+	report, err := delivery.Deliver(context.Background(), conn,
+		newsTo("anne@example.com", "bart@example.com", "cris@example.org"))
 	fmt.Println(report.Count(postrider.Accepted), "accepted,", err)
 	for _, o := range report.Outcomes {
 		fmt.Println(o.Recipient, o.State)
@@ -97,7 +98,8 @@ func ExampleWhole() {
 
 // Chunks of a region, the largest region first.
 func ExampleBulk() {
-	show(mailing.Bulk(2), newsTo("anne@example.com", "bart@example.org", "cris@example.net", "dora@example.org", "elle@example.com"))
+	show(mailing.Bulk(2), newsTo("anne@example.com", "bart@example.org", "cris@example.net", "dora@example.org",
+		"elle@example.com"))
 	// Output:
 	// bounces@example.com to bart@example.org, cris@example.net
 	// bounces@example.com to dora@example.org
@@ -114,7 +116,8 @@ func ExampleByDomain() {
 
 // A message for each recipient, with a field of our own.
 func ExampleIndividual() {
-	show(mailing.Individual(nil, mailing.Set("X-Issue", "48")), newsTo("anne@example.com", "bart@example.org"), "X-Issue")
+	show(mailing.Individual(nil, mailing.Set("X-Issue", "48")), newsTo("anne@example.com", "bart@example.org"),
+		"X-Issue")
 	// Output:
 	// bounces@example.com to anne@example.com
 	//   X-Issue: 48
@@ -135,7 +138,8 @@ func ExampleVERP() {
 
 // Each finds only herself in To.
 func ExamplePersonalTo() {
-	people := []mailing.Recipient{{Address: "anne@example.com", Name: "Anne Person"}, {Address: "zoe@example.org", Name: "Zoë"}}
+	people := []mailing.Recipient{{Address: "anne@example.com", Name: "Anne Person"},
+		{Address: "zoe@example.org", Name: "Zoë"}}
 	show(mailing.Individual(people, mailing.PersonalTo()), newsTo(mailing.Addresses(people)...), "To")
 	// Output:
 	// bounces@example.com to anne@example.com
@@ -147,7 +151,8 @@ func ExamplePersonalTo() {
 // Data from a file goes into templates. What one of the recipients lacks is found
 // before anything is sent.
 func ExampleMerge() {
-	people, err := mailing.ReadRecipients(strings.NewReader("email,name,seat\nanne@example.com,Anne,12\nbart@example.org,Bart,7\n"), mailing.CSV)
+	people, err := mailing.ReadRecipients(strings.NewReader("email,name,seat\nanne@example.com,Anne,12\n"+
+		"bart@example.org,Bart,7\n"), mailing.CSV)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -156,7 +161,8 @@ func ExampleMerge() {
 		Fields: map[string]string{"Subject": "{{.name}}, your ticket"},
 		Text:   "Dear {{.name}},\r\n\r\nyou have seat {{.seat}}.\r\n",
 	}
-	show(mailing.Individual(people, merge.Edit()), newsTo(mailing.Addresses(people)...), "Subject", "you have seat 12.\r\n", "you have seat 7.\r\n")
+	show(mailing.Individual(people, merge.Edit()), newsTo(mailing.Addresses(people)...), "Subject",
+		"you have seat 12.\r\n", "you have seat 7.\r\n")
 	show(mailing.Individual(people, mailing.Merge{Text: "{{.row}}"}.Edit()), newsTo(mailing.Addresses(people)...))
 	// Output:
 	// bounces@example.com to anne@example.com
@@ -174,7 +180,8 @@ func ExampleListFields() {
 		ID: "news.example.com", OneClick: true, Precedence: "bulk",
 		Unsubscribe: []string{"https://example.com/leave?who={{urlquery .address}}"},
 	}
-	show(mailing.Individual(nil, list.Edit()), newsTo("anne@example.com"), "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post", "Precedence")
+	show(mailing.Individual(nil, list.Edit()), newsTo("anne@example.com"), "List-Id", "List-Unsubscribe",
+		"List-Unsubscribe-Post", "Precedence")
 	// Output:
 	// bounces@example.com to anne@example.com
 	//   List-Id: <news.example.com>

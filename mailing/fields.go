@@ -13,12 +13,12 @@ import (
 	"github.com/postrider/postrider/internal/text"
 )
 
-// PersonalTo is the edit that puts the recipient alone into the field To, with the
-// display name if it is known (fact 114). The field is added if it is missing.
+// PersonalTo is the edit that puts only the recipient into the field To, with the display name if there is one (fact
+// 114). The field is added if it is missing.
 func PersonalTo() Edit {
 	return Edit{
 		Check: func(r Recipient) error { return text.Check(r.Name) },
-		Apply: func(c *Copy) error {
+		Apply: func(c *Draft) error {
 			if !strings.Contains(c.Recipient.Address, "@") { // which mail.Address would end with an @
 				return c.Header.setLine("To", c.Recipient.Address)
 			}
@@ -28,9 +28,9 @@ func PersonalTo() Edit {
 	}
 }
 
-// mailbox is a recipient as mail.Address has it: that puts the quotes around a local
-// part itself. A domain in A-labels keeps the message from needing a server with
-// SMTPUTF8, as the envelope does; a local part outside of ASCII needs one anyway.
+// mailbox is a recipient as mail.Address has it, which puts quotes around a local part itself. A domain in A-labels,
+// like that of the envelope, keeps the message from needing a server with SMTPUTF8; a local part outside of ASCII needs
+// one anyway.
 func mailbox(r Recipient) *mail.Address {
 	local, domain := splitAddress(r.Address)
 	if ascii, err := asciiDomain(domain); err == nil && isASCII(local) && !isASCII(domain) {
@@ -39,59 +39,54 @@ func mailbox(r Recipient) *mail.Address {
 	return &mail.Address{Name: r.Name, Address: unquoteLocal(local) + "@" + domain}
 }
 
-// Set is the edit that sets one field of each copy to the same value.
+// Set is the edit that sets one field of each message to the same value.
 func Set(name, value string) Edit {
 	err := checkField(name, value)
 	return Edit{
 		Check: func(Recipient) error { return err },
-		Apply: func(c *Copy) error { return c.Header.Set(name, value) },
+		Apply: func(c *Draft) error { return c.Header.Set(name, value) },
 	}
 }
 
-// MessageID is the edit that gives each copy a Message-ID of its own, made of its
-// recipient and of id, as in "2026-11-25.news@example.com": a name of this mailing
-// with the domain of whoever sends it (RFC 5322 §3.6.4). A copy that is sent again
-// has the same, so that whoever gets it twice can tell.
+// MessageID is the edit that sets a Message-ID of its own in each message, made of its recipient and of id, like
+// "2026-11-25.news@example.com": a name of this mailing with the domain of its sender (RFC 5322 §3.6.4). A message that
+// is sent again has the same one, so that a recipient who gets it twice can tell.
 func MessageID(id string) Edit {
 	local, domain := splitAddress(id)
 	var err error
 	if local == "" || domain == "" || strings.ContainsAny(id, "<> \t\r\n") {
-		err = fmt.Errorf("%q cannot be part of a Message-ID: write name@domain", id)
+		err = fmt.Errorf("%q cannot be part of a Message-ID: use name@domain", id)
 	} else {
 		err = checkField("Message-ID", id)
 	}
 	return Edit{
 		Check: func(Recipient) error { return err },
-		Apply: func(c *Copy) error {
+		Apply: func(c *Draft) error {
 			sum := sha256.Sum256([]byte(id + "\n" + c.Recipient.Address))
 			return c.Header.setLine("Message-ID", fmt.Sprintf("<%x.%s@%s>", sum[:12], local, domain))
 		},
 	}
 }
 
-// ListFields are the fields by which mail programs know a mailing and offer a way
-// out of it. What is empty is not set.
+// ListFields are the fields by which mail programs recognize a mailing and offer to unsubscribe from it. Empty ones are
+// not set.
 type ListFields struct {
-	// ID names the list, in the form of a domain of its owner: news.example.com
-	// (RFC 2919). Name is a phrase before it.
+	// ID names the list, in the form of a domain of its owner: news.example.com (RFC 2919). Name is a phrase before it.
 	ID, Name string
 
-	// Unsubscribe are URIs that end the subscription (RFC 2369 §3.2), https and
-	// mailto, in order of preference. Each is a text template of the recipient's
-	// data: https://example.com/leave?who={{urlquery .address}}.
+	// Unsubscribe are URIs that end the subscription (RFC 2369 §3.2), https and mailto, in order of preference. Each is
+	// a text template of the recipient's data: https://example.com/leave?who={{urlquery .address}}.
 	Unsubscribe []string
 
-	// OneClick says that a POST to the first https URI of Unsubscribe is enough,
-	// without any question (RFC 8058). The URI should be one that nobody can guess
-	// from an address, and the message be signed ([Signed]).
+	// OneClick promises that a POST to the first https URI of Unsubscribe is enough, without any question (RFC 8058).
+	// Nobody should be able to guess the URI from an address, and the message should be signed ([Signed]).
 	OneClick bool
 
-	// Precedence is bulk, list or junk, which keeps answering machines silent. No
-	// RFC has it.
+	// Precedence is bulk, list or junk, which keeps automatic answers away. No RFC defines it.
 	Precedence string
 }
 
-// Edit sets the fields of each copy.
+// Edit returns the edit that sets the fields of each message.
 func (l ListFields) Edit() Edit {
 	uris, err := l.prepare()
 	return Edit{
@@ -102,7 +97,7 @@ func (l ListFields) Edit() Edit {
 			_, err := l.unsubscribe(uris, r)
 			return err
 		},
-		Apply: func(c *Copy) error {
+		Apply: func(c *Draft) error {
 			if err != nil {
 				return err
 			}
@@ -111,15 +106,15 @@ func (l ListFields) Edit() Edit {
 	}
 }
 
-// prepare checks what is the same for everybody.
+// prepare checks what is the same for all recipients.
 func (l ListFields) prepare() (uris []*template.Template, err error) {
 	switch strings.ToLower(l.Precedence) {
 	case "", "bulk", "list", "junk":
 	default:
-		return nil, fmt.Errorf("precedence %q: write bulk, list or junk", l.Precedence)
+		return nil, fmt.Errorf("precedence %q: use bulk, list or junk", l.Precedence)
 	}
 	if strings.ContainsAny(l.ID, "<>@ \t\r\n") || l.ID == "" && l.Name != "" {
-		return nil, fmt.Errorf("list id %q: write it as a domain, such as news.example.com", l.ID)
+		return nil, fmt.Errorf("list id %q: use the form of a domain, like news.example.com", l.ID)
 	}
 	if err := errors.Join(checkField("List-Id", l.ID), checkField("List-Id", l.Name)); err != nil {
 		return nil, err
@@ -147,15 +142,20 @@ func (l ListFields) unsubscribe(uris []*template.Template, r Recipient) (string,
 			return "", err
 		}
 		u, err := url.Parse(uri)
-		if err != nil || u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "mailto" || strings.ContainsAny(uri, "<> \t\r\n\"") || !isASCII(uri) {
-			return "", fmt.Errorf("%q cannot be a URI of List-Unsubscribe: https or mailto in ASCII; {{urlquery .key}} encodes data", uri)
+		if err != nil || !unsubscribes(u.Scheme) || strings.ContainsAny(uri, "<> \t\r\n\"") || !isASCII(uri) {
+			return "", fmt.Errorf("%q cannot be a URI of List-Unsubscribe: "+
+				"use https or mailto, in ASCII; {{urlquery .key}} encodes data", uri)
 		}
 		parts = append(parts, "<"+uri+">")
 	}
 	return strings.Join(parts, ", "), nil
 }
 
-func (l ListFields) apply(c *Copy, uris []*template.Template) error {
+func unsubscribes(scheme string) bool {
+	return scheme == "https" || scheme == "http" || scheme == "mailto"
+}
+
+func (l ListFields) apply(c *Draft, uris []*template.Template) error {
 	set := func(name, value string) error {
 		if value == "" {
 			return nil
@@ -174,7 +174,8 @@ func (l ListFields) apply(c *Copy, uris []*template.Template) error {
 	if l.OneClick {
 		post = "List-Unsubscribe=One-Click" // RFC 8058 §3.1, octet for octet
 	}
-	return errors.Join(set("Precedence", l.Precedence), set("List-Unsubscribe-Post", post), set("List-Unsubscribe", leave), set("List-Id", id))
+	return errors.Join(set("Precedence", l.Precedence), set("List-Unsubscribe-Post", post),
+		set("List-Unsubscribe", leave), set("List-Id", id))
 }
 
 // phrase is a display name as it stands before angle brackets (RFC 5322 §3.2.5).
@@ -190,12 +191,11 @@ func newText(name, text string) (*template.Template, error) {
 	return template.New(name).Option("missingkey=error").Funcs(functions()).Parse(text)
 }
 
-// functions are those of templates in which ours is another than the package's.
+// functions are those of templates that replace the package's own.
 func functions() map[string]any { return map[string]any{"index": index} }
 
-// index is the function of templates, by which columns with blanks in their names are
-// reached. The package's own writes <no value> for a key that is missing, whatever
-// Option says.
+// index is the function of templates that reaches columns with blanks in their names. The package's own writes <no
+// value> for a missing key, whatever Option says.
 func index(item any, keys ...any) (any, error) {
 	for _, key := range keys {
 		v, k := reflect.ValueOf(item), reflect.ValueOf(key)
@@ -218,7 +218,7 @@ func index(item any, keys ...any) (any, error) {
 	return item, nil
 }
 
-// executed gives what a template makes of data.
+// executed returns what a template makes of data.
 func executed(t executor, data any) (string, error) {
 	var b strings.Builder
 	err := t.Execute(&b, data)

@@ -26,13 +26,16 @@ import (
 // Fact 114
 func TestThePersonalTo(t *testing.T) {
 	people := []mailing.Recipient{
-		{Address: "a@example.com"}, {Address: "b@example.com", Name: "Bart Person"}, {Address: "c@example.com", Name: "Cäsar"},
+		{Address: "a@example.com"}, {Address: "b@example.com", Name: "Bart Person"},
+		{Address: "c@example.com", Name: "Cäsar"},
 		{Address: "d@example.com", Name: `Dee "the" D.`}, {Address: "e"},
-		{Address: `"f g"@example.com`}, {Address: `"h\"@i"@example.com`}, // RFC 5321 §4.1.2: they have their quotes already
+		// RFC 5321 §4.1.2: they have their quotes already
+		{Address: `"f g"@example.com`}, {Address: `"h\"@i"@example.com`},
 		{Address: "j@Bücher.example"}, {Address: "ü@Bücher.example"},
 	}
 	wanted := []string{
-		"<a@example.com>", `"Bart Person" <b@example.com>`, "=?utf-8?q?C=C3=A4sar?= <c@example.com>", `"Dee \"the\" D." <d@example.com>`, "e",
+		"<a@example.com>", `"Bart Person" <b@example.com>`, "=?utf-8?q?C=C3=A4sar?= <c@example.com>",
+		`"Dee \"the\" D." <d@example.com>`, "e",
 		`<"f g"@example.com>`, `<"h\"@i"@example.com>`, "<j@xn--bcher-kva.example>", "<ü@Bücher.example>",
 	}
 	plan := mailing.Individual(people, mailing.PersonalTo())
@@ -52,7 +55,7 @@ func TestThePersonalTo(t *testing.T) {
 //
 // Fact 116
 func TestAFieldForSomeRecipients(t *testing.T) {
-	mark := mailing.Edit{Apply: func(c *mailing.Copy) error {
+	mark := mailing.Edit{Apply: func(c *mailing.Draft) error {
 		c.Header.Del("X-Mailman-Copy")
 		if c.Recipient.Address == "b@x.com" {
 			return c.Header.Set("X-Mailman-Copy", "yes")
@@ -72,14 +75,16 @@ func TestListFields(t *testing.T) {
 	list := mailing.ListFields{
 		ID: "news.example.com", Name: "Neuigkeiten für alle", OneClick: true, Precedence: "bulk",
 		Unsubscribe: []string{
-			"https://example.com/leave/" + strings.Repeat("long", 30) + "?who={{urlquery .address}}&t={{urlquery .token}}",
+			"https://example.com/leave/" + strings.Repeat("long", 30) +
+				"?who={{urlquery .address}}&t={{urlquery .token}}",
 			"mailto:leave@example.com?subject={{urlquery .token}}",
 		},
 	}
 	m := built(t, mailing.Individual(people, list.Edit()), message("a+b@example.com"))[0]
 	for name, want := range map[string]string{
-		"List-Id":               "=?utf-8?q?Neuigkeiten_f=C3=BCr_alle?= <news.example.com>",
-		"List-Unsubscribe":      "<https://example.com/leave/" + strings.Repeat("long", 30) + "?who=a%2Bb%40example.com&t=x%2F1>, <mailto:leave@example.com?subject=x%2F1>",
+		"List-Id": "=?utf-8?q?Neuigkeiten_f=C3=BCr_alle?= <news.example.com>",
+		"List-Unsubscribe": "<https://example.com/leave/" + strings.Repeat("long", 30) +
+			"?who=a%2Bb%40example.com&t=x%2F1>, <mailto:leave@example.com?subject=x%2F1>",
 		"List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
 		"Precedence":            "bulk",
 	} {
@@ -121,17 +126,20 @@ func TestMergeMakesBothForms(t *testing.T) {
 		HTML:   "<p>Hello {{.name}}</p>",
 	}
 	m := message("a@x.com")
-	m.Content = postrider.Bytes([]byte("From: News <news@example.com>\nSubject: template\nContent-Type: text/plain; charset=latin-1\nContent-Language: en\n\nold body\n"))
+	m.Content = postrider.Bytes([]byte("From: News <news@example.com>\nSubject: template\nContent-Type: " +
+		"text/plain; charset=latin-1\nContent-Language: en\n\nold body\n"))
 	one := built(t, mailing.Individual(people, merge.Edit()), m)[0]
 	read, err := mail.ReadMessage(strings.NewReader(text(t, one)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	subject, _ := new(mime.WordDecoder).DecodeHeader(read.Header.Get("Subject"))
-	if subject != "Für Zoë <b>" || read.Header.Get("Mime-Version") != "1.0" || read.Header.Get("Content-Language") != "" || read.Header.Get("From") == "" {
+	if subject != "Für Zoë <b>" || read.Header.Get("Mime-Version") != "1.0" ||
+		read.Header.Get("Content-Language") != "" || read.Header.Get("From") == "" {
 		t.Errorf("the header is %v", read.Header)
 	}
-	if reply, err := read.Header.AddressList("Reply-To"); err != nil || reply[0].Name != "Zoë <b>" || reply[0].Address != "reply@example.com" {
+	if reply, err := read.Header.AddressList("Reply-To"); err != nil || reply[0].Name != "Zoë <b>" ||
+		reply[0].Address != "reply@example.com" {
 		t.Errorf("Reply-To is %v, %v", reply, err)
 	}
 	kind, params, err := mime.ParseMediaType(read.Header.Get("Content-Type"))
@@ -151,7 +159,8 @@ func TestMergeMakesBothForms(t *testing.T) {
 		if want == "text/html" && string(body) != "<p>Hello Zoë &lt;b&gt;</p>" {
 			t.Errorf("the HTML is %q", body)
 		}
-		if want == "text/plain" && !strings.HasPrefix(strings.ReplaceAll(string(body), "\r\n", "\n"), "Hello Zoë <b>,\nseat 12\nlong long") {
+		if want == "text/plain" &&
+			!strings.HasPrefix(strings.ReplaceAll(string(body), "\r\n", "\n"), "Hello Zoë <b>,\nseat 12\nlong long") {
 			t.Errorf("the text is %q", body)
 		}
 	}
@@ -171,11 +180,14 @@ func TestMergeOfOneForm(t *testing.T) {
 		"text/html; charset=utf-8":  {HTML: "to {{.address}}"},
 	} {
 		one := built(t, mailing.Individual(nil, merge.Edit()), message("a@x.com"))[0]
-		if got := field(t, one, "Content-Type"); got != kind || field(t, one, "Content-Transfer-Encoding") != "quoted-printable" || !strings.HasSuffix(text(t, one), "\r\n\r\nto a@x.com") {
+		if got := field(t, one, "Content-Type"); got != kind ||
+			field(t, one, "Content-Transfer-Encoding") != "quoted-printable" ||
+			!strings.HasSuffix(text(t, one), "\r\n\r\nto a@x.com") {
 			t.Errorf("%s: %s", kind, text(t, one))
 		}
 	}
-	one := built(t, mailing.Individual(nil, mailing.Merge{Fields: map[string]string{"Subject": "for {{.address}}"}}.Edit()), message("a@x.com"))[0]
+	one := built(t, mailing.Individual(nil, mailing.Merge{Fields: map[string]string{"Subject": "for " +
+		"{{.address}}"}}.Edit()), message("a@x.com"))[0]
 	if field(t, one, "Subject") != "for a@x.com" || !strings.HasSuffix(text(t, one), "Nothing happened.\r\n") {
 		t.Errorf("without a body of its own: %q", text(t, one))
 	}
@@ -185,11 +197,13 @@ func TestMergeOfOneForm(t *testing.T) {
 func TestMergeFindsMissingKeysBeforeAnythingLeaves(t *testing.T) {
 	var people []mailing.Recipient
 	for i := range 100 {
-		people = append(people, mailing.Recipient{Address: fmt.Sprintf("p%d@x.com", i), Data: map[string]any{"seat": i}})
+		people = append(people, mailing.Recipient{Address: fmt.Sprintf("p%d@x.com", i),
+			Data: map[string]any{"seat": i}})
 	}
 	delete(people[99].Data, "seat")
 	for what, merge := range map[string]mailing.Merge{
-		"a field": {Fields: map[string]string{"Subject": "{{.seat}}"}}, "the text": {Text: "{{.seat}}"}, "the HTML": {HTML: "{{.seat}}"},
+		"a field": {Fields: map[string]string{"Subject": "{{.seat}}"}}, "the text": {Text: "{{.seat}}"},
+		"the HTML": {HTML: "{{.seat}}"},
 	} {
 		sender := &fake{}
 		d := mailing.Delivery{Plan: mailing.Individual(people, merge.Edit())}
@@ -224,11 +238,14 @@ func TestIndexFindsWhatIsMissing(t *testing.T) {
 	data := map[string]any{"first name": "Anne", "seats": []any{"A", map[string]any{"row": "B"}}}
 	people := []mailing.Recipient{{Address: "a@x.com", Data: data}}
 	merge := mailing.Merge{Text: `{{index . "first name"}} {{index .seats 0}} {{index .seats 1 "row"}}`}
-	if got := text(t, built(t, mailing.Individual(people, merge.Edit()), message("a@x.com"))[0]); !strings.Contains(got, "Anne A B") {
+	if got := text(t, built(t, mailing.Individual(people, merge.Edit()),
+		message("a@x.com"))[0]); !strings.Contains(got, "Anne A B") {
 		t.Errorf("%q", got)
 	}
-	for _, wrong := range []string{`{{index . "nope"}}`, `{{index . 1}}`, `{{index .seats 2}}`, `{{index .seats "0"}}`, `{{index .seats 1 "nope"}}`, `{{index . "seats" 0 "x"}}`, `{{index . nil}}`} {
-		for _, merge := range []mailing.Merge{{Text: wrong}, {HTML: wrong}, {Fields: map[string]string{"Subject": wrong}}} {
+	for _, wrong := range []string{`{{index . "nope"}}`, `{{index . 1}}`, `{{index .seats 2}}`, `{{index .seats "0"}}`,
+		`{{index .seats 1 "nope"}}`, `{{index . "seats" 0 "x"}}`, `{{index . nil}}`} {
+		for _, merge := range []mailing.Merge{{Text: wrong}, {HTML: wrong},
+			{Fields: map[string]string{"Subject": wrong}}} {
 			if _, err := mailing.Individual(people, merge.Edit())(message("a@x.com")); err == nil {
 				t.Errorf("%+v: no error", merge)
 			}
@@ -237,7 +254,8 @@ func TestIndexFindsWhatIsMissing(t *testing.T) {
 }
 
 func TestMergeTemplatesThatAreNone(t *testing.T) {
-	for _, merge := range []mailing.Merge{{Text: "{{"}, {HTML: "{{if}}"}, {Fields: map[string]string{"Subject": "{{end}}"}}, {HTML: "<a href='{{.address}}"}} {
+	for _, merge := range []mailing.Merge{{Text: "{{"}, {HTML: "{{if}}"},
+		{Fields: map[string]string{"Subject": "{{end}}"}}, {HTML: "<a href='{{.address}}"}} {
 		if _, err := mailing.Individual(nil, merge.Edit())(message("a@x.com")); err == nil {
 			t.Errorf("%+v: no error", merge)
 		}
@@ -260,7 +278,8 @@ func TestSignedMessagesVerifyWhereTheyArrive(t *testing.T) {
 	}
 	records := map[string]string{
 		"r._domainkey.example.com": "v=DKIM1; k=rsa; p=" + base64.StdEncoding.EncodeToString(public),
-		"e._domainkey.example.com": "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(edKey.Public().(ed25519.PublicKey)),
+		"e._domainkey.example.com": "v=DKIM1; k=ed25519; p=" +
+			base64.StdEncoding.EncodeToString(edKey.Public().(ed25519.PublicKey)),
 	}
 	lookup := func(name string) ([]string, error) { return []string{records[name]}, nil }
 	server := smtptest.NewServer()
@@ -276,8 +295,10 @@ func TestSignedMessagesVerifyWhereTheyArrive(t *testing.T) {
 		"mixed": postrider.Bytes([]byte(strings.ReplaceAll(head, "\n", "\r\n") + "one\rtwo\nthree\r\n\r\rfour")),
 		"large": postrider.Bytes([]byte(head + strings.Repeat("a line of a large message\n", 10000))),
 	} {
-		for _, key := range []mailing.DKIM{{Domain: "example.com", Selector: "r", Key: rsaKey}, {Domain: "example.com", Selector: "e", Key: edKey}} {
-			plan := mailing.Signed(mailing.Individual(nil, mailing.ListFields{Unsubscribe: []string{"https://example.com/{{.address}}"}, OneClick: true}.Edit()), key)
+		for _, key := range []mailing.DKIM{{Domain: "example.com", Selector: "r", Key: rsaKey},
+			{Domain: "example.com", Selector: "e", Key: edKey}} {
+			list := mailing.ListFields{Unsubscribe: []string{"https://example.com/{{.address}}"}, OneClick: true}
+			plan := mailing.Signed(mailing.Individual(nil, list.Edit()), key)
 			server.Clear()
 			m := &postrider.Message{From: "b@example.com", To: []string{"a@x.com"}, Content: content}
 			if _, err := (&mailing.Delivery{Plan: plan}).Deliver(t.Context(), conn, m); err != nil {
@@ -288,7 +309,8 @@ func TestSignedMessagesVerifyWhereTheyArrive(t *testing.T) {
 			if err != nil || len(verdicts) != 1 || verdicts[0].Err != nil {
 				t.Fatalf("%s, %s: %v, %+v", what, key.Selector, err, verdicts)
 			}
-			if signed := strings.ToLower(strings.Join(verdicts[0].HeaderKeys, " ")); !strings.Contains(signed, "list-unsubscribe list-unsubscribe-post") {
+			if signed := strings.ToLower(strings.Join(verdicts[0].HeaderKeys, " ")); !strings.Contains(signed,
+				"list-unsubscribe list-unsubscribe-post") {
 				t.Errorf("RFC 8058 wants List-Unsubscribe and List-Unsubscribe-Post signed: %s", signed)
 			}
 		}
@@ -298,7 +320,8 @@ func TestSignedMessagesVerifyWhereTheyArrive(t *testing.T) {
 func TestSignedWithoutAKeyIsAnErrorBeforeAnythingLeaves(t *testing.T) {
 	sender := &fake{}
 	d := mailing.Delivery{Plan: mailing.Signed(mailing.Whole, mailing.DKIM{Domain: "example.com", Selector: "a"})}
-	if report, err := d.Deliver(t.Context(), sender, message("a@x.com")); err == nil || sender.count() > 0 || states(report) != "untried" {
+	if report, err := d.Deliver(t.Context(), sender, message("a@x.com")); err == nil || sender.count() > 0 ||
+		states(report) != "untried" {
 		t.Errorf("%v; %d messages left", err, sender.count())
 	}
 }

@@ -19,8 +19,10 @@ func TestFilesOfAnotherKindAreNamed(t *testing.T) {
 		text, want string
 	}{
 		{mailing.CSV, "email,name\nanne@example.com,M\xfcller\n", "line 2, column 19: the octet 0xFC is not UTF-8"},
-		{mailing.CSV, "email,name\nanne@example.com,\"M\xfcller\n", "line 2, column 20: the octet 0xFC"},              // and not an open quote
-		{mailing.CSV, "email,name\nanne@example.com\nm@example.com,M\xfcller\n", "line 3, column 16: the octet 0xFC"}, // and not a field too few
+		// and not an open quote
+		{mailing.CSV, "email,name\nanne@example.com,\"M\xfcller\n", "line 2, column 20: the octet 0xFC"},
+		// and not a field too few
+		{mailing.CSV, "email,name\nanne@example.com\nm@example.com,M\xfcller\n", "line 3, column 16: the octet 0xFC"},
 		{mailing.CSV, "email;name\nanne@example.com;Anne\n", "semicolons between the columns"},
 		{mailing.CSV, "email\tname\nanne@example.com\tAnne\n", "tabs between the columns"},
 		{mailing.CSV, "email,name\ranne@example.com,Anne\r", "end with CR alone"},
@@ -29,11 +31,12 @@ func TestFilesOfAnotherKindAreNamed(t *testing.T) {
 		{mailing.JSONLines, "{\"email\":\"a@x.com\"}\r{\"email\":\"b@x.com\"}\r", "line 1: lines end with CR alone"},
 		{mailing.Plain, "anne@example.com\nM\xfcller <m@example.com>\n", "line 2, column 2: the octet 0xFC"},
 		{mailing.JSONLines, "{\"email\":\"a@x.com\",\"name\":\"M\xfcller\"}\n", "line 1, column 29: the octet 0xFC"},
-		{mailing.JSONLines, `{"email":"a@x.com","name":"\ud83d"}`, "line 1: it has half of a character"},
+		{mailing.JSONLines, `{"email":"a@x.com","name":"\ud83d"}`, "line 1: half of a character"},
 		{mailing.JSONLines, `{"email":"a@x.com","name":"\ude00\ud83d"}`, "half of a character"},
 		{mailing.JSONLines, `{"email":"a@x.com","name":"\ud83d x\ude00"}`, "half of a character"},
 	} {
-		if _, err := mailing.ReadRecipients(strings.NewReader(c.text), c.format); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := mailing.ReadRecipients(strings.NewReader(c.text), c.format); err == nil ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s %.30q: %v; want %s", c.format, c.text, err, c.want)
 		}
 	}
@@ -43,10 +46,14 @@ func TestFilesOfAnotherKindAreNamed(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"anne@example.com\nm\xfcller@example.com\n": "line 2, column 2: the octet 0xFC is not UTF-8", "a@example.com\rb@example.com\r": "CR alone",
-		"a@example.com\nb\u200b@example.com\n": "line 2: \"b\\u200b@example.com\": it has a ZERO WIDTH SPACE (U+200B)", "\xff\xfea\x00": "UTF-16",
+		"anne@example.com\nm\xfcller@example.com\n": "line 2, column 2: the octet 0xFC is not UTF-8",
+		"a@example.com\rb@example.com\r":            "CR alone",
+		"a@example.com\nb\u200b@example.com\n": "line 2: \"b\\u200b@example.com\": " +
+			"it has a ZERO WIDTH SPACE (U+200B)",
+		"\xff\xfea\x00": "UTF-16",
 	} {
-		if _, err := mailing.ReadSuppression(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := mailing.ReadSuppression(strings.NewReader(text)); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v; want %s", text, err, want)
 		}
 	}
@@ -56,7 +63,8 @@ func TestFilesOfAnotherKindAreNamed(t *testing.T) {
 // case: to take two people for one would leave one without mail.
 func TestDuplicatesInOtherSpellings(t *testing.T) {
 	var people []mailing.Recipient
-	for _, a := range []string{"jo\u0308rg@example.com", "jörg@example.com", `"j\örg"@Example.com`, "Jörg@example.com"} {
+	for _, a := range []string{"jo\u0308rg@example.com", "jörg@example.com", `"j\örg"@Example.com`,
+		"Jörg@example.com"} {
 		people = append(people, mailing.Recipient{Address: a})
 	}
 	kept, _ := mailing.Hygiene{}.Clean(people)
@@ -73,7 +81,8 @@ func TestDuplicatesInOtherSpellings(t *testing.T) {
 // What is not UTF-8 is never declared to be, wherever it comes from: the plan is
 // refused before the first message leaves.
 func TestNothingElseIsDeclaredToBeUTF8(t *testing.T) {
-	anne := mailing.Recipient{Address: "anne@example.com", Name: "Örs", Data: map[string]any{"bad": "M\xfcller", "cut": "Örs"}}
+	anne := mailing.Recipient{Address: "anne@example.com", Name: "Örs",
+		Data: map[string]any{"bad": "M\xfcller", "cut": "Örs"}}
 	latin := anne
 	latin.Name = "M\xfcller"
 	for name, c := range map[string]struct {
@@ -81,23 +90,28 @@ func TestNothingElseIsDeclaredToBeUTF8(t *testing.T) {
 		edit      mailing.Edit
 		want      string
 	}{
-		"data in a subject":         {anne, mailing.Merge{Fields: map[string]string{"Subject": "Hi {{.bad}}"}}.Edit(), "the field Subject: column 5: the octet 0xFC"},
-		"a template of a subject":   {anne, mailing.Merge{Fields: map[string]string{"Subject": "M\xfcller"}}.Edit(), "the field Subject: column 2"},
-		"data in a text":            {anne, mailing.Merge{Text: "Hi\n{{.bad}}"}.Edit(), "line 2, column 2: the octet 0xFC"},
-		"half a character, cut off": {anne, mailing.Merge{Text: "{{slice .cut 0 1}}."}.Edit(), "line 1, column 1: the octet 0xC3"},
-		"a template of a text":      {anne, mailing.Merge{Text: "Gr\xfc\xdfe"}.Edit(), "line 1, column 3"},
-		"a template of HTML":        {anne, mailing.Merge{HTML: "<p>Gr\xfc\xdfe"}.Edit(), "line 1, column 6"},
-		"a display name":            {latin, mailing.PersonalTo(), "column 2: the octet 0xFC"},
-		"a field":                   {anne, mailing.Set("X-Name", "M\xfcller"), "the field X-Name"},
-		"a list's name":             {anne, mailing.ListFields{ID: "news.example.com", Name: "M\xfcller"}.Edit(), "the field List-Id"},
-		"a message id":              {anne, mailing.MessageID("m\xfc@example.com"), "the field Message-ID"},
+		"data in a subject": {anne, mailing.Merge{Fields: map[string]string{"Subject": "Hi {{.bad}}"}}.Edit(),
+			"the field Subject: column 5: the octet 0xFC"},
+		"a template of a subject": {anne, mailing.Merge{Fields: map[string]string{"Subject": "M\xfcller"}}.Edit(),
+			"the field Subject: column 2"},
+		"data in a text": {anne, mailing.Merge{Text: "Hi\n{{.bad}}"}.Edit(),
+			"line 2, column 2: the octet 0xFC"},
+		"half a character, cut off": {anne, mailing.Merge{Text: "{{slice .cut 0 1}}."}.Edit(),
+			"line 1, column 1: the octet 0xC3"},
+		"a template of a text": {anne, mailing.Merge{Text: "Gr\xfc\xdfe"}.Edit(), "line 1, column 3"},
+		"a template of HTML":   {anne, mailing.Merge{HTML: "<p>Gr\xfc\xdfe"}.Edit(), "line 1, column 6"},
+		"a display name":       {latin, mailing.PersonalTo(), "column 2: the octet 0xFC"},
+		"a field":              {anne, mailing.Set("X-Name", "M\xfcller"), "the field X-Name"},
+		"a list's name": {anne, mailing.ListFields{ID: "news.example.com", Name: "M\xfcller"}.Edit(),
+			"the field List-Id"},
+		"a message id": {anne, mailing.MessageID("m\xfc@example.com"), "the field Message-ID"},
 	} {
 		plan := mailing.Individual([]mailing.Recipient{c.recipient}, c.edit)
 		if _, err := plan(message("anne@example.com")); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v; want %s", name, err, c.want)
 		}
 	}
-	set := mailing.Edit{Apply: func(c *mailing.Copy) error {
+	set := mailing.Edit{Apply: func(c *mailing.Draft) error {
 		c.Header.SetAddresses("Cc", &mail.Address{Name: "M\xfcller", Address: "m@example.com"})
 		return nil
 	}}
@@ -128,10 +142,12 @@ func TestAddressesInFieldsHaveNothingInvisible(t *testing.T) {
 // A spreadsheet calculates nothing of what a server or a list has said, and a program
 // gets back what was meant.
 func TestTheTableIsNoSpreadsheetProgram(t *testing.T) {
-	said := []string{"=HYPERLINK(\"http://x.example\")", "+1", "-1+1|cmd", "@SUM(1)", "\uff1dx", "'quoted'", "plain", "5.1.1 no"}
+	said := []string{"=HYPERLINK(\"http://x.example\")", "+1", "-1+1|cmd", "@SUM(1)", "\uff1dx", "'quoted'", "plain",
+		"5.1.1 no"}
 	report := &mailing.Report{}
 	for _, s := range said {
-		report.Outcomes = append(report.Outcomes, postrider.Outcome{Recipient: s, State: postrider.Refused, Err: errors.New(s)})
+		report.Outcomes = append(report.Outcomes, postrider.Outcome{Recipient: s, State: postrider.Refused,
+			Err: errors.New(s)})
 	}
 	var b bytes.Buffer
 	if err := report.WriteTable(&b); err != nil {
@@ -143,7 +159,8 @@ func TestTheTableIsNoSpreadsheetProgram(t *testing.T) {
 	}
 	for i, row := range rows[1:] {
 		for _, cell := range []string{row[0], row[5]} {
-			if strings.ContainsAny(cell[:1], "=+-@\t\r\n") || strings.HasPrefix(cell, "\uff1d") || strings.TrimPrefix(cell, "'") != said[i] {
+			if strings.ContainsAny(cell[:1], "=+-@\t\r\n") || strings.HasPrefix(cell, "\uff1d") ||
+				strings.TrimPrefix(cell, "'") != said[i] {
 				t.Errorf("%q becomes %q", said[i], cell)
 			}
 		}

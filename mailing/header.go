@@ -1,45 +1,50 @@
 package mailing
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"net/mail"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-message"
 	"github.com/emersion/go-message/textproto"
 
+	"github.com/postrider/postrider/internal/header"
 	"github.com/postrider/postrider/internal/text"
+	"github.com/postrider/postrider/internal/wire"
 )
 
-// Header is the header section of a message. Fields that are not changed stay octet
-// for octet what they were; those that are set come first.
+// Header is the header section of a message. Fields that are not changed stay octet for octet what they were, but for
+// line ends; those that are set come first.
 type Header struct {
 	fields message.Header
 	fault  error // of a field that should not have been set
 }
 
-// readHeader reads a header section, with or without the empty line behind it.
+// readHeader reads the header section at the beginning of a message.
 func readHeader(head []byte) (*Header, error) {
-	r := bytes.NewReader(head)
-	if len(bytes.TrimRight(head, "\r\n")) == 0 {
-		return &Header{}, nil
-	}
-	if !bytes.HasSuffix(head, []byte("\n")) {
-		head = append(bytes.Clone(head), "\r\n"...)
-	}
-	r.Reset(append(bytes.Clone(head), "\r\n"...))
-	fields, err := textproto.ReadHeader(bufio.NewReader(r))
+	section, _, err := header.Parse(head)
 	if err != nil {
-		return nil, fmt.Errorf("the header of the message: %w", err)
+		return nil, err
 	}
-	return &Header{fields: message.Header{Header: fields}}, nil
+	h := new(Header)
+	for _, f := range slices.Backward(section) { // AddRaw puts each before the others
+		if f.Name == "" {
+			continue // the empty line
+		}
+		if err := checkField(f.Name, ""); err != nil {
+			return nil, fmt.Errorf("the header of the message: %w", err)
+		}
+		var r wire.Repairer
+		h.fields.AddRaw(r.Finish(r.Append(nil, f.Raw)))
+	}
+	return h, nil
 }
 
 func (h *Header) copy() *Header { return &Header{h.fields.Copy(), h.fault} }
 
-// write gives the header section and the empty line behind it.
+// write returns the header section and the empty line behind it.
 func (h *Header) write() ([]byte, error) {
 	if h.fault != nil {
 		return nil, h.fault
@@ -51,7 +56,7 @@ func (h *Header) write() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Get gives the value of the first field of that name, decoded; "" if there is none.
+// Get returns the value of the first field of that name, decoded; "" if there is none.
 func (h *Header) Get(name string) string {
 	if text, err := h.fields.Text(name); err == nil {
 		return text
@@ -65,10 +70,9 @@ func (h *Header) Has(name string) bool { return h.fields.Has(name) }
 // Del removes all fields of that name.
 func (h *Header) Del(name string) { h.fields.Del(name) }
 
-// Set puts one field in the place of all of that name. A value outside of ASCII is
-// encoded (RFC 2047); in fields of addresses only their display names are. Line ends
-// and control characters are an error, so that nothing of a recipient's data becomes
-// a field of its own.
+// Set replaces all fields of that name with one. A value outside of ASCII is encoded (RFC 2047); in fields of
+// addresses, only their display names are. Line ends and control characters are an error, so that no part of a
+// recipient's data becomes a field of its own.
 func (h *Header) Set(name, value string) error {
 	if err := checkField(name, value); err != nil {
 		return err
@@ -80,7 +84,7 @@ func (h *Header) Set(name, value string) error {
 		}
 		for _, a := range list {
 			if what, found := text.Unseen(a.Address); found {
-				return fmt.Errorf("the field %s: the address %q has a %s in it, which cannot be seen", name, a.Address, what)
+				return fmt.Errorf("the field %s: the address %q has an invisible character, %s", name, a.Address, what)
 			}
 		}
 		h.SetAddresses(name, list...)
@@ -90,9 +94,8 @@ func (h *Header) Set(name, value string) error {
 	return nil
 }
 
-// SetAddresses puts a field of addresses in the place of all of that name; display
-// names outside of ASCII are encoded (RFC 2047). One that is not UTF-8 is an error of
-// the copy that is made with it.
+// SetAddresses replaces all fields of that name with one of addresses; display names outside of ASCII are encoded
+// (RFC 2047). If a display name is not UTF-8, making the message fails.
 func (h *Header) SetAddresses(name string, addresses ...*mail.Address) {
 	texts := make([]string, len(addresses))
 	for i, a := range addresses {
@@ -104,8 +107,7 @@ func (h *Header) SetAddresses(name string, addresses ...*mail.Address) {
 	h.fields.Set(name, strings.Join(texts, ", "))
 }
 
-// setLine sets a value that is encoded already, or must not be. It may be folded at
-// its blanks.
+// setLine sets a value that is encoded already, or must not be. The line may be folded at its blanks.
 func (h *Header) setLine(name, value string) error {
 	if err := checkField(name, value); err != nil {
 		return err
@@ -114,8 +116,7 @@ func (h *Header) setLine(name, value string) error {
 	return nil
 }
 
-// checkField is RFC 5322 §2.2: a name of visible ASCII without colon, a value on one
-// line, of UTF-8.
+// checkField checks RFC 5322 §2.2: a name of visible ASCII without colon, a value of UTF-8 on one line.
 func checkField(name, value string) error {
 	if name == "" || strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c == ':' || c > '~' }) {
 		return fmt.Errorf("%q is no name of a header field", name)
@@ -123,7 +124,7 @@ func checkField(name, value string) error {
 	if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
 		return fmt.Errorf("the field %s has a line end or another control character in %q", name, value)
 	}
-	if err := text.Check(value); err != nil { // it would be declared to be UTF-8 (RFC 2047 §2)
+	if err := text.Check(value); err != nil { // RFC 2047 §2 would declare it to be UTF-8
 		return fmt.Errorf("the field %s: %w", name, err)
 	}
 	return nil

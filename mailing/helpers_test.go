@@ -14,7 +14,8 @@ import (
 	"github.com/postrider/postrider/mailing"
 )
 
-const newsletter = "From: News <news@example.com>\r\nTo: Readers <readers@example.com>\r\nSubject: News\r\nMessage-ID: <1@example.com>\r\n\r\nNothing happened.\r\n"
+const newsletter = "From: News <news@example.com>\r\nTo: Readers <readers@example.com>\r\nSubject: News\r\n" +
+	"Message-ID: <1@example.com>\r\n\r\nNothing happened.\r\n"
 
 func message(to ...string) *postrider.Message {
 	return &postrider.Message{From: "bounces@example.com", To: to, Content: postrider.Bytes([]byte(newsletter))}
@@ -34,7 +35,8 @@ func (f *fake) Send(_ context.Context, m *postrider.Message) (*postrider.Result,
 	f.mu.Unlock()
 	r := &postrider.Result{Message: m}
 	for _, to := range m.To {
-		o := postrider.Outcome{State: postrider.Accepted, Stage: postrider.StageContent, Reply: postrider.Reply{Code: 250, Text: "Ok"}}
+		o := postrider.Outcome{State: postrider.Accepted, Stage: postrider.StageContent,
+			Reply: postrider.Reply{Code: 250, Text: "Ok"}}
 		if f.verdict != nil {
 			o = f.verdict(m, to)
 		}
@@ -67,7 +69,8 @@ func untried() postrider.Outcome {
 	return postrider.Outcome{State: postrider.Untried, Stage: postrider.StageConnect, Err: errNetwork}
 }
 
-var accepted = postrider.Outcome{State: postrider.Accepted, Stage: postrider.StageContent, Reply: postrider.Reply{Code: 250}}
+var accepted = postrider.Outcome{State: postrider.Accepted, Stage: postrider.StageContent,
+	Reply: postrider.Reply{Code: 250}}
 
 // built runs a plan and gives its messages, having seen to it that every recipient is
 // in exactly one of them, under the address that the caller gave it.

@@ -9,14 +9,13 @@ import (
 	"github.com/postrider/postrider/internal/text"
 )
 
-// Hygiene looks through recipients before anything is sent: wrong addresses,
-// addresses that are there twice, and people who do not want mail. The zero value
-// finds the first two.
+// Hygiene checks recipients before anything is sent. It finds wrong addresses, duplicates, and recipients who do not
+// want mail. The zero value finds the first two.
 type Hygiene struct {
-	// Suppressed are those who get nothing. nil: nobody.
+	// Suppressed are recipients who get nothing. nil: there are none.
 	Suppressed *Suppression
 
-	// KeepDuplicates sends to an address as often as it is there.
+	// KeepDuplicates keeps an address as often as it is listed.
 	KeepDuplicates bool
 }
 
@@ -25,17 +24,17 @@ type Reason string
 
 // The reasons.
 const (
-	Syntax     Reason = "syntax"     // it is no address
-	Duplicate  Reason = "duplicate"  // it is there already, perhaps in another spelling
-	Suppressed Reason = "suppressed" // it, or a domain that it lies in, is in the suppression list
+	Syntax     Reason = "syntax"     // not an address
+	Duplicate  Reason = "duplicate"  // listed before, perhaps in another spelling
+	Suppressed Reason = "suppressed" // the suppression list has it, or a domain that it lies in
 )
 
-// Skipped is a recipient who gets nothing.
+// Skipped is a recipient who is skipped.
 type Skipped struct {
 	Index     int // its place among the recipients
 	Recipient Recipient
 	Reason    Reason
-	Detail    string // what is wrong, which one it repeats, or what suppresses it
+	Detail    string // what is wrong, which recipient it repeats, or which entry suppresses it
 }
 
 // String is one line for a report.
@@ -47,9 +46,8 @@ func (s Skipped) String() string {
 	return fmt.Sprintf("%s: %s: %s", text.Printable(who), s.Reason, text.Printable(s.Detail))
 }
 
-// Clean gives those who are to get the mailing, and those who are not, both in their
-// order. Of duplicates, which are told by what [Canonical] makes of them, the first is
-// kept. Addresses stay as they were written.
+// Clean returns the recipients who get the mailing, and those who are skipped, both in their order. Of duplicates,
+// which have the same [Canonical] form, the first is kept. Addresses stay as they were written.
 func (h Hygiene) Clean(recipients []Recipient) (kept []Recipient, skipped []Skipped) {
 	first := map[string]int{}
 	for i, r := range recipients {
@@ -58,7 +56,7 @@ func (h Hygiene) Clean(recipients []Recipient) (kept []Recipient, skipped []Skip
 		}
 		canonical, err := Canonical(r.Address)
 		at, twice := first[canonical]
-		by, suppressed := h.Suppressed.find(canonical) // nobody is, who has no canonical form
+		by, suppressed := h.Suppressed.find(canonical) // false without a canonical form
 		switch {
 		case err != nil:
 			skip(Syntax, err.Error())
@@ -76,18 +74,15 @@ func (h Hygiene) Clean(recipients []Recipient) (kept []Recipient, skipped []Skip
 	return kept, skipped
 }
 
-// Suppression is a list of addresses and domains that get nothing. Its zero value is
-// empty.
+// Suppression is a list of addresses and domains that get nothing. Its zero value is empty.
 type Suppression struct {
-	entries map[string]string // by what they are looked up: as they were written
+	entries map[string]string // as they were written, by the form in which they are looked up
 }
 
-// ReadSuppression reads a file with an address or @domain a line, in UTF-8; @domain
-// stands for the addresses of its subdomains too. Empty lines and those that begin
-// with # do not count. A line that is neither is an error: whoever wanted no mail
-// would get some. Addresses are compared by what [Canonical] makes of them, and upper
-// and lower case are the same here: it is better to leave out an Anne@example.com whom
-// her server would tell from anne@ than to write to somebody who asked us not to.
+// ReadSuppression reads a file with an address or @domain per line, in UTF-8; @domain includes its subdomains. Empty
+// lines and those that begin with # are ignored. Any other line is an error: a recipient who wanted no mail would get
+// some. Addresses are compared by their [Canonical] form, and without regard to upper and lower case: it is better to
+// skip an Anne@example.com whom her server would tell from anne@ than to write to somebody who asked us not to.
 func ReadSuppression(r io.Reader) (*Suppression, error) {
 	s := &Suppression{entries: map[string]string{}}
 	err := eachLine(r, func(line string) error {
@@ -118,10 +113,7 @@ func (s *Suppression) Add(entry string) error {
 	return nil
 }
 
-// Len is how many entries there are.
-func (s *Suppression) Len() int { return len(s.entries) }
-
-// find gives the entry that a canonical address falls under.
+// find returns the entry that suppresses a canonical address.
 func (s *Suppression) find(canonical string) (entry string, ok bool) {
 	if s == nil || len(s.entries) == 0 {
 		return "", false

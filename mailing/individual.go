@@ -7,9 +7,9 @@ import (
 	"github.com/postrider/postrider"
 )
 
-// Copy is the message for one recipient while it is made.
-type Copy struct {
-	// Recipient is who gets it.
+// Draft is the message for one recipient while edits change it.
+type Draft struct {
+	// Recipient is the one who gets it.
 	Recipient Recipient
 
 	// From is the envelope's sender; at first the planned message's.
@@ -21,51 +21,49 @@ type Copy struct {
 	body []byte // nil: the planned message's, shared
 }
 
-// SetBody gives the copy a body of its own. The header must describe it (RFC 2045):
-// its type, and its encoding.
-func (c *Copy) SetBody(body []byte) {
+// SetBody replaces the body. The header must describe the new one (RFC 2045): its type, and its encoding.
+func (d *Draft) SetBody(body []byte) {
 	if body == nil {
 		body = []byte{}
 	}
-	c.body = body
+	d.body = body
 }
 
-// Edit changes the copies that [Individual] makes.
+// Edit changes the message for one recipient, in the plan of [Individual].
 type Edit struct {
-	// Check finds, for each recipient, before the first message leaves, what would
-	// keep Apply from its work. nil: nothing can.
+	// Check reports, for each recipient and before the first message leaves, why Apply would fail. nil: it never does.
 	Check func(Recipient) error
 
-	// Apply changes a copy. It is called for several copies at the same time, and
-	// again for a copy that is sent again.
-	Apply func(*Copy) error
+	// Apply changes a draft. It is called for several drafts at the same time, and again for a message that is sent
+	// again.
+	Apply func(*Draft) error
 }
 
-// Individual is a plan of a message for each recipient (fact 111), to which the edits
-// are done in their order. Recipients gives names and data: it is empty, or has an
-// entry for each of the message's recipients, in their order. The header is each
-// copy's own, the body is shared unless an edit makes another.
+// Individual is a plan of one message for each recipient (fact 111), changed by the edits in their order. Recipients
+// has names and data: it is empty, or has an entry for each of the message's recipients, in their order. Each message
+// has a header of its own; the body is shared unless an edit replaces it.
 func Individual(recipients []Recipient, edits ...Edit) Plan {
 	return func(m *postrider.Message) (iter.Seq[Part], error) {
 		if len(recipients) > 0 && len(recipients) != len(m.To) {
 			return nil, fmt.Errorf("the plan has %d recipients and the message %d", len(recipients), len(m.To))
 		}
-		w, err := newWorkshop(m, recipients, edits)
+		c, err := newCopier(m, recipients, edits)
 		if err != nil {
 			return nil, err
 		}
 		return func(yield func(Part) bool) {
 			for i := range m.To {
-				if !yield(Part{Index: []int{i}, Build: func() (*postrider.Message, error) { return w.build(i) }}) {
+				build := func() (*postrider.Message, error) { return c.build(i) }
+				if !yield(Part{Index: []int{i}, Build: build}) {
 					return
 				}
 			}
-		}, w.check()
+		}, c.check()
 	}
 }
 
-// workshop makes the copies of one message.
-type workshop struct {
+// copier makes the copies of one message.
+type copier struct {
 	message    *postrider.Message
 	recipients []Recipient
 	edits      []Edit
@@ -73,62 +71,62 @@ type workshop struct {
 	header     *Header
 }
 
-func newWorkshop(m *postrider.Message, recipients []Recipient, edits []Edit) (*workshop, error) {
-	w := &workshop{message: m, recipients: recipients, edits: edits}
+func newCopier(m *postrider.Message, recipients []Recipient, edits []Edit) (*copier, error) {
+	c := &copier{message: m, recipients: recipients, edits: edits}
 	if len(edits) == 0 {
-		return w, nil
+		return c, nil
 	}
 	var err error
-	if w.source, err = newSource(m.Content); err != nil {
+	if c.source, err = newSource(m.Content); err != nil {
 		return nil, err
 	}
-	w.header, err = readHeader(w.source.head)
-	return w, err
+	c.header, err = readHeader(c.source.head)
+	return c, err
 }
 
-func (w *workshop) recipient(i int) Recipient {
-	if len(w.recipients) == 0 {
-		return Recipient{Address: w.message.To[i]}
+func (c *copier) recipient(i int) Recipient {
+	if len(c.recipients) == 0 {
+		return Recipient{Address: c.message.To[i]}
 	}
-	return w.recipients[i]
+	return c.recipients[i]
 }
 
-// check asks every edit about every recipient.
-func (w *workshop) check() error {
-	for _, e := range w.edits {
+// check runs the Check of every edit for every recipient.
+func (c *copier) check() error {
+	for _, e := range c.edits {
 		if e.Check == nil {
 			continue
 		}
-		for i := range w.message.To {
-			if err := e.Check(w.recipient(i)); err != nil {
-				return fmt.Errorf("recipient %d, %s: %w", i+1, w.message.To[i], err)
+		for i := range c.message.To {
+			if err := e.Check(c.recipient(i)); err != nil {
+				return fmt.Errorf("recipient %d, %s: %w", i+1, c.message.To[i], err)
 			}
 		}
 	}
 	return nil
 }
 
-// build makes the copy for one recipient.
-func (w *workshop) build(i int) (*postrider.Message, error) {
-	m := addressed(w.message, []int{i})
-	if len(w.edits) == 0 {
+// build makes the message for one recipient.
+func (c *copier) build(i int) (*postrider.Message, error) {
+	m := addressed(c.message, []int{i})
+	if len(c.edits) == 0 {
 		return m, nil
 	}
-	c := &Copy{Recipient: w.recipient(i), From: m.From, Header: w.header.copy()}
-	for _, e := range w.edits {
-		if err := e.Apply(c); err != nil {
+	draft := &Draft{Recipient: c.recipient(i), From: m.From, Header: c.header.copy()}
+	for _, e := range c.edits {
+		if err := e.Apply(draft); err != nil {
 			return nil, err
 		}
 	}
-	head, err := c.Header.write()
+	head, err := draft.Header.write()
 	if err != nil {
 		return nil, err
 	}
-	m.From = c.From
-	if c.body != nil {
-		m.Content = inMemory(head, c.body)
+	m.From = draft.From
+	if draft.body != nil {
+		m.Content = inMemory(head, draft.body)
 	} else {
-		m.Content = w.source.under(head)
+		m.Content = c.source.under(head)
 	}
 	return m, nil
 }

@@ -21,10 +21,10 @@ const (
 	logFailure = "$msgid delivery to $recip failed with code $smtpcode, $smtpmsg"
 )
 
-// noReply is the code of a failure that has none.
+// noReply is the code of a failure without a reply.
 const noReply = 444
 
-// write writes what there is to say about a delivery that is over.
+// write writes the lines about a delivery that is over.
 func (l *Log) write(r *Report) {
 	if l.Writer == nil && l.Logger == nil {
 		return
@@ -88,7 +88,7 @@ func (l *Log) line(template string, values map[string]string) {
 	}
 }
 
-// describe gives a content's header and size; an empty header if it cannot be read.
+// describe returns a content's header and size; an empty header if it cannot be read.
 func describe(c postrider.Content) (h *Header, size int64) {
 	s, err := newSource(c)
 	if err != nil {

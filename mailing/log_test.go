@@ -35,12 +35,14 @@ func logged(t *testing.T, log mailing.Log, m *postrider.Message) string {
 // Fact 102
 func TestTheLinesOfSmtpLog(t *testing.T) {
 	log := mailing.Log{ListName: "news@example.com"}
-	if got, want := logged(t, log, message("a@x.com", "b@x.com")), `<1@example.com> smtp to news@example.com for 2 recips, completed in T seconds
+	got := logged(t, log, message("a@x.com", "b@x.com"))
+	if want := `<1@example.com> smtp to news@example.com for 2 recips, completed in T seconds
 <1@example.com> post to news@example.com from bounces@example.com, SIZE bytes
 `; got != want {
 		t.Errorf("success:\n%s; want\n%s", got, want)
 	}
-	if got, want := logged(t, log, message("a@x.com", "d@x.com", "u@x.com")), `<1@example.com> smtp to news@example.com for 3 recips, completed in T seconds
+	got = logged(t, log, message("a@x.com", "d@x.com", "u@x.com"))
+	if want := `<1@example.com> smtp to news@example.com for 3 recips, completed in T seconds
 <1@example.com> post to news@example.com from bounces@example.com, SIZE bytes, 2 failures
 <1@example.com> delivery to d@x.com failed with code 550, 5.1.1 no such user / at all
 <1@example.com> delivery to u@x.com failed with code 444, the network is down
@@ -61,7 +63,8 @@ func TestTheTemplates(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	m.Content = postrider.Bytes([]byte("Message-ID:\n <\x1bfolded@x.com>\n\n" + strings.Repeat("x", 9<<20)))
-	if got, want := logged(t, mailing.Log{Every: "no", Success: "$msgid $size"}, m), "<\\x1bfolded@x.com> 9437214\n"; got != want {
+	if got, want := logged(t, mailing.Log{Every: "no", Success: "$msgid $size"},
+		m), "<\\x1bfolded@x.com> 9437214\n"; got != want {
 		t.Errorf("%q; want %q", got, want)
 	}
 }

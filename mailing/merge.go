@@ -15,28 +15,26 @@ import (
 
 	"github.com/emersion/go-message"
 
+	"github.com/postrider/postrider/internal/header"
 	"github.com/postrider/postrider/internal/text"
 )
 
-// Merge makes a text for each recipient out of templates, which see the recipient's
-// data by lower-case names: {{.name}}, {{.address}}, and whatever else there is. A
-// key that is missing is an error before the first message leaves.
+// Merge makes a text for each recipient from templates, which have the recipient's data by lower-case names: {{.name}},
+// {{.address}}, and all others. A missing key is an error before the first message leaves.
 type Merge struct {
-	// Fields are header fields by name, as text templates (text/template):
-	// "Subject": "{{.name}}, your ticket". They take the place of the message's own.
+	// Fields are header fields by name, as text templates (text/template): "Subject": "{{.name}}, your ticket". They
+	// replace the message's own.
 	Fields map[string]string
 
-	// Text is the body as plain text, a text template. Blanks at its ends and all
-	// line ends stay.
+	// Text is the body as plain text, a text template. Blanks at its ends and all line ends stay.
 	Text string
 
-	// HTML is the body in HTML, a template of html/template, which knows where in
-	// HTML a value stands, and encodes it accordingly.
+	// HTML is the body in HTML, a template of html/template, which encodes each value for its place in the HTML.
 	HTML string
 }
 
-// Edit does the merge. With Text and HTML the copy offers both
-// (multipart/alternative); with neither it keeps the message's body.
+// Edit returns the edit that does the merge. With Text and HTML the message has both (multipart/alternative); with
+// neither it keeps its body.
 func (m Merge) Edit() Edit {
 	p, err := m.parse()
 	return Edit{
@@ -46,7 +44,7 @@ func (m Merge) Edit() Edit {
 			}
 			return p.check(r)
 		},
-		Apply: func(c *Copy) error {
+		Apply: func(c *Draft) error {
 			if err != nil {
 				return err
 			}
@@ -59,7 +57,7 @@ func (m Merge) Edit() Edit {
 type merger struct {
 	names  []string // of fields, in order
 	fields map[string]*template.Template
-	bodies []executor // the text, the HTML, or both: the least wanted form comes first (RFC 2046 §5.1.4)
+	bodies []executor // the text, the HTML, or both: the preferred form comes last (RFC 2046 §5.1.4)
 	frame  frame
 }
 
@@ -76,25 +74,28 @@ func (m Merge) parse() (p *merger, err error) {
 			return nil, err
 		}
 	}
+	var kinds []string
 	if m.Text != "" {
 		t, err := newText("text", m.Text)
 		if err != nil {
 			return nil, err
 		}
-		p.bodies = append(p.bodies, t)
+		p.bodies, kinds = append(p.bodies, t), append(kinds, "text/plain")
 	}
 	if m.HTML != "" {
 		t, err := htmltemplate.New("html").Option("missingkey=error").Funcs(functions()).Parse(m.HTML)
 		if err != nil {
 			return nil, err
 		}
-		p.bodies = append(p.bodies, t)
+		p.bodies, kinds = append(p.bodies, t), append(kinds, "text/html")
 	}
-	p.frame, err = newFrame(m.Text != "", m.HTML != "")
+	if len(kinds) > 0 {
+		p.frame, err = newFrame(kinds)
+	}
 	return p, err
 }
 
-// check runs the templates for nothing but their errors.
+// check runs the templates only for their errors.
 func (p *merger) check(r Recipient) error {
 	data := r.values()
 	if err := p.setFields(new(Header), data); err != nil {
@@ -108,15 +109,14 @@ func (p *merger) check(r Recipient) error {
 	return nil
 }
 
-// checkBody runs a template for nothing but its errors. What it makes is declared to
-// be UTF-8, and so it must be, whatever the template, the data, or a function that
-// cuts strings has put there.
+// checkBody runs a template only for its errors. The body is declared to be UTF-8, and must be UTF-8, whatever the
+// template, the data, or a function that cuts strings has put there.
 func checkBody(t executor, data any) error {
 	made, err := executed(t, data)
 	if err != nil || utf8.ValidString(made) {
 		return err
 	}
-	_, err = io.Copy(io.Discard, text.NewReader(strings.NewReader(made))) // it knows where
+	_, err = io.Copy(io.Discard, text.NewReader(strings.NewReader(made))) // names the place
 	return fmt.Errorf("the body that a template makes: %w", err)
 }
 
@@ -133,7 +133,7 @@ func (p *merger) setFields(h *Header, data any) error {
 	return nil
 }
 
-func (p *merger) apply(c *Copy) error {
+func (p *merger) apply(c *Draft) error {
 	data := c.Recipient.values()
 	if err := p.setFields(c.Header, data); err != nil || len(p.bodies) == 0 {
 		return err
@@ -154,45 +154,51 @@ func (p *merger) apply(c *Copy) error {
 	return nil
 }
 
-// describesBody reports that a field, by its canonical name, is of no use once the
-// body is another.
+// describesBody reports whether a field, by its canonical name, is wrong once the body is another.
 func describesBody(name string) bool {
 	return name == "Mime-Version" || len(name) > 8 && name[:8] == "Content-"
 }
 
-// boundary cannot stand in a part: after the = of quoted-printable there are hex
-// digits or nothing (RFC 2045 §6.7).
+// boundary cannot occur in a part: after the = of quoted-printable there are hex digits or a line end (RFC 2045 §6.7).
 const boundary = "=_postrider_alternative"
 
-// frame is what is the same in every copy: the header that describes the body, and
-// what stands around its texts.
+// frame is what is the same in every message: the header that describes the body, and what stands around its texts.
 type frame struct {
 	header message.Header
 	pieces [][]byte // one more than there are texts
 }
 
-// newFrame makes the MIME of a body once, with marks for the texts.
-func newFrame(text, html bool) (f frame, err error) {
-	var b bytes.Buffer
-	var w *message.Writer
-	if text && html {
-		f.header.SetContentType("multipart/alternative", map[string]string{"boundary": boundary})
-		if w, err = message.CreateWriter(&b, f.header); err == nil {
-			err = errors.Join(markPart(w, "text/plain"), markPart(w, "text/html"), w.Close())
-		}
+// newFrame makes the MIME of a body once, with a mark for each of its texts, which have these media types.
+func newFrame(kinds []string) (f frame, err error) {
+	body := []byte(mark)
+	if len(kinds) == 1 {
+		f.header = partHeader(kinds[0])
 	} else {
-		f.header = partHeader("text/plain")
-		if html {
-			f.header = partHeader("text/html")
-		}
-		b.WriteString("\r\n" + mark)
+		f.header.SetContentType("multipart/alternative", map[string]string{"boundary": boundary})
+		body, err = alternatives(f.header, kinds)
 	}
 	f.header.Set("Mime-Version", "1.0")
-	f.pieces = bytes.Split(b.Bytes()[headerEnd(b.Bytes()):], []byte(mark))
+	f.pieces = bytes.Split(body, []byte(mark))
 	return f, err
 }
 
-// mark stands for a text, and passes quoted-printable as it is.
+// alternatives is a body of parts, each with a mark for its text.
+func alternatives(h message.Header, kinds []string) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := message.CreateWriter(&b, h)
+	if err != nil {
+		return nil, err
+	}
+	for _, kind := range kinds {
+		if err := markPart(w, kind); err != nil {
+			return nil, err
+		}
+	}
+	err = w.Close()
+	return b.Bytes()[header.Length(b.Bytes()):], err
+}
+
+// mark stands for a text, and is the same in quoted-printable.
 const mark = "postrider-text"
 
 func markPart(w *message.Writer, kind string) error {

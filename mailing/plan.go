@@ -9,23 +9,22 @@ import (
 	"github.com/postrider/postrider"
 )
 
-// Plan turns one message into a sequence of parts, each of which becomes a message
-// of its own. Every recipient of the message must be in exactly one part.
+// Plan turns one message into a sequence of parts, each of which becomes a message of its own. Every recipient of the
+// message must be in exactly one part.
 //
-// An error is one of the whole plan, found before anything leaves: a template that
-// wants what a recipient does not have, a message without a header to change. The
-// sequence may be run through several times, and must give the same each time.
+// An error is about the whole plan, found before anything leaves: a template that needs data that a recipient does not
+// have, a message without a header to change. The sequence may be run through several times, and must be the same each
+// time.
 type Plan func(m *postrider.Message) (iter.Seq[Part], error)
 
-// Part is a share of a plan: some of the recipients, and how their message is made.
-// It is small, so that a plan for many can be held, and the message is made only
-// when its turn has come, and anew when it is tried again.
+// Part is a share of a plan: some of the recipients, and how their message is made. Parts are small, so that a plan for
+// many recipients fits into memory: the message is made only when its turn has come, and again when it is tried again.
 type Part struct {
 	// Index are the places of the part's recipients in the planned Message.To.
 	Index []int
 
-	// Build makes the message. Its To has the recipients of Index, in that order.
-	// It may be called more than once, and at the same time as that of other parts.
+	// Build makes the message. Its To has the recipients of Index, in that order. Build may be called more than once,
+	// and at the same time as that of other parts.
 	Build func() (*postrider.Message, error)
 }
 
@@ -53,7 +52,7 @@ func replayable(ctx context.Context, m *postrider.Message, parts iter.Seq[Part])
 	for p := range parts {
 		one, err := p.Build()
 		if err != nil {
-			return nil // which is told when its turn comes
+			return nil // reported when its turn comes
 		}
 		if again, _ := one.Content.Replayable(ctx); again {
 			return nil
@@ -63,13 +62,13 @@ func replayable(ctx context.Context, m *postrider.Message, parts iter.Seq[Part])
 	return errOnce
 }
 
-var errOnce = fmt.Errorf("several messages, retries and signatures need the content more than once: %w", postrider.ErrContentUsed)
+var errOnce = fmt.Errorf("several messages, retries and signatures need the content more than once, "+
+	"but it can be read only once; use Bytes or File: %w", postrider.ErrContentUsed)
 
-// errNobody is what a plan without recipients comes to.
+// errNobody is the error of a message without recipients.
 var errNobody = errors.New("the message has no recipient")
 
-// Whole is the plan that changes nothing: one message for all. It is the zero
-// Delivery's.
+// Whole is the plan that changes nothing: one message for all. The zero Delivery has it.
 func Whole(m *postrider.Message) (iter.Seq[Part], error) {
 	return inChunks(m, [][]int{upTo(len(m.To))}), nil
 }
@@ -78,14 +77,15 @@ func Whole(m *postrider.Message) (iter.Seq[Part], error) {
 func inChunks(m *postrider.Message, chunks [][]int) iter.Seq[Part] {
 	return func(yield func(Part) bool) {
 		for _, chunk := range chunks {
-			if !yield(Part{Index: chunk, Build: func() (*postrider.Message, error) { return addressed(m, chunk), nil }}) {
+			build := func() (*postrider.Message, error) { return addressed(m, chunk), nil }
+			if !yield(Part{Index: chunk, Build: build}) {
 				return
 			}
 		}
 	}
 }
 
-// addressed is m to some of its recipients only.
+// addressed returns m to some of its recipients only.
 func addressed(m *postrider.Message, index []int) *postrider.Message {
 	part := *m
 	part.To = make([]string, len(index))
@@ -101,7 +101,7 @@ func addressed(m *postrider.Message, index []int) *postrider.Message {
 	return &part
 }
 
-// upTo gives 0, 1, … n-1.
+// upTo returns 0, 1, … n-1.
 func upTo(n int) []int {
 	all := make([]int, n)
 	for i := range all {

@@ -17,7 +17,8 @@ func TestTheDocumentsExamples(t *testing.T) {
 	equal(t, "52 of com", sizes(built(t, mailing.Bulk(4), message(com...))), slices.Repeat([]int{4}, 13))
 
 	var mixed []string
-	for domain, n := range map[string]int{"example.net": 4, "example.org": 3, "example.com": 5, "example.us": 2, "example.ca": 1, "example.it": 1, "example.xx": 1} {
+	for domain, n := range map[string]int{"example.net": 4, "example.org": 3, "example.com": 5, "example.us": 2,
+		"example.ca": 1, "example.it": 1, "example.xx": 1} {
 		mixed = append(mixed, numbered(n, "person%d@"+domain)...)
 	}
 	slices.Sort(mixed)
@@ -30,7 +31,8 @@ func TestTheDocumentsExamples(t *testing.T) {
 			}
 		}
 	}
-	equal(t, "100 without a domain", sizes(built(t, mailing.Bulk(20), message(numbered(100, "person_%03d")...))), slices.Repeat([]int{20}, 5))
+	equal(t, "100 without a domain", sizes(built(t, mailing.Bulk(20), message(numbered(100, "person_%03d")...))),
+		slices.Repeat([]int{20}, 5))
 }
 
 // Fact 109
@@ -78,13 +80,16 @@ func TestChunksShareTheMessage(t *testing.T) {
 }
 
 func TestByDomain(t *testing.T) {
-	messages := built(t, mailing.ByDomain(2), message("a@x.com", "b@Y.com", "c@y.com", "d@X.COM", "e@y.com", "f@bücher.example", "g@xn--bcher-kva.example", "h"))
+	messages := built(t, mailing.ByDomain(2), message("a@x.com", "b@Y.com", "c@y.com", "d@X.COM", "e@y.com",
+		"f@bücher.example", "g@xn--bcher-kva.example", "h"))
 	var got []string
 	for _, m := range messages {
 		got = append(got, strings.Join(m.To, " "))
 	}
-	equal(t, "chunks", got, []string{"a@x.com d@X.COM", "b@Y.com c@y.com", "e@y.com", "f@bücher.example g@xn--bcher-kva.example", "h"})
-	equal(t, "without a limit", sizes(built(t, mailing.ByDomain(0), message(numbered(1000, "p%d@x.com")...))), []int{1000})
+	equal(t, "chunks", got, []string{"a@x.com d@X.COM", "b@Y.com c@y.com", "e@y.com",
+		"f@bücher.example g@xn--bcher-kva.example", "h"})
+	equal(t, "without a limit", sizes(built(t, mailing.ByDomain(0), message(numbered(1000, "p%d@x.com")...))),
+		[]int{1000})
 }
 
 // Fact 111
@@ -130,7 +135,8 @@ func TestMessageIDsAreEachCopysOwn(t *testing.T) {
 	plan := mailing.Individual(nil, mailing.MessageID("2026-11.news@example.com"))
 	first, again := built(t, plan, message("a@x.com", "b@x.com")), built(t, plan, message("a@x.com", "b@x.com"))
 	a, b := field(t, first[0], "Message-ID"), field(t, first[1], "Message-ID")
-	if a == b || a != field(t, again[0], "Message-ID") || !strings.HasPrefix(a, "<") || !strings.HasSuffix(a, ".2026-11.news@example.com>") {
+	if a == b || a != field(t, again[0], "Message-ID") || !strings.HasPrefix(a, "<") ||
+		!strings.HasSuffix(a, ".2026-11.news@example.com>") {
 		t.Errorf("the ids are %s and %s; once more %s", a, b, field(t, again[0], "Message-ID"))
 	}
 }

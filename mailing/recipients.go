@@ -15,20 +15,19 @@ import (
 	"github.com/postrider/postrider/internal/text"
 )
 
-// Recipient is somebody who is to get a mailing.
+// Recipient is a recipient of a mailing.
 type Recipient struct {
-	// Address is bare, as in anne@example.com.
+	// Address is bare, like anne@example.com.
 	Address string
 
 	// Name is the display name, "" if it is not known.
 	Name string
 
-	// Data is what templates see, by name; beside it they see address, and name if
-	// there is one.
+	// Data is what templates have, by name; they also have address, and name if there is one.
 	Data map[string]any
 }
 
-// values are what templates see.
+// values are what templates have.
 func (r Recipient) values() map[string]any {
 	v := make(map[string]any, len(r.Data)+2)
 	maps.Copy(v, r.Data)
@@ -39,7 +38,7 @@ func (r Recipient) values() map[string]any {
 	return v
 }
 
-// Addresses gives the addresses of recipients, in their order: Message.To.
+// Addresses returns the addresses of recipients, in their order: Message.To.
 func Addresses(recipients []Recipient) []string {
 	to := make([]string, len(recipients))
 	for i := range recipients {
@@ -53,27 +52,25 @@ type Format string
 
 // The forms that [ReadRecipients] reads.
 const (
-	// Plain is an address a line, with or without a display name: anne@example.com,
-	// or Anne Person <anne@example.com>. Empty lines and those that begin with # do
-	// not count.
+	// Plain is one address per line, with or without a display name: anne@example.com, or Anne Person
+	// <anne@example.com>. Empty lines and those that begin with # are ignored.
 	Plain Format = "plain"
 
-	// CSV is comma-separated values (RFC 4180) under a line of names. One column is
-	// called address or email, one may be called name; templates see all of them, by
-	// their names in lower case.
+	// CSV is comma-separated values (RFC 4180) under a line of names. One column is called address or email, one may be
+	// called name; templates have all columns, by their names in lower case.
 	CSV Format = "csv"
 
-	// JSONLines is one JSON object a line, with the members address or email, and
-	// name if there is one. Templates see all members, by their names in lower case.
-	// A member that is null counts as missing, and so do those within it.
+	// JSONLines is one JSON object per line, with a member address or email, and name if there is one. Templates have
+	// all members, by their names in lower case. A member that is null counts as missing, at any depth.
 	JSONLines Format = "jsonl"
 )
 
-// FormatOf tells the form of a file by its name: CSV for .csv, JSONLines for .jsonl,
-// .ndjson and .json, else Plain.
+// FormatOf returns the form of a file by its name: CSV for .csv, JSONLines for .jsonl, .ndjson and .json, else Plain.
 func FormatOf(name string) Format {
 	name = strings.ToLower(name)
-	for suffix, f := range map[string]Format{".csv": CSV, ".jsonl": JSONLines, ".ndjson": JSONLines, ".json": JSONLines} {
+	for suffix, f := range map[string]Format{
+		".csv": CSV, ".jsonl": JSONLines, ".ndjson": JSONLines, ".json": JSONLines,
+	} {
 		if strings.HasSuffix(name, suffix) {
 			return f
 		}
@@ -86,9 +83,9 @@ const (
 	mostRecipients = 10_000_000
 )
 
-// ReadRecipients reads a file of recipients, in UTF-8, with or without a byte order
-// mark. An error names the line; octets that are not UTF-8 are one. Addresses are not
-// checked; [Hygiene] does that. A line may have 1 MiB, a file 10 million lines.
+// ReadRecipients reads a file of recipients, in UTF-8, with or without a byte order mark. Errors name the line; octets
+// that are not UTF-8 are an error. Addresses are not checked; [Hygiene] does that. A line may have 1 MiB, a file 10
+// million recipients.
 func ReadRecipients(r io.Reader, f Format) ([]Recipient, error) {
 	switch f {
 	case Plain:
@@ -98,11 +95,11 @@ func ReadRecipients(r io.Reader, f Format) ([]Recipient, error) {
 	case JSONLines:
 		return readLines(r, readObject)
 	}
-	return nil, fmt.Errorf("unknown format of recipients %q: plain, csv or jsonl", f)
+	return nil, fmt.Errorf("unknown format of recipients %q: use plain, csv or jsonl", f)
 }
 
-// eachLine reads a text line by line, without the blanks around each. Where its octets
-// are wrong is known better than what they were taken for.
+// eachLine reads a text line by line, without the blanks around each. An error about the text's octets comes before one
+// about what they were taken for.
 func eachLine(r io.Reader, read func(line string) error) error {
 	checked := text.NewReader(r)
 	lines := bufio.NewScanner(checked)
@@ -127,9 +124,9 @@ func eachLine(r io.Reader, read func(line string) error) error {
 	return nil
 }
 
-var errLineEnds = errors.New("lines end with CR alone, as on very old machines: save the file with LF or CRLF")
+var errLineEnds = errors.New("lines end with CR alone: save the file with LF or CRLF")
 
-// readLines reads a recipient a line; read gives nil for a line that has none.
+// readLines reads one recipient per line; read returns nil for a line without one.
 func readLines(r io.Reader, read func(line string) (*Recipient, error)) (all []Recipient, err error) {
 	err = eachLine(r, func(line string) error {
 		one, err := read(line)
@@ -172,22 +169,22 @@ func readObject(line string) (*Recipient, error) {
 		return nil, nil
 	}
 	if loneSurrogate(line) { // of which encoding/json makes U+FFFD
-		return nil, errors.New("it has half of a character in it: a \\u escape of a surrogate without its pair")
+		return nil, errors.New("half of a character: a \\u escape of a surrogate without its pair")
 	}
 	var object map[string]any
 	d := json.NewDecoder(strings.NewReader(line))
 	d.UseNumber() // 12345678 is not to become 1.2345678e+07
 	if err := d.Decode(&object); err != nil {
-		return nil, fmt.Errorf("it is no JSON object: %w", err)
+		return nil, fmt.Errorf("not a JSON object: %w", err)
 	}
 	if d.More() {
-		return nil, errors.New("something stands behind the JSON object")
+		return nil, errors.New("more text after the JSON object")
 	}
 	data := make(map[string]any, len(object))
 	for key, value := range object {
 		name := strings.ToLower(key)
 		if _, twice := data[name]; twice { // which one would count is chance
-			return nil, fmt.Errorf("two members are called %q", name)
+			return nil, fmt.Errorf("two members have the name %q", name)
 		}
 		data[name] = value
 	}
@@ -215,8 +212,8 @@ func loneSurrogate(line string) bool {
 	return high
 }
 
-// withoutNull takes members out that are null, at every depth: a template would write
-// <no value> for them, and for one that is missing it is an error.
+// withoutNull removes members that are null, at every depth: a template would write <no value> for them, but a missing
+// one is an error.
 func withoutNull(value any) {
 	switch value := value.(type) {
 	case map[string]any:
@@ -231,8 +228,8 @@ func withoutNull(value any) {
 	}
 }
 
-// fromData finds address and name among the data. An address that is left empty is
-// one like any other that is wrong: Hygiene skips it, and says so.
+// fromData finds address and name in the data. An empty address is one like any other wrong one: Hygiene skips and
+// reports it.
 func fromData(data map[string]any) (*Recipient, error) {
 	r := &Recipient{Data: data}
 	found := false
@@ -244,7 +241,7 @@ func fromData(data map[string]any) (*Recipient, error) {
 	}
 	r.Name, _ = data["name"].(string)
 	if !found {
-		return nil, errors.New("there is no address: it is called address or email")
+		return nil, errors.New("no address: name it address or email")
 	}
 	return r, nil
 }
@@ -253,7 +250,7 @@ func readCSV(r io.Reader) ([]Recipient, error) {
 	checked := text.NewReader(r)
 	all, err := readTable(&bounded{r: checked})
 	if fault := checked.Err(); fault != nil {
-		return nil, fault // whatever else seems wrong comes of it
+		return nil, fault // the cause of whatever else seems wrong
 	}
 	return all, err
 }
@@ -276,7 +273,7 @@ func readTable(bound *bounded) (all []Recipient, err error) {
 			return all, nil
 		}
 		if err != nil {
-			return nil, err // it names the line
+			return nil, err // names the line
 		}
 		data := make(map[string]any, len(names))
 		for i, name := range names {
@@ -303,21 +300,23 @@ func columns(record []string) (names []string, err error) {
 		}
 		name = strings.ToLower(strings.TrimSpace(name))
 		if seen[name] {
-			return nil, fmt.Errorf("two columns are called %q", name)
+			return nil, fmt.Errorf("two columns have the name %q", name)
 		}
 		seen[name] = true
 		names = append(names, name)
 	}
 	if !seen["address"] && !seen["email"] {
-		return nil, fmt.Errorf("no column is called address or email, only %s%s", text.Words(strings.Join(names, ", ")), separated(names))
+		return nil, fmt.Errorf("no column has the name address or email, only %s%s",
+			text.Words(strings.Join(names, ", ")), separated(names))
 	}
 	return names, nil
 }
 
-// separated says what is the matter with a table whose columns are one, because
-// something else than a comma stands between them.
+// separated explains a table that has only one column because something else than a comma divides its columns.
 func separated(names []string) string {
-	for _, s := range []struct{ mark, name string }{{";", "semicolons"}, {"\t", "tabs"}, {"|", "vertical bars"}} {
+	for _, s := range []struct{ mark, name string }{
+		{";", "semicolons"}, {"\t", "tabs"}, {"|", "vertical bars"},
+	} {
 		if len(names) == 1 && strings.Contains(names[0], s.mark) {
 			return ". There are " + s.name + " between the columns: save the file with commas"
 		}
@@ -325,16 +324,16 @@ func separated(names []string) string {
 	return ""
 }
 
-// bounded keeps one record from filling the memory: an open quote takes everything.
+// bounded keeps one record from filling the memory: a quote that is never closed takes everything.
 type bounded struct {
 	r     io.Reader
 	taken int // octets since the last record
 }
 
-// Read reads on, a while.
+// Read reads on, up to the longest record.
 func (b *bounded) Read(p []byte) (int, error) {
 	if b.taken > longestLine {
-		return 0, fmt.Errorf("a record is longer than %d octets: is a quote open?", longestLine)
+		return 0, fmt.Errorf("a record is longer than %d octets: is a quote not closed?", longestLine)
 	}
 	n, err := b.r.Read(p)
 	b.taken += n

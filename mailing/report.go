@@ -18,11 +18,10 @@ type Report struct {
 	// Message is what was delivered.
 	Message *postrider.Message
 
-	// Outcomes has exactly one entry for each recipient of Message.To, in that
-	// order: the last one, if there were several tries.
+	// Outcomes has exactly one entry for each recipient of Message.To, in that order: that of the last try.
 	Outcomes []postrider.Outcome
 
-	// Sends is how many messages were handed over, tries included.
+	// Sends is how many messages were handed to the Sender, retries included.
 	Sends int
 
 	// Took is how long it took.
@@ -32,29 +31,29 @@ type Report struct {
 	transactions []postrider.Transaction
 }
 
-// enter sets an outcome, under the name that the caller gave the recipient. A place
-// that the message does not have is a fault of the plan, and of no consequence. Who is
-// Unknown stays so if a later try did not get as far as a server: the doubt is about
+// enter sets an outcome, with the caller's address of the recipient. A place that the message does not have is a fault
+// of the plan, and is ignored. An Unknown recipient stays so if a later try did not reach a server: the doubt is about
 // the earlier one.
 func (r *Report) enter(i int, o *postrider.Outcome) {
 	if i < 0 || i >= len(r.Outcomes) {
 		return
 	}
-	if r.known[i] && r.Outcomes[i].State == postrider.Unknown && (o.State == postrider.Untried || o.Stage == postrider.StageLocal) {
+	unsent := o.State == postrider.Untried || o.Stage == postrider.StageLocal
+	if r.known[i] && r.Outcomes[i].State == postrider.Unknown && unsent {
 		return
 	}
 	r.Outcomes[i] = *o
 	r.Outcomes[i].Recipient, r.known[i] = r.Message.To[i], true
 }
 
-// untried enters a reason that is everybody's.
+// untried enters the same reason for every recipient.
 func (r *Report) untried(err error) {
 	for i := range r.Outcomes {
 		r.enter(i, &postrider.Outcome{State: postrider.Untried, Stage: postrider.StageLocal, Err: err})
 	}
 }
 
-// Count gives how many recipients have the state.
+// Count returns how many recipients have the state.
 func (r *Report) Count(s postrider.State) (n int) {
 	for i := range r.Outcomes {
 		if r.Outcomes[i].State == s {
@@ -64,23 +63,23 @@ func (r *Report) Count(s postrider.State) (n int) {
 	return n
 }
 
-// Failed gives the outcomes of those who were not accepted, in order.
+// Failed returns the outcomes of recipients who were not accepted, in order.
 func (r *Report) Failed() []postrider.Outcome {
-	return slices.DeleteFunc(slices.Clone(r.Outcomes), func(o postrider.Outcome) bool { return o.State == postrider.Accepted })
+	accepted := func(o postrider.Outcome) bool { return o.State == postrider.Accepted }
+	return slices.DeleteFunc(slices.Clone(r.Outcomes), accepted)
 }
 
-// Failure is what several recipients failed by.
+// Failure is a kind of failure, and how many recipients had it.
 type Failure struct {
 	State    postrider.State
 	Stage    postrider.Stage
-	Code     int                    // of the reply; 0: there was none
+	Code     int                    // of the reply; 0 without one
 	Enhanced postrider.EnhancedCode // of the reply
 	Count    int                    // of recipients
 	Example  postrider.Outcome      // of the first of them, with the server's words
 }
 
-// Failures counts those who were not accepted by what they failed by, the most
-// frequent first.
+// Failures counts the recipients who were not accepted by kind of failure, the most frequent kind first.
 func (r *Report) Failures() []Failure {
 	type kind struct {
 		state    postrider.State
@@ -99,7 +98,9 @@ func (r *Report) Failures() []Failure {
 		if !ok {
 			i = len(all)
 			place[k] = i
-			all = append(all, Failure{State: o.State, Stage: o.Stage, Code: o.Reply.Code, Enhanced: o.Reply.Enhanced, Example: o})
+			all = append(all, Failure{
+				State: o.State, Stage: o.Stage, Code: o.Reply.Code, Enhanced: o.Reply.Enhanced, Example: o,
+			})
 		}
 		all[i].Count++
 	}
@@ -110,21 +111,22 @@ func (r *Report) Failures() []Failure {
 // WriteTable writes a line for each recipient as comma-separated values (RFC 4180):
 // recipient, state, stage, code, enhanced, text, under a line of these names.
 //
-// Spreadsheets calculate what begins with one of = + - @, a tab or a CR, and servers
-// and lists can say what they like. So such a cell has an apostrophe before it, and so
-// does one that begins with an apostrophe: whoever wants what was meant takes one away
-// where a cell begins with one. The address is another than it was only by that; the
-// text has its control characters escaped.
+// Spreadsheets calculate cells that begin with one of = + - @, a tab or a CR, and servers and lists can say what they
+// like. So such a cell gets an apostrophe before it, and so does one that begins with an apostrophe: to read a cell,
+// remove one apostrophe from its beginning. The address is not changed otherwise; the text has its control characters
+// escaped.
 func (r *Report) WriteTable(w io.Writer) error {
 	table := csv.NewWriter(w)
-	_ = table.Write([]string{"recipient", "state", "stage", "code", "enhanced", "text"}) // Error tells
+	_ = table.Write([]string{"recipient", "state", "stage", "code", "enhanced", "text"}) // Error reports
 	for i := range r.Outcomes {
 		o := &r.Outcomes[i]
 		code := ""
 		if o.Reply.Code != 0 {
 			code = strconv.Itoa(o.Reply.Code)
 		}
-		_ = table.Write([]string{cell(o.Recipient), o.State.String(), o.Stage.String(), code, o.Reply.Enhanced.String(), cell(reason(o))})
+		_ = table.Write([]string{
+			cell(o.Recipient), o.State.String(), o.Stage.String(), code, o.Reply.Enhanced.String(), cell(reason(o)),
+		})
 	}
 	table.Flush()
 	return table.Error()
@@ -133,17 +135,18 @@ func (r *Report) WriteTable(w io.Writer) error {
 // cell keeps a spreadsheet from taking a text for a formula (CSV injection).
 func cell(s string) string {
 	first, _ := utf8.DecodeRuneInString(s)
-	if s != "" && strings.ContainsRune("=+-@\t\r\n'\uff1d\uff0b\uff0d\uff20", first) { // the last four are = + - @ in full width
+	const formula = "=+-@\t\r\n'\uff1d\uff0b\uff0d\uff20" // the last four are = + - @ in full width
+	if s != "" && strings.ContainsRune(formula, first) {
 		return "'" + s
 	}
 	return s
 }
 
-// reason is the server's words, or ours, on one line.
+// reason is the server's reply, or our error, on one line.
 func reason(o *postrider.Outcome) string {
 	switch {
 	case o.Reply.Code != 0:
-		return text.Words(strings.ReplaceAll(o.Reply.Text, "\n", " / "))
+		return text.Lines(o.Reply.Text)
 	case o.Err != nil:
 		return text.Words(strings.TrimPrefix(o.Err.Error(), "postrider: "))
 	}

@@ -14,13 +14,12 @@ import (
 	"github.com/postrider/postrider/internal/detach"
 )
 
-// patience is after how many failures in a row nothing more is begun.
+// patience is after how many failures in a row no other Send begins.
 const patience = 3
 
-// run is a Deliver underway. One goroutine, that of the caller, owns all of it, and
-// hands jobs to workers that build and send.
+// run is a Deliver underway. The caller's goroutine owns all of it, and hands jobs to workers that build and send.
 type run struct {
-	ctx      context.Context // the caller's: nothing is begun when it is done
+	ctx      context.Context // the caller's: no Send begins when it is done
 	sending  context.Context // of what is underway
 	delivery *Delivery
 	sender   postrider.Sender
@@ -37,12 +36,12 @@ type run struct {
 
 	failures int   // in a row
 	era      int   // a failure counts only if it began in this one
-	ending   error // why nothing more is begun
-	fault    error // the last that left somebody Untried or Unknown
+	ending   error // why no other Send begins
+	fault    error // the last that left a recipient Untried or Unknown
 	refusal  error // the last other one
 }
 
-// job is a part that is to be sent, or what is still owed of it.
+// job is a part that is to be sent, or to be tried again for some of its recipients.
 type job struct {
 	part    Part
 	owed    []int // positions in part.Index; nil: all
@@ -50,8 +49,8 @@ type job struct {
 	due     time.Time
 	era     int
 	attempt *Attempt // made by the worker
-	sent    bool     // it was handed to the Sender: Before did not refuse
-	err     error    // what kept the worker from sending at all: the plan's fault
+	sent    bool     // handed to the Sender: Before did not refuse
+	err     error    // why the worker could not send at all: the plan's fault
 }
 
 // schedule is a heap of jobs, the first due on top.
@@ -164,8 +163,8 @@ func (r *run) loop() {
 	}
 }
 
-// prepare makes sure that the next job is held if there is one to be begun now. If
-// there will be one only later, wait says when.
+// prepare holds the next job, if there is one that can begin now. If there is one only later, wait is the time until
+// then.
 func (r *run) prepare() (wait time.Duration, more bool) {
 	now := time.Now()
 	switch {
@@ -192,7 +191,7 @@ func (r *run) prepare() (wait time.Duration, more bool) {
 	return 0, false
 }
 
-// end lets nothing more be begun.
+// end keeps other Sends from beginning.
 func (r *run) end(why error) {
 	if r.ending == nil {
 		r.ending, r.held = why, nil
@@ -201,13 +200,13 @@ func (r *run) end(why error) {
 
 // try builds a job's message and sends it, on a worker's goroutine.
 func (r *run) try(j *job) {
-	m, err := detach.Until(r.sending, j.part.Build, nil) // it may read the content
+	m, err := detach.Until(r.sending, j.part.Build, nil) // Build may read the content
 	if err != nil && r.sending.Err() != nil && err == context.Cause(r.sending) {
 		r.giveUp(j, err)
 		return
 	}
 	if err == nil && len(m.To) != len(j.part.Index) {
-		err = fmt.Errorf("the plan made a message for %d recipients out of a part of %d", len(m.To), len(j.part.Index))
+		err = fmt.Errorf("the plan made a message for %d recipients from a part of %d", len(m.To), len(j.part.Index))
 	}
 	if err != nil {
 		j.err = err
@@ -232,7 +231,7 @@ func (r *run) try(j *job) {
 	}
 }
 
-// giveUp leaves a job whose message was not made before the context was done.
+// giveUp ends a job whose message was not made before the context was done.
 func (r *run) giveUp(j *job, err error) {
 	places := j.places()
 	m := addressed(r.report.Message, places)
@@ -260,13 +259,12 @@ func undecided(m *postrider.Message, err error) *postrider.Result {
 	return result
 }
 
-// complete is the Result of a Sender, or, of one that broke its contract, that
-// nothing is known.
+// complete is the Result of a Sender. One that broke its contract leaves every recipient Unknown.
 func (r *run) complete(a *Attempt) *postrider.Result {
 	if a.Result != nil && len(a.Result.Outcomes) == len(a.Message.To) {
 		return a.Result
 	}
-	a.Err = errors.Join(a.Err, errors.New("the sender did not tell what became of each recipient"))
+	a.Err = errors.Join(a.Err, errors.New("the sender did not report what became of each recipient"))
 	result := undecided(a.Message, a.Err)
 	for i := range result.Outcomes {
 		result.Outcomes[i].State = postrider.Unknown
@@ -274,7 +272,7 @@ func (r *run) complete(a *Attempt) *postrider.Result {
 	return result
 }
 
-// settle enters what became of a job, and plans another try of what is worth it.
+// settle enters what became of a job, and plans another try for the recipients who are worth it.
 func (r *run) settle(j *job) {
 	if j.err != nil {
 		r.refuse(j)
@@ -301,8 +299,8 @@ func (r *run) settle(j *job) {
 	r.retry(j, again)
 }
 
-// refuse enters that a job's message cannot be made: for those who are still owed it,
-// and not for those who have it from an earlier try.
+// refuse enters that a job's message cannot be made: for the recipients of this try, and not for those who have it from
+// an earlier one.
 func (r *run) refuse(j *job) {
 	r.refusal = j.err
 	n := len(j.owed)
@@ -310,7 +308,8 @@ func (r *run) refuse(j *job) {
 		n = len(j.part.Index)
 	}
 	for i := range n {
-		r.report.enter(j.part.Index[position(j.owed, i)], &postrider.Outcome{State: postrider.Refused, Stage: postrider.StageLocal, Err: j.err})
+		refused := &postrider.Outcome{State: postrider.Refused, Stage: postrider.StageLocal, Err: j.err}
+		r.report.enter(j.part.Index[position(j.owed, i)], refused)
 	}
 }
 
@@ -321,7 +320,7 @@ func position(owed []int, i int) int {
 	return owed[i]
 }
 
-// note keeps the error that Deliver may have to give.
+// note keeps the error that Deliver may have to return.
 func (r *run) note(a *Attempt) {
 	switch {
 	case a.Err == nil:
@@ -332,8 +331,7 @@ func (r *run) note(a *Attempt) {
 	}
 }
 
-// observe counts failures in a row. Those that were underway together are one: they
-// have one cause.
+// observe counts failures in a row. Those that were underway together count as one, because they have one cause.
 func (r *run) observe(j *job, failed bool) {
 	switch {
 	case !failed:
@@ -354,7 +352,7 @@ func (r *run) observe(j *job, failed bool) {
 	r.pause = until
 }
 
-// retry puts what is owed of a job on the schedule.
+// retry schedules another try for some of a job's recipients.
 func (r *run) retry(j *job, again []int) {
 	if len(again) == 0 {
 		return
@@ -366,11 +364,11 @@ func (r *run) retry(j *job, again []int) {
 	heap.Push(&r.waiting, &job{part: j.part, owed: again, number: j.number + 1, due: due})
 }
 
-// leave tells of those whose turn never came.
+// leave enters the recipients whose turn never came.
 func (r *run) leave() {
 	why := r.ending
 	if why == nil {
-		why = errors.New("the plan left the recipient out")
+		why = errors.New("the plan has no part for this recipient")
 	}
 	for i, known := range r.report.known {
 		if !known {
@@ -380,14 +378,14 @@ func (r *run) leave() {
 	}
 }
 
-// err is the error of a Sender, for the whole.
+// err is the error of the delivery as a whole, like a Sender's.
 func (r *run) err() error {
 	c := r.report
 	switch {
 	case c.Count(postrider.Untried)+c.Count(postrider.Unknown) > 0 && r.fault != nil:
 		return r.fault
 	case c.Count(postrider.Untried)+c.Count(postrider.Unknown) > 0:
-		return errors.New("the sender left recipients undecided and did not say why")
+		return errors.New("the sender left recipients undecided without an error")
 	case c.Count(postrider.Accepted) > 0:
 		return nil
 	case r.refusal == nil:

@@ -8,28 +8,23 @@ import (
 	"strings"
 )
 
-// VERP is variable envelope return paths: the sender of each copy names its
-// recipient, so that a bounce tells whom it is about, whatever is in it. The zero
-// value is Mailman's form (fact 112):
+// VERP is variable envelope return paths: the sender of each message names its recipient, so that the address of a
+// bounce identifies the recipient, whatever the bounce says. The zero value is Mailman's form (fact 112):
 //
 //	test@example.com to anne@example.org: test+anne=example.org@example.com
 type VERP struct {
-	// Format is the local part of the sender: ${bounces} stands for that of the
-	// sender itself, ${local} and ${domain} for the recipient's. Default
-	// "${bounces}+${local}=${domain}": Mailman's verp_format.
+	// Format is the local part of the sender: ${bounces} is that of the original sender, ${local} and ${domain} are the
+	// recipient's. Default "${bounces}+${local}=${domain}": Mailman's verp_format.
 	Format string
 
-	// Delimiter takes the place of the + of the default Format, for an MTA whose
-	// recipient_delimiter is another.
+	// Delimiter replaces the + of the default Format, for an MTA with another recipient_delimiter.
 	Delimiter string
 
-	// Regexp decodes addresses of a form that Decode cannot read out of Format:
-	// Mailman's verp_regexp. It has groups named local and domain, and is matched
-	// in any case. Default: what Format makes.
+	// Regexp decodes addresses of a form that Decode cannot derive from Format: Mailman's verp_regexp. The expression
+	// has groups named local and domain, and ignores upper and lower case. Default: what Format makes.
 	Regexp string
 
-	// Interval is how often a list uses VERP: 0 never, 1 always, else for every
-	// n-th post (fact 113). It matters to Due only.
+	// Interval is how often a list uses VERP: 0 never, 1 always, else for every n-th post (fact 113). Only Due uses it.
 	Interval int
 }
 
@@ -45,7 +40,7 @@ func (v VERP) format() string {
 	return "${bounces}+${local}=${domain}"
 }
 
-// check finds what would make addresses that nobody can decode.
+// check refuses formats whose addresses nobody can decode.
 func (v VERP) check() error {
 	var unknown []string
 	seen := map[string]bool{}
@@ -57,17 +52,17 @@ func (v VERP) check() error {
 	})
 	switch {
 	case len(unknown) > 0:
-		return fmt.Errorf("the VERP format %q has an unknown ${%s}: there are bounces, local and domain", v.Format, unknown[0])
+		return fmt.Errorf("the VERP format %q has an unknown ${%s}: use bounces, local and domain",
+			v.Format, unknown[0])
 	case !seen["local"] || !seen["domain"]:
-		return fmt.Errorf("the VERP format %q lacks ${local} or ${domain}", v.Format)
+		return fmt.Errorf("the VERP format %q needs ${local} and ${domain}", v.Format)
 	}
 	_, err := v.pattern("")
 	return err
 }
 
-// Encode gives the sender for a recipient. A null sender, or an address without a
-// domain, gives the sender as it is (fact 112). A domain goes in as A-labels where it
-// has them, so that it asks for no SMTPUTF8.
+// Encode returns the sender for a recipient. A null sender stays as it is, and so does any sender for an address
+// without a domain (fact 112). A domain goes in as A-labels if it has them, so that it does not need SMTPUTF8.
 func (v VERP) Encode(sender, recipient string) string {
 	bounces, host := splitAddress(sender)
 	local, domain := splitAddress(recipient)
@@ -90,10 +85,9 @@ func (v VERP) Encode(sender, recipient string) string {
 	})) + "@" + host
 }
 
-// Decode gives the recipient that Encode put into an address for this sender, ok
-// false if it did not. Because the sender is known, a + in its name or in the
-// recipient's does not mislead, as it does Mailman. Upper and lower case are the
-// same, but for what is given back.
+// Decode returns the recipient that Encode put into an address for this sender; ok is false if there is none. Because
+// the sender is known, a + in its name or in the recipient's does not mislead, as it does Mailman. Upper and lower case
+// are the same, but the recipient's are kept.
 func (v VERP) Decode(sender, address string) (recipient string, ok bool) {
 	bounces, host := splitAddress(sender)
 	local, domain := splitAddress(address)
@@ -114,13 +108,12 @@ func (v VERP) Decode(sender, address string) (recipient string, ok bool) {
 	return m[pattern.SubexpIndex("local")] + "@" + m[pattern.SubexpIndex("domain")], true
 }
 
-// pattern is the regular expression that decodes. What a domain may be keeps the =
-// before it from being any other.
+// pattern is the regular expression that decodes. A domain has no =, so that the = before it is the last one.
 func (v VERP) pattern(bounces string) (*regexp.Regexp, error) {
 	if v.Regexp != "" {
 		p, err := regexp.Compile("(?i)" + v.Regexp)
 		if err == nil && (p.SubexpIndex("local") < 0 || p.SubexpIndex("domain") < 0) {
-			err = errors.New("it needs groups named local and domain")
+			err = errors.New("it must have groups named local and domain")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("the VERP regular expression %q: %w", v.Regexp, err)
@@ -149,8 +142,7 @@ func (v VERP) pattern(bounces string) (*regexp.Regexp, error) {
 	return p, nil
 }
 
-// Due reports whether the n-th post of a list is one that uses VERP, by Interval
-// (fact 113).
+// Due reports whether the n-th post of a list uses VERP, by Interval (fact 113).
 func (v VERP) Due(post int) bool {
 	switch {
 	case v.Interval <= 0:
@@ -161,12 +153,12 @@ func (v VERP) Due(post int) bool {
 	return post%v.Interval == 0
 }
 
-// Edit gives each copy its sender.
+// Edit returns the edit that sets each message's sender.
 func (v VERP) Edit() Edit {
 	err := v.check()
 	return Edit{
 		Check: func(Recipient) error { return err },
-		Apply: func(c *Copy) error {
+		Apply: func(c *Draft) error {
 			c.From = v.Encode(c.From, c.Recipient.Address)
 			return err
 		},

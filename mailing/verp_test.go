@@ -35,7 +35,8 @@ func TestVERPSenders(t *testing.T) {
 		}
 	}
 	got := built(t, mailing.Individual(nil, mailing.VERP{}.Edit()), message("a@x.com", "b@x.com"))
-	equal(t, "senders", []string{got[0].From, got[1].From}, []string{"bounces+a=x.com@example.com", "bounces+b=x.com@example.com"})
+	equal(t, "senders", []string{got[0].From, got[1].From},
+		[]string{"bounces+a=x.com@example.com", "bounces+b=x.com@example.com"})
 	if text(t, got[0]) != newsletter {
 		t.Errorf("the content became %q", text(t, got[0]))
 	}
@@ -54,8 +55,10 @@ func TestVERPIsDecoded(t *testing.T) {
 		{mailing.VERP{}, "my+list@example.com", "my+list+a+b=example.org@example.com", "a+b@example.org"},
 		{mailing.VERP{Delimiter: "-"}, "a-b@example.com", "a-b-c-d=example.org@example.com", "c-d@example.org"},
 		{mailing.VERP{Delimiter: "$"}, "a@example.com", "a$c=example.org@example.com", "c@example.org"},
-		{mailing.VERP{Format: "${domain}--${local}--$bounces"}, "news@example.com", "example.org--a--news@example.com", "a@example.org"},
-		{mailing.VERP{Regexp: `^(?P<bounces>[^+]+?)\+(?P<local>[^=]+)=(?P<domain>[^@]+)@.*$`}, "", "test+a=example.org@example.com", "a@example.org"},
+		{mailing.VERP{Format: "${domain}--${local}--$bounces"}, "news@example.com", "example.org--a--news@example.com",
+			"a@example.org"},
+		{mailing.VERP{Regexp: `^(?P<bounces>[^+]+?)\+(?P<local>[^=]+)=(?P<domain>[^@]+)@.*$`}, "",
+			"test+a=example.org@example.com", "a@example.org"},
 		{mailing.VERP{}, "test@example.com", "test@example.com", ""},
 		{mailing.VERP{}, "test@example.com", "test+a=example.org@example.net", ""},
 		{mailing.VERP{}, "test@example.com", "other+a=example.org@example.com", ""},
@@ -68,7 +71,8 @@ func TestVERPIsDecoded(t *testing.T) {
 }
 
 func TestVERPThatNobodyCouldDecodeIsAnError(t *testing.T) {
-	for _, v := range []mailing.VERP{{Format: "${bounces}"}, {Format: "${local}"}, {Format: "${local}=${domain}=${host}"}, {Regexp: "("}, {Regexp: "a(?P<local>b)"}} {
+	for _, v := range []mailing.VERP{{Format: "${bounces}"}, {Format: "${local}"},
+		{Format: "${local}=${domain}=${host}"}, {Regexp: "("}, {Regexp: "a(?P<local>b)"}} {
 		if _, err := mailing.Individual(nil, v.Edit())(message("a@x.com")); err == nil {
 			t.Errorf("%+v: no error", v)
 		}

@@ -17,16 +17,16 @@ import (
 
 // benchCmd is postrider bench.
 type benchCmd struct {
-	Messages   int           `default:"100000" placeholder:"N" help:"End after N messages. Default: ${default}."`
-	Duration   time.Duration `default:"10s" placeholder:"TIME" help:"End after so long, as in 30s or 5m, if --messages has not ended it before. Default: ${default}."`
-	Goroutines int           `placeholder:"N" help:"Let N goroutines call Send, each waiting for its result. Default: one stream, SendAll, that does not wait."`
-	Window     int           `placeholder:"N" help:"At most N transactions unanswered on the wire, where the server offers PIPELINING; 1 is the classic dialogue. Default: the library's, which is 64."`
-	Size       []size        `default:"1k" placeholder:"SIZE" help:"How large a message is, header included, as in 500, 1k, 10M; of several sizes the messages take turns. Default: ${default}."`
-	Recipients int           `default:"1" placeholder:"N" help:"How many recipients a message has. Default: ${default}."`
-	Sender     string        `short:"f" name:"from" default:"<>" placeholder:"ADDRESS" help:"The envelope's sender. Default: '<>', so that nobody gets bounces."`
-	To         string        `default:"bench@example.com" placeholder:"ADDRESS" help:"The recipient; several are numbered, as in bench1@example.com. Default: ${default}."`
-	Force      bool          `help:"Load a server that is not at a loopback address, too. Its owner has to know."`
-	JSON       bool          `help:"Tell everything as one JSON object on standard output."`
+	Messages   int           `default:"100000" placeholder:"N" help:"Stop after N messages. Default: ${default}."`
+	Duration   time.Duration `default:"10s" placeholder:"TIME" help:"${help_duration} Default: ${default}."`
+	Goroutines int           `placeholder:"N" help:"${help_goroutines}"`
+	Window     int           `placeholder:"N" help:"${help_window}"`
+	Size       []size        `default:"1k" placeholder:"SIZE" help:"${help_size} Default: ${default}."`
+	Recipients int           `default:"1" placeholder:"N" help:"${help_bench_recipients} Default: ${default}."`
+	Sender     string        `short:"f" name:"from" default:"<>" placeholder:"ADDRESS" help:"${help_bench_sender}"`
+	To         string        `default:"bench@example.com" placeholder:"ADDRESS" help:"${help_bench_to}"`
+	Force      bool          `help:"Load a server that is not at a loopback address, too. Ask its owner first."`
+	JSON       bool          `help:"Print the result as one JSON object."`
 
 	settings `embed:""`
 
@@ -36,19 +36,18 @@ type benchCmd struct {
 // Help is the long part of the help text.
 func (*benchCmd) Help() string {
 	return `
-Sends made-up messages through one Connection for as long as --messages and
---duration allow, whichever comes first, and tells how fast that went: the time
-of each Send as a histogram, the throughput, and what became of all recipients.
-With --connections, or several servers, it is a Pool.
+Sends made-up messages through one Connection until --messages or --duration is
+reached, and prints how fast that went: the time of each Send as a histogram, the
+throughput, and what became of all recipients. With --connections, or with several
+servers, uses a Pool.
 
-Without --server they go to a test MTA that is started for it, in this process,
-and forgets them; it has the TLS and the login of the flags and the configuration,
-and no other server is asked. With --server they are real mail: name a recipient
-that your MTA knows and throws away. Only servers on this machine are taken.
+Without --server, the messages go to a test MTA in this process, which discards them;
+TLS and login are those of the flags and the configuration, and no other server is
+contacted. With --server they are real mail: name a recipient that your MTA knows and
+throws away. Only servers on this machine are allowed, unless --force is used.
 
-The first message goes alone. If the MTA does not accept it, that is the end.
-Ctrl-C ends it too; messages that are underway are finished, and what was
-measured is shown.
+The first message goes alone; if the MTA does not accept it, no other is sent. Ctrl-C
+stops the test: messages underway are finished, and the results so far are printed.
 
 Examples:
 
@@ -72,19 +71,19 @@ const (
 func (c *benchCmd) Validate() error {
 	switch {
 	case c.Messages < 1:
-		return errors.New("--messages: write a number from 1")
+		return errors.New("--messages: use a number from 1")
 	case c.Duration <= 0:
-		return errors.New("--duration: write a time such as 10s")
+		return errors.New("--duration: use a time like 10s")
 	case c.Goroutines < 0 || c.Goroutines > maxGoroutines:
-		return fmt.Errorf("--goroutines: write a number from 1 to %d", maxGoroutines)
+		return fmt.Errorf("--goroutines: use a number from 1 to %d", maxGoroutines)
 	case c.Window < 0 || c.Window > maxWindow:
-		return fmt.Errorf("--window: write a number from 1 to %d", maxWindow)
+		return fmt.Errorf("--window: use a number from 1 to %d", maxWindow)
 	case c.Recipients < 1 || c.Recipients > maxRecipients:
-		return fmt.Errorf("--recipients: write a number from 1 to %d", maxRecipients)
+		return fmt.Errorf("--recipients: use a number from 1 to %d", maxRecipients)
 	case !strings.Contains(c.To, "@"):
-		return errors.New("--to: write an address, as in anne@example.com")
+		return errors.New("--to: use an address, like anne@example.com")
 	case c.Force && len(c.Server) == 0:
-		return errors.New("--force: there is no other server to load without --server")
+		return errors.New("--force: without --server no other server is loaded; add --server")
 	}
 	return c.settings.Validate()
 }
@@ -117,7 +116,7 @@ func (c *benchCmd) bench(ctx context.Context, std streams, r *benchReport) error
 	}
 	defer func() { via.leave(context.WithoutCancel(ctx), err) }()
 	l := c.load(via, r.meter)
-	wipe := l.follow(std.err)
+	wipe := newProgress(std.err).follow(l.progress)
 	before, counted := processTime()
 	r.ended, err = l.run(ctx)
 	r.took = time.Since(l.start)
@@ -149,8 +148,7 @@ func (c *benchCmd) prepare(r *route, std streams) (stop func(), err error) {
 	return stop, nil
 }
 
-// aim completes the configuration: with a server of our own, or the leave to load
-// only one that is on this machine.
+// aim completes the configuration: with a server of our own, or with a dialer that reaches only this machine.
 func (c *benchCmd) aim(cfg *postrider.Config, std streams) (stop func(), err error) {
 	if c.Window > 0 {
 		cfg.Window = c.Window
@@ -183,8 +181,9 @@ func (c *benchCmd) startSink(cfg *postrider.Config, std streams) (stop func(), e
 	return s.Close, nil
 }
 
-// errElsewhere keeps a slip of the pen from being an attack on somebody's server.
-var errElsewhere = fail(exitUsage, errors.New("this is no loopback address, and a load test is for one's own MTA; if this one is, say so with --force"))
+// errElsewhere keeps a typing error from becoming an attack on somebody's server.
+var errElsewhere = fail(exitUsage, errors.New("this is no loopback address, and a load test is for your own MTA: "+
+	"if this server is yours, use --force"))
 
 // dialHere opens connections to this machine alone. What a name stands for is
 // judged when it is known, and before a packet leaves.

@@ -26,7 +26,8 @@ func TestSize(t *testing.T) {
 		want size
 	}{
 		{"256", 256}, {"1000", 1000}, {"1k", 1024}, {"100K", 102400}, {"10M", 10 << 20}, {"1024M", 1 << 30},
-		{"255", 0}, {"0", 0}, {"-1k", 0}, {"", 0}, {"k", 0}, {"1G", 0}, {"1kk", 0}, {"1.5k", 0}, {"1 k", 0}, {"1025M", 0}, {"2147483647k", 0}, {"99999999999999999999", 0},
+		{"255", 0}, {"0", 0}, {"-1k", 0}, {"", 0}, {"k", 0}, {"1G", 0}, {"1kk", 0}, {"1.5k", 0}, {"1 k", 0},
+		{"1025M", 0}, {"2147483647k", 0}, {"99999999999999999999", 0},
 	} {
 		var s size
 		err := s.UnmarshalText([]byte(tt.word))
@@ -103,8 +104,10 @@ func TestBenchAim(t *testing.T) {
 	for _, force := range []bool{false, true} {
 		c, cfg := benchCmd{Window: 7, Force: force}, postrider.Config{Address: "192.0.2.1"}
 		c.Server = []string{cfg.Address}
-		if _, err := c.aim(&cfg, streams{}); err != nil || cfg.Window != 7 || cfg.Address != "192.0.2.1" || (cfg.Dial == nil) != force {
-			t.Errorf("force %v: window %d, address %s, own dial %v, %v", force, cfg.Window, cfg.Address, cfg.Dial != nil, err)
+		if _, err := c.aim(&cfg, streams{}); err != nil || cfg.Window != 7 || cfg.Address != "192.0.2.1" ||
+			(cfg.Dial == nil) != force {
+			t.Errorf("force %v: window %d, address %s, own dial %v, %v", force, cfg.Window, cfg.Address,
+				cfg.Dial != nil, err)
 		}
 	}
 }
@@ -116,14 +119,16 @@ func TestMeter(t *testing.T) {
 	m.sizes[kind] = 500
 	refusal := postrider.Reply{Code: 550, Text: "no"}
 	for i := range 1000 {
-		r := &postrider.Result{Message: kind, Outcomes: []postrider.Outcome{{State: postrider.Accepted, Stage: postrider.StageContent}}}
+		r := &postrider.Result{Message: kind, Outcomes: []postrider.Outcome{{State: postrider.Accepted,
+			Stage: postrider.StageContent}}}
 		var err error
 		switch {
 		case i >= 990:
 			r.Outcomes[0] = postrider.Outcome{State: postrider.Unknown, Stage: postrider.StageContent}
 			err = errors.New("lost")
 		case i >= 900:
-			r.Outcomes = append(r.Outcomes, postrider.Outcome{State: postrider.Refused, Stage: postrider.StageRcpt, Reply: refusal})
+			r.Outcomes = append(r.Outcomes, postrider.Outcome{State: postrider.Refused, Stage: postrider.StageRcpt,
+				Reply: refusal})
 			refusal.Text = "not the first"
 		case i >= 800:
 			r.Outcomes[0] = postrider.Outcome{State: postrider.Deferred, Stage: postrider.StageMail}
@@ -142,7 +147,8 @@ func TestMeter(t *testing.T) {
 		t.Errorf("first %v, messages %d, octets %d, error %v", m.first, m.count(), m.octets, m.err)
 	}
 	for state, want := range map[postrider.State]int64{
-		postrider.Accepted: 890, postrider.Deferred: 100, postrider.Refused: 90, postrider.Untried: 0, postrider.Unknown: 10,
+		postrider.Accepted: 890, postrider.Deferred: 100, postrider.Refused: 90, postrider.Untried: 0,
+		postrider.Unknown: 10,
 	} {
 		if got := m.recipients(state); got != want {
 			t.Errorf("%v: %d, want %d", state, got, want)
@@ -171,7 +177,8 @@ func TestMeterBeyondItsBounds(t *testing.T) {
 
 func TestShort(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0s", 8: "8ns", 1234: "1.23µs", 1235678: "1.24ms", 10 * time.Second: "10s", 1437 * time.Millisecond: "1.44s", 899951 * time.Microsecond: "900ms",
+		0: "0s", 8: "8ns", 1234: "1.23µs", 1235678: "1.24ms", 10 * time.Second: "10s",
+		1437 * time.Millisecond: "1.44s", 899951 * time.Microsecond: "900ms",
 	} {
 		if got := short(d).String(); got != want {
 			t.Errorf("%d: %s, want %s", d, got, want)
@@ -207,7 +214,8 @@ func TestBenchInterrupted(t *testing.T) {
 		server.Start()
 		defer server.Close()
 		// With goroutines there is one message at a time, and so no other underway.
-		status, stdout, stderr := call(t, ctx, nil, "bench", "--server", server.Addr, "--goroutines", goroutines, "--json")
+		status, stdout, stderr := call(t, ctx, nil, "bench", "--server", server.Addr, "--goroutines", goroutines,
+			"--json")
 		var got jsonBench
 		if err := json.Unmarshal([]byte(stdout), &got); err != nil {
 			t.Fatal(err)
@@ -215,8 +223,10 @@ func TestBenchInterrupted(t *testing.T) {
 		if status != exitOK || got.EndedBy != endInterrupt || stderr != "" {
 			t.Errorf("goroutines %s: status %d, ended by %s, %s", goroutines, status, got.EndedBy, stderr)
 		}
-		if n := int64(len(server.Messages())); got.Messages != n || got.Outcomes.Accepted != n || n < 5 || n > 5+2*64 || goroutines == "1" && n != 5 {
-			t.Errorf("goroutines %s: the server has taken %d messages, and of %d recipients %d are accepted", goroutines, n, got.Messages, got.Outcomes.Accepted)
+		if n := int64(len(server.Messages())); got.Messages != n || got.Outcomes.Accepted != n || n < 5 ||
+			n > 5+2*64 || goroutines == "1" && n != 5 {
+			t.Errorf("goroutines %s: the server has taken %d messages, and of %d recipients %d are accepted",
+				goroutines, n, got.Messages, got.Outcomes.Accepted)
 		}
 	}
 }
@@ -236,7 +246,8 @@ func TestBenchInterruptedAtFirst(t *testing.T) {
 	server.Start()
 	defer server.Close()
 	status, stdout, _ := call(t, ctx, nil, "bench", "--server", server.Addr, "--json")
-	if status != exitTempFail || !strings.Contains(stdout, `"ended_by": "interrupt"`) || !strings.Contains(stdout, context.Canceled.Error()) {
+	if status != exitTempFail || !strings.Contains(stdout, `"ended_by": "interrupt"`) ||
+		!strings.Contains(stdout, context.Canceled.Error()) {
 		t.Errorf("status %d\n%s", status, stdout)
 	}
 }
@@ -284,7 +295,8 @@ func TestBenchEnds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l, server := inBubble(t, benchCmd{Messages: tt.messages, Duration: time.Minute, Goroutines: tt.goroutines, Window: tt.window}, tt.fault)
+				l, server := inBubble(t, benchCmd{Messages: tt.messages, Duration: time.Minute,
+					Goroutines: tt.goroutines, Window: tt.window}, tt.fault)
 				start := time.Now()
 				ended, err := l.run(t.Context())
 				if took := time.Since(start); took != tt.took || ended != tt.ended || err != nil {
@@ -331,7 +343,7 @@ func TestBenchProgress(t *testing.T) {
 		l, _ := inBubble(t, benchCmd{Messages: 40, Duration: time.Minute})
 		l.meter.messages = 30
 		var shown bytes.Buffer
-		wipe := l.show(&shown)
+		wipe := (&progress{w: &shown, terminal: true}).follow(l.progress)
 		time.Sleep(2250 * time.Millisecond) // of the bubble
 		synctest.Wait()
 		wipe()
@@ -339,10 +351,11 @@ func TestBenchProgress(t *testing.T) {
 		if len(lines) != 11 || lines[8] != "30 of 40 messages, 2s of 1m0s, 15 a second" || lines[10] != "" {
 			t.Errorf("%q", lines)
 		}
-		if wipe := l.follow(&shown); shown.Len() == 0 || wipe == nil {
-			t.Error("nothing to wipe")
-		} else {
-			wipe()
+		shown.Reset()
+		wipe = newProgress(&shown).follow(l.progress) // which is no terminal
+		time.Sleep(time.Minute)
+		if wipe(); shown.Len() > 0 {
+			t.Errorf("%q", &shown)
 		}
 	})
 }
@@ -355,7 +368,8 @@ func TestBenchJSONIsDocumented(t *testing.T) {
 	}
 	_, section, _ := strings.Cut(string(page), "\n## bench\n")
 	section, _, _ = strings.Cut(section, "\n## ")
-	_, stdout, _ := call(t, t.Context(), nil, "bench", "--messages", "3", "--window", "5", "--rate", "1e6", "--redirect", "me@example.com", "--json")
+	_, stdout, _ := call(t, t.Context(), nil, "bench", "--messages", "3", "--window", "5", "--rate", "1e6",
+		"--redirect", "me@example.com", "--json")
 	var got map[string]any
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/text"
 )
 
 // benchReport is what is known in the end.
@@ -24,7 +25,7 @@ type benchReport struct {
 	err        error         // what ended it early
 }
 
-// print tells the user, and gives the error for the exit status.
+// print prints the report, and returns the error for the exit status.
 func (r *benchReport) print(std streams) error {
 	err := r.err
 	if err == nil {
@@ -81,8 +82,7 @@ func (r *benchReport) printLines(w io.Writer) {
 	}
 }
 
-// line says how many recipients it has and, for those who were put off or refused,
-// why the first was.
+// line is how many recipients the group has and, if they were deferred or refused, why the first was.
 func (g *group) line(v verdict) string {
 	s := fmt.Sprintf("%d %v", g.count, v.state)
 	o := g.outcome
@@ -92,9 +92,9 @@ func (g *group) line(v verdict) string {
 	case v.state == postrider.Untried || v.state == postrider.Unknown: // the error says it
 		return fmt.Sprintf("%s at %v", s, v.stage)
 	case o.Reply.Code != 0:
-		return fmt.Sprintf("%s at %v, the first by %s", s, v.stage, o.Reply)
+		return fmt.Sprintf("%s at %v, the first: %s", s, v.stage, o.Reply)
 	}
-	return fmt.Sprintf("%s at %v, the first because: %s", s, v.stage, printable(words(o.Err)))
+	return fmt.Sprintf("%s at %v, the first: %s", s, v.stage, text.Printable(words(o.Err)))
 }
 
 // server says where the messages went.
@@ -229,13 +229,15 @@ func (r *benchReport) printJSON(w io.Writer, err error, code int) error {
 	m, c := r.meter, r.cmd
 	j := jsonBench{
 		BuiltIn: len(c.Server) == 0, Goroutines: c.Goroutines, Window: c.Window, Rate: c.pace, Recipients: c.Recipients,
-		EndedBy: r.ended, Messages: m.messages, Octets: m.octets, Seconds: round(r.took.Seconds()), PerSecond: round(r.perSecond(m.messages)),
+		EndedBy: r.ended, Messages: m.messages, Octets: m.octets,
+		Seconds: round(r.took.Seconds()), PerSecond: round(r.perSecond(m.messages)),
 		Latency: r.latencyJSON(), Verdicts: []jsonVerdict{},
 		Outcomes: jsonStates{
 			m.recipients(postrider.Accepted), m.recipients(postrider.Deferred), m.recipients(postrider.Refused),
 			m.recipients(postrider.Untried), m.recipients(postrider.Unknown),
 		},
-		Connections: r.connections(), Transactions: r.stats.Transactions, Resends: r.stats.Resends, Fallbacks: r.stats.Fallbacks,
+		Connections: r.connections(), Transactions: r.stats.Transactions,
+		Resends: r.stats.Resends, Fallbacks: r.stats.Fallbacks,
 		CPUOfBoth: len(c.Server) == 0, Error: errorJSON(err), ExitCode: code,
 	}
 	for _, s := range c.Size {

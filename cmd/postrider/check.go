@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
@@ -12,22 +11,22 @@ import (
 
 // checkCmd is postrider check.
 type checkCmd struct {
-	Host string `arg:"" optional:"" name:"server" placeholder:"HOST[:PORT]" help:"The MTA, as with --server. Without a port, 465, 587 and 25 are looked at too."`
+	Host string `arg:"" optional:"" name:"server" placeholder:"HOST[:PORT]" help:"${help_check_server}"`
 
-	Sender   *string       `short:"f" name:"from" placeholder:"ADDRESS" help:"Try this envelope sender; '<>' for nobody. With --to the default is user@host."`
+	Sender   *string       `short:"f" name:"from" placeholder:"ADDRESS" help:"${help_check_sender}"`
 	To       *string       `placeholder:"ADDRESS" help:"Try this recipient, and take it back: nothing is sent."`
 	Send     bool          `help:"Send a test message from --from to --to."`
-	Idle     time.Duration `placeholder:"TIME" help:"In the end wait so long for the server to hang up, as in 6m, and say when it did."`
-	Patience time.Duration `placeholder:"TIME" default:"30s" help:"The longest wait for each answer."`
-	Timeout  time.Duration `placeholder:"TIME" help:"Give up after so long. Default: never."`
-	JSON     bool          `help:"Tell everything as one JSON object on standard output."`
+	Idle     time.Duration `placeholder:"TIME" help:"${help_idle}"`
+	Patience time.Duration `placeholder:"TIME" default:"30s" help:"Wait at most this long for each answer."`
+	Timeout  time.Duration `placeholder:"TIME" help:"Give up after this time. Default: never."`
+	JSON     bool          `help:"Print the result as one JSON object."`
 
 	settings `embed:""`
 }
 
 // checkTable is for the help; docs/check.md has it too.
 const checkTable = `
-Exit status, by the stage of the first problem, as swaks has them:
+Exit status, by the stage of the first problem, like swaks:
 
    0  no problem; there may be warnings
    2  no connection, or the name does not resolve
@@ -47,11 +46,11 @@ Exit status, by the stage of the first problem, as swaks has them:
 // Help is the long part of the help text.
 func (*checkCmd) Help() string {
 	return `
-Goes the way that mail would go, step by step, and says of each what was seen, what
-it means for mail, and what to set. No mail is sent, unless --send asks for it. The
-user and password are tried once, and never where others could read them.
+Opens connections as a mail program does, step by step, and reports for each step
+what was seen, what it means for mail, and what to set. No mail is sent, unless --send
+asks for it. User and password are tried once, and never where others could read them.
 
-It ends with a configuration that works, if there is one, ready to paste: TLS from
+The last lines are a working configuration, if there is one, ready to paste: TLS from
 the start before STARTTLS (RFC 8314), and both verified.
 
 Examples:
@@ -67,13 +66,13 @@ Examples:
 func (c *checkCmd) Validate() error {
 	switch {
 	case c.Host != "" && len(c.Server) > 0 || len(c.Server) > 1:
-		return errors.New("more than one server: check examines one at a time")
+		return errors.New("more than one server: name one, check examines one at a time")
 	case c.Send && c.To == nil:
-		return errors.New("--send: to whom? Give --to")
+		return errors.New("--send: name a recipient with --to")
 	case c.Idle < 0 || c.Patience <= 0 || c.Timeout < 0:
-		return errors.New("--idle, --patience and --timeout cannot be negative, and --patience not 0")
+		return errors.New("--idle, --patience and --timeout: use a positive time")
 	case c.Redirect != nil:
-		return errors.New("--redirect: check writes to nobody but --to")
+		return errors.New("--redirect: check sends only to the recipient of --to")
 	}
 	return c.settings.Validate()
 }
@@ -82,7 +81,7 @@ func (c *checkCmd) Validate() error {
 func (c *checkCmd) Run(ctx context.Context, std streams) error {
 	if c.Timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("gave up after --timeout %v: %w", c.Timeout, context.DeadlineExceeded))
+		ctx, cancel = context.WithTimeoutCause(ctx, c.Timeout, timeoutError(c.Timeout))
 		defer cancel()
 	}
 	if c.Host != "" {
@@ -92,7 +91,7 @@ func (c *checkCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	route.redirected = "" // nobody gets anything but by --send
+	route.redirected = "" // nothing is sent but by --send
 	exam := doctor.Exam{
 		Config: route.cfg, From: c.from(route), To: c.To, Send: c.Send,
 		Idle: c.Idle, Patience: c.Patience, AllPorts: len(c.Server) > 0 && withoutPort(c.Server[0]),
@@ -100,7 +99,7 @@ func (c *checkCmd) Run(ctx context.Context, std streams) error {
 	var page *checkPage
 	if !c.JSON {
 		route.announce(std, false, nil)
-		page = &checkPage{w: std.out, colour: colourful(std.out, os.Getenv), server: route.describe()}
+		page = &checkPage{w: std.out, colour: colourful(terminal(std.out), os.Getenv), server: route.describe()}
 		exam.Tell = page.finding
 	}
 	r, err := exam.Run(ctx)

@@ -21,12 +21,16 @@ func TestColours(t *testing.T) {
 			return ""
 		}
 	}
-	null, err := os.Open(os.DevNull) // a character device, as a terminal is
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0) // a character device, and no terminal
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer null.Close()
-	if !colourful(null, env("", "")) || colourful(null, env("NO_COLOR", "1")) || colourful(null, env("TERM", "dumb")) || colourful(new(bytes.Buffer), env("", "")) {
+	if terminal(null) || terminal(new(bytes.Buffer)) {
+		t.Error("not everything is a terminal")
+	}
+	if !colourful(true, env("", "")) || colourful(true, env("NO_COLOR", "1")) ||
+		colourful(true, env("TERM", "dumb")) || colourful(false, env("", "")) {
 		t.Error("colours where there should be none, or none where there should be some")
 	}
 	for colour, want := range map[bool]string{
@@ -35,7 +39,8 @@ func TestColours(t *testing.T) {
 	} {
 		var b bytes.Buffer
 		p := &checkPage{w: &b, colour: colour, server: "mx"}
-		p.finding(doctor.Finding{Check: "certificate", Level: doctor.Warning, Saw: "9 days left", Set: "renew it", Took: 12345 * time.Microsecond})
+		p.finding(doctor.Finding{Check: "certificate", Level: doctor.Warning, Saw: "9 days left", Set: "renew it",
+			Took: 12345 * time.Microsecond})
 		if got := b.String(); got != want+"                         to do: renew it\n" {
 			t.Errorf("%q", got)
 		}
@@ -58,9 +63,13 @@ func TestWrap(t *testing.T) {
 
 // Every stage has a status.
 func TestCheckCodes(t *testing.T) {
-	for _, step := range []string{"dial", "TLS handshake", "greeting", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "content"} {
-		r := &doctor.Report{Findings: []doctor.Finding{{Level: doctor.Warning, Stage: "dial"}, {Level: doctor.Problem, Stage: doctor.Stage(step)}}}
-		if code := checkCode(t.Context(), r); code == 0 || !strings.Contains(checkTable, "\n  "+strings.Repeat(" ", 2-len(strconv.Itoa(code)))+strconv.Itoa(code)+"  ") {
+	for _, step := range []string{"dial", "TLS handshake", "greeting", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT",
+		"DATA", "content"} {
+		r := &doctor.Report{Findings: []doctor.Finding{{Level: doctor.Warning, Stage: "dial"},
+			{Level: doctor.Problem, Stage: doctor.Stage(step)}}}
+		if code := checkCode(t.Context(), r); code == 0 ||
+			!strings.Contains(checkTable, "\n  "+strings.Repeat(" ",
+				2-len(strconv.Itoa(code)))+strconv.Itoa(code)+"  ") {
 			t.Errorf("%s: %d is not in the table", step, code)
 		}
 	}

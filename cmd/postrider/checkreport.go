@@ -10,8 +10,8 @@ import (
 	"github.com/postrider/postrider/internal/doctor"
 )
 
-// checkPage is the report for people: a line a finding as it is made, and what it
-// means and what to set beneath.
+// checkPage is the report for people: a line for each finding as it is made, and below it what it means and what to
+// set.
 type checkPage struct {
 	w      io.Writer
 	colour bool
@@ -19,10 +19,10 @@ type checkPage struct {
 	err    error  // of writing
 }
 
-// colourful: colours are for people, and for those who did not decline them
+// colourful reports whether colours are wanted: on a terminal, by those who did not decline them
 // (https://no-color.org).
-func colourful(w io.Writer, env func(string) string) bool {
-	return terminal(w) && env("NO_COLOR") == "" && env("TERM") != "dumb"
+func colourful(terminal bool, env func(string) string) bool {
+	return terminal && env("NO_COLOR") == "" && env("TERM") != "dumb"
 }
 
 // withoutPort reports a server that was named, and whose port was not.
@@ -72,7 +72,7 @@ func (p *checkPage) finding(f doctor.Finding) {
 	p.line("to do: ", f.Set.In(setting))
 }
 
-// A page is so wide, and what belongs to a finding begins there.
+// The width of a page, and the column where the lines of a finding begin.
 const width, indent = 110, 25
 
 // line is one beneath a finding, wrapped.
@@ -116,7 +116,7 @@ func took(d time.Duration) string {
 	return fmt.Sprintf(" (%.0f s)", d.Seconds())
 }
 
-// end says what came out of it.
+// end prints the result.
 func (p *checkPage) end(r *doctor.Report) error {
 	count := map[doctor.Level]int{}
 	for _, f := range r.Findings {
@@ -124,10 +124,11 @@ func (p *checkPage) end(r *doctor.Report) error {
 	}
 	p.printf("\n%s, %s.\n", number(count[doctor.Problem], "problem"), number(count[doctor.Warning], "warning"))
 	if r.Advice == nil {
-		p.printf("No way was found by which mail goes out: mend first what is named above.\n")
+		p.printf("No working configuration was found: fix the problems above first.\n")
 		return p.err
 	}
-	p.printf("\nRecommended: %s.\n\nIn mailman.cfg:\n\n%s\nAs flags:\n\n    %s\n", r.Advice.Why, indented(adviceLines(r.Advice)), adviceFlags(r.Advice))
+	p.printf("\nRecommended: %s.\n\nIn mailman.cfg:\n\n%s\nAs flags:\n\n    %s\n",
+		r.Advice.Why, indented(adviceLines(r.Advice)), adviceFlags(r.Advice))
 	return p.err
 }
 

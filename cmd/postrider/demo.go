@@ -19,18 +19,18 @@ import (
 
 // demoCmd is postrider demo.
 type demoCmd struct {
-	Mode            postrider.SecureMode `default:"starttls" placeholder:"smtp|smtps|starttls" help:"No TLS, TLS from the start, or STARTTLS. Default: ${default}."`
-	MaxTransactions int                  `default:"2" placeholder:"N" help:"After how many transactions the connection changes its wire; 0 is never. Default: ${default}."`
+	Mode            postrider.SecureMode `default:"starttls" placeholder:"smtp|smtps|starttls" help:"${help_demo_mode}"`
+	MaxTransactions int                  `default:"2" placeholder:"N" help:"${help_demo_max_transactions}"`
 	Verbose         bool                 `short:"v" help:"Show the dialogue on standard error."`
 }
 
 // Help is the long part of the help text.
 func (*demoCmd) Help() string {
 	return `
-Starts a test MTA on a free port that only this machine can reach, sends five
-messages to a list of four members through one Connection, shows what became of
-every recipient, and compares that with what the MTA received. No mail leaves this
-machine. The exit status is 0 if everything is as it must be, else 70.
+Starts a test MTA on a free port that only this machine can reach, sends five messages
+to a list of four members through one Connection, shows what became of every recipient,
+and compares that with what the MTA received. No mail leaves this machine. The exit
+status is 0 if every figure is right, else 70.
 
 Examples:
 
@@ -42,7 +42,7 @@ Examples:
 // Validate finds what is wrong with the command line itself.
 func (c *demoCmd) Validate() error {
 	if c.MaxTransactions < 0 {
-		return errors.New("--max-transactions: write a number from 0")
+		return errors.New("--max-transactions: use a number from 0")
 	}
 	return nil
 }
@@ -52,7 +52,7 @@ var mailingFiles embed.FS
 
 const (
 	demoSender  = "riders-bounces@example.com"
-	demoUnknown = "dora@example.com" // whom the MTA does not know
+	demoUnknown = "dora@example.com" // the MTA does not know her
 )
 
 // post is one message of the mailing.
@@ -145,10 +145,11 @@ func (c *demoCmd) send(ctx context.Context, std streams, m *tour, s *smtptest.Se
 		return postrider.Stats{}, err
 	}
 	defer conn.Close()
-	progress := newProgress(std.err, len(m.posts))
+	progress := newProgress(std.err)
 	for i, p := range m.posts {
-		progress.show(i)
-		p.result, err = conn.Send(ctx, &postrider.Message{From: demoSender, To: m.members, Content: postrider.Bytes(p.content)})
+		progress.show(fmt.Sprintf("%s %d of %d sent", bar(i, len(m.posts)), i, len(m.posts)))
+		content := postrider.Bytes(p.content)
+		p.result, err = conn.Send(ctx, &postrider.Message{From: demoSender, To: m.members, Content: content})
 		progress.clear()
 		wires.print(std.out, p, i+1)
 		if err != nil {
@@ -209,35 +210,14 @@ func (l *wireLog) describe(wire int) string {
 	return ", " + l.tls[wire]
 }
 
-// progress is a line on a terminal that is overwritten; elsewhere it is nothing.
-type progress struct {
-	w     io.Writer
-	total int
-}
-
-func newProgress(w io.Writer, total int) *progress {
-	if !terminal(w) {
-		w = io.Discard
-	}
-	return &progress{w, total}
-}
-
-func (p *progress) show(done int) {
-	bar := strings.Repeat("=", done) + strings.Repeat("-", p.total-done)
-	fmt.Fprintf(p.w, "\r[%s] %d of %d sent", bar, done, p.total)
-}
-
-// clear takes the line away, so that others can be printed.
-func (p *progress) clear() { fmt.Fprint(p.w, "\r\x1b[K") }
-
 // check is a figure as it must be, and as it is.
 type check struct {
 	what      string
 	want, got int
 }
 
-// compare holds what was sent against what the MTA received. Its figures come
-// from the server, which knows nothing of the client's.
+// compare compares what was sent with what the MTA received. The figures come from the server, which knows nothing of
+// the client's.
 func (m *tour) compare(maxTransactions int, s *smtptest.Server, stats postrider.Stats) []check {
 	perWire := maxTransactions
 	if perWire == 0 {
@@ -247,7 +227,11 @@ func (m *tour) compare(maxTransactions int, s *smtptest.Server, stats postrider.
 	octets, equal, received := 0, 0, 0
 	for i, p := range m.posts {
 		octets += len(canonical(p.content))
-		if i < len(got) && m.same(p, got[i]) && got[i].Connection == i/perWire+1 && got[i].Transaction == i%perWire+1 {
+		if i >= len(got) {
+			continue
+		}
+		inPlace := got[i].Connection == i/perWire+1 && got[i].Transaction == i%perWire+1
+		if inPlace && m.same(p, got[i]) {
 			equal++
 		}
 	}
@@ -260,14 +244,14 @@ func (m *tour) compare(maxTransactions int, s *smtptest.Server, stats postrider.
 		{"transactions", n, s.Transactions()},
 		{"messages", n, len(got)},
 		{"octets of content", octets, received},
-		{"messages that are octet for octet what was sent, on the wire that was expected", n, equal},
+		{"messages received octet for octet as sent, on the expected wire", n, equal},
 		{"recipients accepted", n * (len(m.members) - 1), int(stats.Accepted)},
 		{"recipients refused", n, int(stats.Refused)},
 	}
 }
 
-// same reports whether a message arrived as it was sent, for all that know the
-// MTA, and whether its sender was told so.
+// same reports whether a message arrived as it was sent, for all recipients that the MTA knows, and whether its sender
+// was told so.
 func (m *tour) same(p *post, got *smtptest.Message) bool {
 	var accepted []string
 	for _, o := range p.result.Outcomes {
@@ -290,14 +274,14 @@ func canonical(text []byte) []byte {
 	return lines
 }
 
-// conclude shows the figures. Any that is not as it must be is an error.
+// conclude prints the figures. A wrong one is an error.
 func (c *demoCmd) conclude(w io.Writer, checks []check) error {
 	fmt.Fprintln(w, "\nWhat the MTA counted:")
 	wrong := 0
 	for _, k := range checks {
 		verdict := ""
 		if k.got != k.want {
-			verdict = fmt.Sprintf("   WRONG, must be %d", k.want)
+			verdict = fmt.Sprintf("   WRONG, expected %d", k.want)
 			wrong++
 		}
 		fmt.Fprintf(w, "  %5d  %s%s\n", k.got, k.what, verdict)
@@ -306,7 +290,7 @@ func (c *demoCmd) conclude(w io.Writer, checks []check) error {
 		return fail(exitSoftware, fmt.Errorf("%d of the figures are wrong", wrong))
 	}
 	fmt.Fprint(w, `
-All is as it must be. To go on by hand:
+All figures are right. To go on by hand:
 
   postrider sink --listen 127.0.0.1:2525
   postrider send --server 127.0.0.1:2525 -v anne@example.com < message.eml

@@ -46,7 +46,8 @@ func TestDemoSeesFaults(t *testing.T) {
 	}{
 		{"one more is refused", smtptest.Fault{Command: "RCPT", Address: "anne@example.com", Nth: 1, Reply: "550 no"},
 			[]string{"octet for octet", "recipients accepted", "recipients refused"}},
-		{"a server that wants a new wire for the second message", smtptest.Fault{Command: "MAIL", Nth: 2, Reply: "421 bye"},
+		{"a server that wants a new wire for the second message",
+			smtptest.Fault{Command: "MAIL", Nth: 2, Reply: "421 bye"},
 			[]string{"octet for octet"}},
 		{"a message is refused", smtptest.Fault{Command: ".", Nth: 3, Reply: "554 no"}, nil},
 	} {

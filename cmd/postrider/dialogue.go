@@ -12,10 +12,8 @@ import (
 	"github.com/postrider/postrider/internal/text"
 )
 
-// dialogue shows what is said on the wires: "> " before our commands, "< " before
-// the server's replies, "* " before what befell the connection. It does not ask
-// the library for credentials, so it cannot show them; of content it shows the
-// length.
+// dialogue prints what is said on the wires: "> " before our commands, "< " before the server's replies, "* " before
+// what happened to the connection. The library hides credentials from it; of content it prints the length.
 type dialogue struct {
 	mu      sync.Mutex // hooks are called from more than one goroutine
 	w       io.Writer
@@ -23,7 +21,7 @@ type dialogue struct {
 	quit    int // the wire that was told QUIT
 }
 
-// newDialogue gives the hooks of a dialogue that is written to w.
+// newDialogue returns the hooks of a dialogue that is written to w.
 func newDialogue(w io.Writer) *postrider.Trace {
 	d := &dialogue{w: w}
 	return &postrider.Trace{
@@ -119,8 +117,7 @@ func (d *dialogue) transactionDone(t postrider.Transaction, outcomes []postrider
 	d.line("* %d of %d recipients accepted", accepted, t.Recipients)
 }
 
-// closed says how a wire ended. Behind a QUIT it is no loss that the server was
-// the first to hang up.
+// closed prints how a wire ended. After a QUIT it is no loss if the server closes first.
 func (d *dialogue) closed(wire int, reason error) {
 	d.mu.Lock()
 	quit := d.quit == wire
@@ -131,6 +128,3 @@ func (d *dialogue) closed(wire int, reason error) {
 	}
 	d.line("* wire %d is closed", wire)
 }
-
-// printable escapes what a terminal should not get to see.
-func printable(s string) string { return text.Printable(s) }

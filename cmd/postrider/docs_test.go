@@ -18,7 +18,7 @@ func TestProgramIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(text)
-	app := kong.Must(new(cli), kong.NoDefaultHelp())
+	app := kong.Must(new(cli), kong.NoDefaultHelp(), flagHelp)
 	for _, command := range app.Model.Children {
 		if !strings.Contains(page, "\n## "+command.Name+"\n") {
 			t.Errorf("%s has no section", command.Name)

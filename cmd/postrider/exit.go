@@ -36,11 +36,11 @@ Exit status, as in sysexits.h:
   67  recipients were refused
   69  the MTA refused the message or the sender, or cannot be used; or some
       recipients were accepted and others have to be tried again
-  73  a file cannot be written, or is not to be overwritten (postrider mail)
-  75  nobody was accepted, and the same may succeed later: send it again
-  76  a recipient may or may not get the message, because the answer to its end
-      was never read; or the MTA does not speak SMTP. Sending again may duplicate
-  77  the MTA refused the user or password, or wants one
+  73  a file cannot be written, or must not be overwritten (postrider mail)
+  75  no recipient was accepted, but the same may succeed later: send it again
+  76  a recipient may or may not get the message, because no answer came after its
+      end: sending again may duplicate it; or the MTA does not speak SMTP
+  77  the MTA refused the user or password, or requires a login
   78  the configuration is wrong
 `
 
@@ -55,7 +55,7 @@ func fail(code int, err error) error { return &failure{code, err} }
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// toldError is an error that the user was told of already, with its status.
+// toldError is an error that was printed already, with its status.
 type toldError struct {
 	code int
 	err  error
@@ -66,9 +66,8 @@ func (t *toldError) Error() string { return t.err.Error() }
 // exitCode is the one place where what happened becomes a status. r is nil if it
 // never came to a Send.
 //
-// Who called us and reads only the status may send the whole message again after
-// 75 and after nothing else. So 75 is never the answer when somebody has the
-// message (69) or may have it (76).
+// A caller who reads only the status may send the whole message again after 75 and after nothing else. So 75 is never
+// the status when a recipient has the message (69) or may have it (76).
 func exitCode(r *postrider.Result, err error) int {
 	if r == nil {
 		return errorCode(err)

@@ -33,18 +33,18 @@ func parseFaults(flags []string) ([]smtptest.Fault, error) {
 func parseFault(flag string) (f smtptest.Fault, err error) {
 	when, what, found := strings.Cut(flag, "=")
 	if !found || what == "" {
-		return f, fmt.Errorf("write WHEN=WHAT, as in 'RCPT bart@example.com=550 no such user'")
+		return f, fmt.Errorf("use WHEN=WHAT, like 'RCPT bart@example.com=550 no such user'")
 	}
 	when, nth, numbered := strings.Cut(when, "#")
 	if numbered {
 		if f.Nth, err = strconv.Atoi(nth); err != nil || f.Nth < 1 {
-			return f, fmt.Errorf("%q is no number from 1", nth)
+			return f, fmt.Errorf("%q: use a number from 1 after #", nth)
 		}
 	}
 	f.Command, f.Address, _ = strings.Cut(strings.TrimSpace(when), " ")
 	known := slices.ContainsFunc(faultCommands, func(c string) bool { return strings.EqualFold(c, f.Command) })
 	if !known {
-		return f, fmt.Errorf("%q is none of %s", f.Command, strings.Join(faultCommands, " "))
+		return f, fmt.Errorf("%q is unknown; use one of %s", f.Command, strings.Join(faultCommands, " "))
 	}
 	if f.Address != "" && !strings.EqualFold(f.Command, "MAIL") && !strings.EqualFold(f.Command, "RCPT") {
 		return f, fmt.Errorf("only MAIL and RCPT have an address")
@@ -57,7 +57,7 @@ func parseFault(flag string) (f smtptest.Fault, err error) {
 	case len(what) >= 3 && '2' <= what[0] && what[0] <= '5':
 		f.Reply = what
 	default:
-		return f, fmt.Errorf("%q is neither a reply, such as 450, nor close nor hang", what)
+		return f, fmt.Errorf("%q is unknown; use a reply, like 450, or close or hang", what)
 	}
 	return f, nil
 }

@@ -48,16 +48,16 @@ func openReader(ctx context.Context, r io.Reader, header bool) (*input, error) {
 	if !header {
 		return spool(source)
 	}
-	buffered := bufio.NewReaderSize(source, maxHeader)
-	fields, err := readHeader(buffered)
+	buffered := bufio.NewReader(source)
+	section, err := readHeader(buffered)
 	if err != nil {
 		return nil, err
 	}
-	recipients, err := fields.recipients()
+	recipients, err := headerRecipients(section)
 	if err != nil {
 		return nil, fail(exitData, err)
 	}
-	in, err := spool(io.MultiReader(fields.withoutBcc(), buffered))
+	in, err := spool(io.MultiReader(bytes.NewReader(withoutBcc(section)), buffered))
 	if err == nil {
 		in.recipients = recipients
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"slices"
 	"strconv"
@@ -41,16 +40,16 @@ func (s *size) UnmarshalText(word []byte) error {
 	}
 	n, err := strconv.ParseUint(digits, 10, 31)
 	if err != nil {
-		return fmt.Errorf("%q is no size: write octets, as in 500, 100k or 10M", word)
+		return fmt.Errorf("%q is no size: use octets, like 500, 100k or 10M", word)
 	}
 	if n := size(n); n > maxSize/unit || n*unit < minSize {
-		return fmt.Errorf("%s: a message has from %d octets to %dM", word, minSize, maxSize>>20)
+		return fmt.Errorf("%s: use a size from %d octets to %dM", word, minSize, maxSize>>20)
 	}
 	*s = size(n) * unit
 	return nil
 }
 
-// String gives the number as it may be written.
+// String returns the number in the form that UnmarshalText reads.
 func (s size) String() string {
 	switch {
 	case s%(1<<20) == 0:
@@ -113,9 +112,8 @@ type load struct {
 	meter *meter
 }
 
-// ahead is by how many messages SendAll may be ahead of the results. It would take
-// more, but what lies in its queue says nothing of the MTA: it makes each message
-// look slow, and has to be sent when the time is over. So it gets what fills the
+// ahead is by how many messages SendAll may be ahead of the results. It would take more, but a long queue says nothing
+// about the MTA: it makes each message look slow, and has to be sent when the time is over. So it gets what fills the
 // wire twice.
 func (c *benchCmd) ahead() int {
 	const window, octets = 64, 1 << 20 // the library's own
@@ -141,8 +139,8 @@ func (c *benchCmd) load(via *lane, m *meter) *load {
 	return l
 }
 
-// next gives a message when it is time for it, and nil when there is none left or
-// ctx is done, or would be before its time.
+// next returns a message when it is time for it, and nil when there is no other, or when ctx is done or would be before
+// its time.
 func (l *load) next(ctx context.Context) *postrider.Message {
 	n := l.begun.Add(1)
 	if n > l.messages || l.limiter.Wait(ctx) != nil {
@@ -163,10 +161,10 @@ const (
 // still underway. What is left then is Untried or Unknown.
 const grace = 10 * time.Second
 
-var errLate = fmt.Errorf("the time is over, and no answer has come for %v: %w", grace, context.DeadlineExceeded)
+var errLate = fmt.Errorf("the time is over, and the MTA has not answered for %v: %w", grace, context.DeadlineExceeded)
 
-// run sends until it is enough, and says what ended it. The error is what ended it
-// early; what befell single messages is in the meter.
+// run sends until it is enough, and returns what ended it. The error is what ended it early; what became of single
+// messages is in the meter.
 func (l *load) run(ctx context.Context) (ended string, err error) {
 	bounded, cancel := context.WithTimeout(ctx, l.duration)
 	defer cancel()
@@ -249,8 +247,7 @@ func (l *load) stream(sending, intake context.Context) {
 	}
 }
 
-// record enters a result. A server that cannot be reached any more is not asked a
-// hundred thousand times.
+// record enters a result. A server that cannot be reached any more is not tried a hundred thousand times.
 func (l *load) record(start time.Time, r *postrider.Result, err error) {
 	l.meter.record(time.Since(start), r, err)
 	if e := (*postrider.Error)(nil); errors.As(err, &e) && e.Stage == postrider.StageConnect {
@@ -270,8 +267,7 @@ func (l *load) ended(ctx context.Context, err error) string {
 	return endDuration
 }
 
-// outlast gives a context for what was begun before intake is done: it is to be
-// finished, unless the MTA falls silent.
+// outlast returns a context for what was begun before intake is done: it is finished, unless the MTA falls silent.
 func (l *load) outlast(intake context.Context) (context.Context, context.CancelFunc) {
 	sending, cancel := context.WithCancelCause(context.WithoutCancel(intake))
 	stop := context.AfterFunc(intake, func() {
@@ -288,32 +284,7 @@ func (l *load) outlast(intake context.Context) (context.Context, context.CancelF
 	return sending, func() { stop(); cancel(nil) }
 }
 
-// follow shows on a terminal how far it is, until it is told to take that away.
-func (l *load) follow(w io.Writer) (wipe func()) {
-	if !terminal(w) {
-		return func() {}
-	}
-	return l.show(w)
-}
-
-// show writes the line over itself, four times a second.
-func (l *load) show(w io.Writer) (wipe func()) {
-	ticker, done, gone := time.NewTicker(250*time.Millisecond), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(gone)
-		for {
-			select {
-			case <-ticker.C:
-				fmt.Fprint(w, "\r\x1b[K", l.progress(time.Since(l.start)))
-			case <-done:
-				fmt.Fprint(w, "\r\x1b[K")
-				return
-			}
-		}
-	}()
-	return func() { ticker.Stop(); close(done); <-gone }
-}
-
+// progress is how far it is.
 func (l *load) progress(passed time.Duration) string {
 	n := l.meter.count()
 	return fmt.Sprintf("%d of %d messages, %v of %v, %.0f a second",

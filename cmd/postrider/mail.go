@@ -20,34 +20,34 @@ import (
 
 // mailCmd is postrider mail.
 type mailCmd struct {
-	Recipients string  `arg:"" name:"recipients" help:"The file of recipients: addresses a line, CSV, or JSON Lines."`
-	Format     string  `placeholder:"plain|csv|jsonl" help:"What the file of recipients is. Default: what its name ends with; else plain."`
-	Sender     *string `short:"f" name:"from" placeholder:"ADDRESS" help:"The envelope's sender, who gets the bounces; '<>' for nobody. Default: user@host, as sendmail has it."`
+	Recipients string  `arg:"" name:"recipients" help:"${help_recipients}"`
+	Format     string  `placeholder:"plain|csv|jsonl" help:"${help_format}"`
+	Sender     *string `short:"f" name:"from" placeholder:"ADDRESS" help:"${help_sender}"`
 
-	Encoding string `placeholder:"NAME" help:"The encoding of those files of recipients, of --suppress and of templates that are not UTF-8: windows-1252, iso-8859-2, shift_jis and so on. Without it what is not UTF-8 is refused."`
+	Encoding string `placeholder:"NAME" help:"${help_encoding}"`
 
 	mailText `embed:""`
 	mailPlan `embed:""`
 
-	Suppress       string `placeholder:"FILE" help:"Send nothing to who is in FILE: an address or @domain a line."`
-	KeepDuplicates bool   `help:"Send to an address as often as it is there."`
+	Suppress       string `placeholder:"FILE" help:"${help_suppress}"`
+	KeepDuplicates bool   `help:"Send to an address as often as it is listed."`
 
-	Concurrency int           `default:"64" placeholder:"N" help:"At most N messages underway. If all connections are lost, or the program is killed, so many are unknown at the most. Default: ${default}."`
-	Retry       time.Duration `placeholder:"TIME" help:"Try again, for TIME, who was deferred: after a minute, two, four, up to half an hour. Default: leave it to the next run."`
-	Drain       time.Duration `default:"30s" placeholder:"TIME" help:"After Ctrl-C, let messages that are underway end for TIME. Default: ${default}."`
+	Concurrency int           `default:"64" placeholder:"N" help:"${help_concurrency} Default: ${default}."`
+	Retry       time.Duration `placeholder:"TIME" help:"${help_retry}"`
+	Drain       time.Duration `default:"30s" placeholder:"TIME" help:"${help_drain} Default: ${default}."`
 
-	Journal   string `placeholder:"FILE" help:"Where it is noted who has got it. Default: the file of recipients with .journal behind its name."`
-	NoJournal bool   `help:"Note nothing: the same command sends to everybody again."`
-	Unknown   string `default:"ask" enum:"ask,resend,skip" placeholder:"ask|resend|skip" help:"What to do with those of an earlier run who may have got it or not. Default: ${default}."`
+	Journal   string `placeholder:"FILE" help:"${help_journal}"`
+	NoJournal bool   `help:"Keep no journal: the same command sends to all recipients again."`
+	Unknown   string `default:"ask" enum:"ask,resend,skip" placeholder:"ask|resend|skip" help:"${help_unknown}"`
 
-	DryRun  bool   `help:"Check everything and show the plan and the first messages, but do not open a connection."`
+	DryRun  bool   `help:"${help_dry_run}"`
 	Preview string `placeholder:"DIR" help:"Write the first messages to DIR as .eml, and send nothing."`
-	First   int    `default:"3" placeholder:"N" help:"How many messages --dry-run and --preview show. Default: ${default}."`
+	First   int    `default:"3" placeholder:"N" help:"Let --dry-run and --preview show N messages. Default: 3."`
 	Table   string `placeholder:"FILE" help:"Write what became of each recipient to FILE, as CSV."`
 	Log     string `placeholder:"FILE" help:"Append to FILE the lines that Mailman writes to its smtp.log."`
-	JSON    bool   `help:"Tell everything as one JSON object on standard output."`
+	JSON    bool   `help:"Print the result as one JSON object."`
 
-	Force []string `sep:"none" placeholder:"FILE" help:"Overwrite FILE, which --journal, --table or --preview would leave alone because postrider may not have written it. May be repeated."`
+	Force []string `sep:"none" placeholder:"FILE" help:"${help_force}"`
 
 	settings `embed:""`
 }
@@ -55,19 +55,20 @@ type mailCmd struct {
 // Help is the long part of the help text.
 func (*mailCmd) Help() string {
 	return `
-Sends one message to many. Without a flag that makes each message different they go
-out in chunks that share it; else there is a message for each recipient. Wrong
-addresses, duplicates and who is to be left alone are told before anything is sent.
+Recipients share the message, in chunks, unless a flag makes each message different:
+then each recipient gets one of its own. Wrong addresses, duplicates and suppressed
+recipients are reported before anything is sent.
 
-A journal on disk knows whom a message was about to be sent to, and what became of
-it. After a crash or Ctrl-C the same command again sends to exactly those still
-owed. Those who may have got it, because no answer came, are asked about.
+A journal on disk records each recipient before the message is sent, and the outcome
+afterwards. After a crash or Ctrl-C, run the same command again: it sends to exactly
+those recipients who still need the message. If no answer came for some, it asks what
+to do with them, because they may have got it.
 
-Every file that is written is opened before anything is sent. None is overwritten
-that is read too, nor any that postrider may not have written, unless --force names it.
+Every output file is opened before anything is sent. A file that postrider may not
+have written is overwritten only if --force names it; an input file never is.
 
-In templates {{.name}} is the recipient's, as is every other column or member of the
-file. What one recipient lacks is an error before the first message leaves.
+In templates, {{.name}} is the recipient's name, and every other column or member of
+the file has its own name. If a recipient lacks one, nothing is sent.
 
 Examples:
 
@@ -85,11 +86,11 @@ Examples:
 func (c *mailCmd) Validate() error {
 	switch {
 	case c.Format != "" && c.Format != "plain" && c.Format != "csv" && c.Format != "jsonl":
-		return fmt.Errorf("--format %s: write plain, csv or jsonl", c.Format)
+		return fmt.Errorf("--format %s: unknown format; use plain, csv or jsonl", c.Format)
 	case c.Concurrency < 1 || c.Retry < 0 || c.Drain < 0 || c.First < 0:
-		return errors.New("--concurrency, --retry, --drain and --first cannot be negative, nor can --concurrency be 0")
+		return errors.New("--concurrency: use a number from 1; --retry, --drain and --first: do not use a negative one")
 	case c.Journal != "" && c.NoJournal:
-		return errors.New("--journal and --no-journal: give one of them")
+		return errors.New("--journal and --no-journal: use only one of them")
 	case c.Encoding != "":
 		if err := text.CheckEncoding(c.Encoding); err != nil {
 			return fmt.Errorf("--encoding: %w", err)
@@ -127,7 +128,7 @@ func (c *mailCmd) mail(ctx context.Context, std streams, r *mailReport) error {
 		r.announceSkipped(std)
 	}
 	if len(r.people) == 0 {
-		return fail(exitData, errors.New("nobody is left to send to"))
+		return fail(exitData, errors.New("no recipient is left: all were skipped"))
 	}
 	files, err := c.readTexts()
 	if err != nil {
@@ -150,7 +151,7 @@ func (c *mailCmd) mail(ctx context.Context, std streams, r *mailReport) error {
 	return errors.Join(c.deliver(ctx, std, r, files), r.closeLog())
 }
 
-// readPeople reads who is to get it, and takes out who is not.
+// readPeople reads the recipients, and takes out those who are skipped.
 func (c *mailCmd) readPeople(r *mailReport) error {
 	f, err := c.openText(c.Recipients)
 	if err != nil {
@@ -169,8 +170,8 @@ func (c *mailCmd) readPeople(r *mailReport) error {
 	return c.suppress(r)
 }
 
-// suppress takes out who is in the suppression list. They keep their places in the
-// journal: who leaves a list while it is being sent to does not make it another.
+// suppress takes out the recipients in the suppression list. They keep their places in the journal: a recipient who
+// leaves a list while it is being sent to does not make it another mailing.
 func (c *mailCmd) suppress(r *mailReport) error {
 	list := &mailing.Suppression{}
 	if c.Suppress != "" {
@@ -230,7 +231,9 @@ func (c *mailCmd) journalName() (string, error) {
 	}
 	info, err := os.Stat(c.Recipients)
 	if err == nil && !info.IsDir() && !info.Mode().IsRegular() || ofProcess(c.Recipients) {
-		return "", fail(exitUsage, fmt.Errorf("%s has no journal beside it: name one with --journal FILE, which the same command finds again, or do without with --no-journal", c.Recipients))
+		return "", fail(exitUsage, fmt.Errorf("the recipients come from %s, "+
+			"and the next run could not find a journal beside that: name one with --journal, or use --no-journal",
+			c.Recipients))
 	}
 	return c.Recipients + ".journal", nil
 }
@@ -241,8 +244,8 @@ func ofProcess(name string) bool {
 	return err == nil && (strings.HasPrefix(path, "/dev/") || strings.HasPrefix(path, "/proc/"))
 }
 
-// openJournal opens the journal, and finds out who is owed what. A mailing that
-// cannot be made leaves none behind: it will be another when it is mended.
+// openJournal opens the journal, and finds out who still needs the message. A mailing that cannot be made leaves no
+// journal behind: it will be another when it is mended.
 func (c *mailCmd) openJournal(std streams, r *mailReport, text *mailTextFiles) (err error) {
 	created := time.Now()
 	r.book = newBook(len(r.list), created)
@@ -274,7 +277,9 @@ type prepared struct {
 	parts   iter.Seq[mailing.Part]
 }
 
-func (c *mailCmd) prepare(from string, people []mailing.Recipient, text *mailTextFiles, created time.Time) (*prepared, error) {
+func (c *mailCmd) prepare(
+	from string, people []mailing.Recipient, text *mailTextFiles, created time.Time,
+) (*prepared, error) {
 	m, plan, err := c.plan(from, people, text, created)
 	if err != nil {
 		return nil, err
@@ -286,11 +291,11 @@ func (c *mailCmd) prepare(from string, people []mailing.Recipient, text *mailTex
 	return &prepared{m, parts}, nil
 }
 
-// deliver sends to those still owed.
+// deliver sends to those who still need the message.
 func (c *mailCmd) deliver(ctx context.Context, std streams, r *mailReport, text *mailTextFiles) (err error) {
 	r.outcomes = r.book.of(r.places)
 	var people []mailing.Recipient
-	var owed, places []int // of people: among all that are to get it, and in the journal
+	var owed, places []int // of people: among r.people, and in the journal
 	for i, at := range r.places {
 		if r.book.open[at] {
 			people, owed, places = append(people, r.people[i]), append(owed, i), append(places, at)
@@ -306,14 +311,14 @@ func (c *mailCmd) deliver(ctx context.Context, std streams, r *mailReport, text 
 		}
 	}
 	pace := r.route.pool.MessageRate
-	r.route.pool.MessageRate = 0 // it is kept before the journal notes that somebody is about to get the message
+	r.route.pool.MessageRate = 0 // the wait for it comes before the journal's note that a message is about to be sent
 	pool, err := r.route.newPool(nil, false)
 	if err != nil {
 		return err
 	}
 	defer leave(context.WithoutCancel(ctx), pool, nil)
 	d := c.delivery(r, places, pace)
-	wipe := r.book.tally.follow(std, len(owed))
+	wipe := r.book.tally.follow(std.err, len(owed))
 	report, err := d.Deliver(ctx, pool, r.ready.message)
 	wipe()
 	r.sends, r.took = r.book.tally.sends, report.Took
@@ -326,15 +331,16 @@ func (c *mailCmd) deliver(ctx context.Context, std streams, r *mailReport, text 
 	return err
 }
 
-// delivery is how it is sent. The journal is a user of its hooks: what is about to
-// happen is on the disk before it does, and what became of it is written down after.
+// delivery is how the mailing is sent. Its hooks keep the journal: what is about to happen is on disk before it does,
+// and the outcome is written afterwards.
 func (c *mailCmd) delivery(r *mailReport, places []int, pace float64) *mailing.Delivery {
 	limiter := rate.NewLimiter(rate.Inf, 0)
 	if pace > 0 {
 		limiter = rate.NewLimiter(rate.Limit(pace), 1)
 	}
 	d := &mailing.Delivery{
-		Plan:        func(*postrider.Message) (iter.Seq[mailing.Part], error) { return r.ready.parts, nil },
+		Plan: func(*postrider.Message) (iter.Seq[mailing.Part], error) { return r.ready.parts, nil },
+
 		Concurrency: c.Concurrency, Drain: c.Drain, Retry: mailing.Retry{For: c.Retry},
 		Before: func(ctx context.Context, a *mailing.Attempt) error {
 			if err := limiter.Wait(ctx); err != nil {
@@ -350,7 +356,7 @@ func (c *mailCmd) delivery(r *mailReport, places []int, pace float64) *mailing.D
 	return d
 }
 
-// checkSender finds a sender that no message could have before any is made.
+// checkSender refuses a sender that no message could have, before any is made.
 func checkSender(ctx context.Context, from string) error {
 	if from == "" {
 		return nil
@@ -361,7 +367,7 @@ func checkSender(ctx context.Context, from string) error {
 	return nil
 }
 
-// senderAddress is the envelope's sender: what -f says, else user@host.
+// senderAddress is the envelope's sender: that of -f, else user@host.
 func senderAddress(from *string, cfg *postrider.Config) string {
 	return strings.TrimSpace((&sendCmd{Sender: from}).sender(cfg))
 }

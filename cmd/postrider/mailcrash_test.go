@@ -53,7 +53,8 @@ func (h *history) after(index []int, states ...postrider.State) {
 	for _, s := range states {
 		o := postrider.Outcome{State: s, Stage: postrider.StageContent}
 		if s != postrider.Unknown && s != postrider.Untried {
-			o.Reply = postrider.Reply{Code: map[postrider.State]int{postrider.Accepted: 250, postrider.Deferred: 450, postrider.Refused: 550}[s]}
+			o.Reply = postrider.Reply{Code: map[postrider.State]int{postrider.Accepted: 250, postrider.Deferred: 450,
+				postrider.Refused: 550}[s]}
 		}
 		a.Result.Outcomes = append(a.Result.Outcomes, o)
 	}
@@ -138,7 +139,8 @@ func TestMailingThatEndedAtAnyOctet(t *testing.T) {
 			}
 		}
 		if err != nil || !slices.Equal(owed, now.owed) {
-			t.Errorf("ended at octet %d: %v, owed %v; want %v, for %v may have it", length, err, owed, now.owed, now.sent)
+			t.Errorf("ended at octet %d: %v, owed %v; want %v, for %v may have it", length, err, owed, now.owed,
+				now.sent)
 		}
 	}
 }
@@ -220,7 +222,8 @@ func TestTwoRunsOfOneMailing(t *testing.T) {
 	for _, name := range []string{"j", journal, "soft", "hard", "up/j", "up/soft"} {
 		second := mailAgain(dir, server, name)
 		text, _ := second.CombinedOutput()
-		if second.ProcessState.ExitCode() != exitTempFail || !strings.Contains(string(text), name+": it is in use by another process") {
+		if second.ProcessState.ExitCode() != exitTempFail ||
+			!strings.Contains(string(text), name+": in use by another process") {
 			t.Errorf("by %s: %v\n%s", name, second.ProcessState, text)
 		}
 	}
@@ -247,12 +250,14 @@ func TestMailingWhoseJournalIsTakenAway(t *testing.T) {
 	}
 	answer()
 	_ = first.Wait()
-	if n := len(server.Messages()); n != 1 || !strings.Contains(fmt.Sprint(first.Stderr), "removed, renamed or replaced") {
+	if n := len(server.Messages()); n != 1 ||
+		!strings.Contains(fmt.Sprint(first.Stderr), "removed, renamed or replaced") {
 		t.Errorf("%d messages, %v\n%s", n, first.ProcessState, first.Stderr)
 	}
 	// The second intent was written when that was found.
 	text, err := mailAgain(dir, server, "moved").CombinedOutput()
-	if n := len(server.Messages()); n != 5 || err != nil || !strings.Contains(string(text), "settled before this run: 1") {
+	if n := len(server.Messages()); n != 5 || err != nil ||
+		!strings.Contains(string(text), "settled before this run: 1") {
 		t.Errorf("with the journal that was moved: %v, %d messages\n%s", err, n, text)
 	}
 }

@@ -17,10 +17,9 @@ import (
 
 // book knows what became of each recipient of a mailing, and keeps it in a journal.
 //
-// A recipient's intent is on the disk before Send is called, and the outcome is
-// written behind it. The next intent of whoever sent it is synced after that, and
-// with it the outcome: so at every moment at most one message for each of those who
-// send is in doubt, whatever ends the process or the machine.
+// A recipient's intent is on the disk before Send is called, and the outcome is written after it. The next intent of
+// the same sending goroutine is synced after that, and with it the outcome: so at every moment at most one message for
+// each of these goroutines is in doubt, whatever ends the process or the machine.
 type book struct {
 	created  time.Time
 	tally    *tally
@@ -51,7 +50,7 @@ type (
 	}
 )
 
-// newBook begins a book for n recipients, that forgets.
+// newBook begins a book for n recipients, without a journal.
 func newBook(n int, created time.Time) *book {
 	b := &book{created: created, tally: &tally{}, outcomes: make([]postrider.Outcome, n), open: make([]bool, n)}
 	for i := range b.open {
@@ -67,7 +66,7 @@ func (b *book) keep(name string, identity []byte, force bool) (err error) {
 	b.journal, err = journal.Open(name, identity, func(payload []byte) error {
 		var r record
 		if err := json.Unmarshal(payload, &r); err != nil {
-			return fmt.Errorf("%w: a record cannot be read", journal.ErrDamaged)
+			return fmt.Errorf("%w: unreadable record", journal.ErrDamaged)
 		}
 		if r.Created != nil {
 			b.created, known = *r.Created, true
@@ -92,20 +91,23 @@ func journalError(name string, err error) error {
 	code, advice := exitData, ""
 	switch {
 	case errors.Is(err, journal.ErrOther):
-		err = errors.New("it belongs to another mailing: other recipients, another message, or other flags")
-		advice = "Name another with --journal, or remove it if that one is over"
+		err = errors.New("belongs to another mailing, with other recipients, another message, or other flags")
+		advice = "Name another file with --journal, or remove this one if that mailing is over"
 	case errors.Is(err, journal.ErrLocked):
-		code, advice = exitTempFail, "Is the mailing being sent already?"
+		code, advice = exitTempFail, "Wait until the other process has ended"
 	case errors.Is(err, journal.ErrMoved):
-		code, advice = exitTempFail, "Is the mailing being sent already?"
+		code, advice = exitTempFail, "Is another process sending the mailing?"
 	case errors.Is(err, journal.ErrVersion):
-		advice = "End the mailing with the version that began it. With a new journal (--journal) it is sent to everybody again"
+		advice = "Finish the mailing with the version that began it. " +
+			"With a new journal (--journal), all recipients get it again"
 	case errors.As(err, &damage) && damage.Sound > 0:
-		advice = "Who has got the message since then is not known. Put a copy of the journal in its place; or go on from what is sound, " +
-			fmt.Sprintf("and those noted behind it may get the message twice: head -c %d %s > NEW, and --journal NEW", damage.Sound, name)
+		advice = fmt.Sprintf("The journal does not show who has got the message since then. Restore it from a copy; "+
+			"or go on from the sound part with \"head -c %d %s > NEW\" and --journal NEW: "+
+			"the recipients noted after it may then get the message twice", damage.Sound, name)
 	case errors.Is(err, journal.ErrForeign), errors.Is(err, journal.ErrDamaged):
-		advice = "If it was one, something has emptied or overwritten it, and who has got the message is not known: put a copy in its place. " +
-			"If it is another file, name another with --journal. To send to everybody and lose what is in it, remove it, or name it with --force"
+		advice = "If it was a journal, it was emptied or overwritten, and does not show who has got the message: " +
+			"restore it from a copy. If it is another file, name a different one with --journal. " +
+			"To send to all recipients and lose what is in it, remove it, or name it with --force"
 	default:
 		return fail(exitCantCreate, fmt.Errorf("the journal %s: %w", name, cause(err)))
 	}
@@ -113,7 +115,7 @@ func journalError(name string, err error) error {
 }
 
 // errNoAnswer is what is known of a recipient whose intent is the last that is known.
-var errNoAnswer = errors.New("the run that sent it ended before the answer was noted")
+var errNoAnswer = errors.New("the run that sent it ended before the answer was recorded")
 
 // replay enters a record of an earlier run.
 func (b *book) replay(r *record) error {
@@ -170,8 +172,8 @@ func (b *book) before(a *mailing.Attempt, places []int) error {
 	return nil
 }
 
-// after notes what became of them. If that cannot be written they are unknown to the
-// next run, which is all that can be done about it; the next Before will say it.
+// after notes what became of them. If that cannot be written, they are unknown to the next run, which is all that can
+// be done about it; the next Before reports it.
 func (b *book) after(a *mailing.Attempt, places []int) {
 	r := &record{}
 	size := 0
@@ -203,9 +205,8 @@ func (b *book) note(r *record) {
 	}
 }
 
-// doubted is what became of a recipient, by the earlier runs too: who may have got it
-// from one of them, and whom this one did not reach, still may have got it. Else the
-// next run would send to them unasked.
+// doubted is what became of a recipient, by the earlier runs too: one who may have got the message from one of them,
+// and whom this run did not reach, still may have got it. Else the next run would send it again without asking.
 func (b *book) doubted(at int, now postrider.Outcome) postrider.Outcome {
 	if before := b.outcomes[at]; before.State == postrider.Unknown && now.State == postrider.Untried {
 		return before
@@ -230,7 +231,7 @@ func runs(index, places []int) (all [][2]int) {
 	return all
 }
 
-// of gives the outcomes of some recipients.
+// of returns the outcomes of some recipients.
 func (b *book) of(places []int) []postrider.Outcome {
 	outcomes := make([]postrider.Outcome, len(places))
 	for i, at := range places {
@@ -257,8 +258,7 @@ func (b *book) close() (err error) {
 	return err
 }
 
-// decideUnknown asks what to do with those of whom nothing is known, or does what the
-// flag says.
+// decideUnknown asks what to do with those whose outcome is not known, or does what the flag says.
 func (c *mailCmd) decideUnknown(std streams, r *mailReport) error {
 	doubtful := r.book.doubtful(r.places)
 	n := len(doubtful)
@@ -268,7 +268,8 @@ func (c *mailCmd) decideUnknown(std streams, r *mailReport) error {
 	answer := c.Unknown
 	if answer == "ask" {
 		if !terminal(std.in) || !terminal(std.err) {
-			return fail(exitProtocol, fmt.Errorf("recipients who may have got the message already, or not: %d. Nothing was sent; say what to do with them: --unknown=resend or --unknown=skip", n))
+			return fail(exitProtocol, fmt.Errorf("%d recipients may or may not have got the message already. "+
+				"Nothing was sent; choose what to do with them: --unknown=resend or --unknown=skip", n))
 		}
 		var err error
 		if answer, err = ask(std, n); err != nil {
@@ -287,7 +288,8 @@ func (c *mailCmd) decideUnknown(std streams, r *mailReport) error {
 func ask(std streams, n int) (string, error) {
 	lines := bufio.NewScanner(std.in)
 	for {
-		fmt.Fprintf(std.err, "%d recipients may have got the message already, or not. Send it to them again, or skip them? [resend/skip/quit] ", n)
+		fmt.Fprintf(std.err, "%d recipients may or may not have got the message already. "+
+			"Send it to them again, or skip them? [resend/skip/quit] ", n)
 		if !lines.Scan() {
 			return "", fail(exitTempFail, errors.New("nothing was sent"))
 		}

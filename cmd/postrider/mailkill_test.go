@@ -34,7 +34,8 @@ type witness struct {
 
 func startWitness(t *testing.T) *witness {
 	t.Helper()
-	w := &witness{cmd: exec.Command("postrider", "sink", "--json", "--listen", "127.0.0.1:0"), got: map[string]int{}, done: make(chan struct{})}
+	w := &witness{cmd: exec.Command("postrider", "sink", "--json", "--listen", "127.0.0.1:0"), got: map[string]int{},
+		done: make(chan struct{})}
 	w.more = sync.NewCond(&w.mu)
 	w.cmd.Env = append(os.Environ(), "GORACE="+swiftEnd)
 	w.cmd.Stderr = io.Discard // it tells of connections that hang; they were killed
@@ -151,7 +152,8 @@ type killed struct {
 func (k *killed) address(i int) string { return fmt.Sprintf("person%d@example.com", i) }
 
 func (k *killed) start(policy string) *exec.Cmd {
-	cmd := exec.Command("postrider", "mail", "--server", k.sink.address, "-f", "b@example.com", "--message", "news.eml", "--verp",
+	cmd := exec.Command("postrider", "mail", "--server", k.sink.address, "-f", "b@example.com", "--message",
+		"news.eml", "--verp",
 		"--concurrency", strconv.Itoa(killConcurrency), "--unknown", policy, "list.txt")
 	cmd.Dir = k.dir
 	cmd.Env = append(os.Environ(), "POSTRIDER_CONFIG_FILE="+os.DevNull, "GORACE="+swiftEnd)
@@ -221,7 +223,8 @@ func TestKilledMailings(t *testing.T) {
 		for i := range killRecipients {
 			list.WriteString(k.address(i) + "\n")
 		}
-		for name, text := range map[string]string{"list.txt": list.String(), "news.eml": "From: news@example.com\nSubject: News\n\nhello\n"} {
+		for name, text := range map[string]string{"list.txt": list.String(),
+			"news.eml": "From: news@example.com\nSubject: News\n\nhello\n"} {
 			if err := os.WriteFile(filepath.Join(k.dir, name), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -265,5 +268,6 @@ func (k *killed) verify(policy string) {
 			k.t.Fatal("and so on")
 		}
 	}
-	k.t.Logf("policy %s: %d recipients in doubt in all, %d at most at one kill; %d got it once, %d twice, %d not", policy, len(k.unknown), k.most, once, twice, none)
+	k.t.Logf("policy %s: %d recipients in doubt in all, %d at most at one kill; %d got it once, %d twice, %d not",
+		policy, len(k.unknown), k.most, once, twice, none)
 }

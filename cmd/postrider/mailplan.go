@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"crypto"
 	"crypto/sha256"
@@ -18,20 +17,21 @@ import (
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/header"
 	"github.com/postrider/postrider/internal/text"
 	"github.com/postrider/postrider/mailing"
 )
 
 // mailText are the flags that say what is sent.
 type mailText struct {
-	Message string   `placeholder:"FILE" help:"The message, header and body. With templates: the header, and what they do not replace."`
-	Subject string   `placeholder:"TEMPLATE" help:"The subject, made for each recipient."`
-	Text    string   `placeholder:"FILE" help:"A template of the body as plain text."`
-	HTML    string   `name:"html" placeholder:"FILE" help:"A template of the body in HTML."`
-	Field   []string `sep:"none" placeholder:"NAME:TEMPLATE" help:"A header field, made for each recipient. May be repeated."`
+	Message string   `placeholder:"FILE" help:"${help_message}"`
+	Subject string   `placeholder:"TEMPLATE" help:"Set the subject, made for each recipient."`
+	Text    string   `placeholder:"FILE" help:"Make the plain text body from this template."`
+	HTML    string   `name:"html" placeholder:"FILE" help:"Make the HTML body from this template."`
+	Field   []string `sep:"none" placeholder:"NAME:TEMPLATE" help:"${help_field}"`
 }
 
-// mailTextFiles is what these flags name, read.
+// mailTextFiles has what these flags name.
 type mailTextFiles struct {
 	message, text, html []byte
 }
@@ -41,18 +41,18 @@ const longestText = 64 << 20
 
 func (t *mailText) validate() error {
 	if t.Message == "" && t.Text == "" && t.HTML == "" {
-		return errors.New("nothing to send: give --message, or --text or --html")
+		return errors.New("nothing to send: name a message with --message, or a template with --text or --html")
 	}
 	for _, f := range t.Field {
 		if name, _, ok := strings.Cut(f, ":"); !ok || strings.TrimSpace(name) == "" {
-			return fmt.Errorf("--field %s: write NAME: TEMPLATE", printable(f))
+			return fmt.Errorf("--field %s: write it as NAME:TEMPLATE", text.Printable(f))
 		}
 	}
 	return nil
 }
 
-// readTexts reads them. The message has its own words for its encodings, and stays as
-// it is; templates are UTF-8 or become it.
+// readTexts reads them. The message declares its encodings itself, and stays as it is; templates are UTF-8 or become
+// it.
 func (c *mailCmd) readTexts() (files *mailTextFiles, err error) {
 	files = &mailTextFiles{}
 	if c.Message != "" {
@@ -66,11 +66,12 @@ func (c *mailCmd) readTexts() (files *mailTextFiles, err error) {
 	if files.html, err = c.readTemplate(c.HTML); err != nil {
 		return nil, err
 	}
-	if !beginsWithHeader(files.message) {
-		return nil, fail(exitData, fmt.Errorf("%s has no header: it begins with neither a field, such as Subject: News, nor an empty line", c.Message))
+	if !header.Begins(files.message) {
+		return nil, fail(exitData, fmt.Errorf("%s has no header: "+
+			"begin it with a field, like Subject: News, or with an empty line", c.Message))
 	}
 	if files.message != nil {
-		files.message, err = withoutBcc(files.message)
+		files.message, err = removeBcc(files.message)
 	}
 	return files, err
 }
@@ -94,7 +95,7 @@ func (c *mailCmd) readTemplate(name string) ([]byte, error) {
 	return octets, nil
 }
 
-// openText opens a file of text, for somebody who checks that it is UTF-8.
+// openText opens a file of text; the caller checks that it is UTF-8.
 func (c *mailCmd) openText(name string) (io.ReadCloser, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -126,27 +127,19 @@ func (c *mailCmd) decoded(r io.Reader) (io.Reader, error) {
 // wrongText says what is wrong with a file, and what to do about its encoding.
 func (c *mailCmd) wrongText(name string, err error) error {
 	if fault := (*text.EncodingError)(nil); c.Encoding == "" && errors.As(err, &fault) {
-		return fmt.Errorf("%s: %w. Save it as UTF-8, or name its encoding, as in --encoding windows-1252", name, err)
+		return fmt.Errorf("%s: %w. Save it as UTF-8, or name its encoding, like --encoding windows-1252", name, err)
 	}
 	return fmt.Errorf("%s: %w", name, err)
 }
 
-// withoutBcc takes out of a message who else gets it.
-func withoutBcc(message []byte) ([]byte, error) {
-	r := bufio.NewReaderSize(bytes.NewReader(message), maxHeader)
-	h, err := readHeader(r)
+// removeBcc takes out of a message who else gets it.
+func removeBcc(message []byte) ([]byte, error) {
+	section, body, err := header.Parse(message)
 	if err != nil {
-		return nil, err
+		return nil, fail(exitData, err)
 	}
-	return io.ReadAll(io.MultiReader(h.withoutBcc(), r))
-}
-
-// beginsWithHeader finds a text without header, which would become one: fields are put
-// before it (RFC 5322 §2.2).
-func beginsWithHeader(message []byte) bool {
-	line, _, _ := bytes.Cut(message, []byte("\n"))
-	name, _, isField := bytes.Cut(line, []byte(":"))
-	return len(bytes.TrimRight(line, "\r")) == 0 || isField && len(name) > 0 && !bytes.ContainsFunc(bytes.TrimRight(name, " \t"), func(c rune) bool { return c <= ' ' || c > '~' })
+	// The journal tells an empty message from none: never nil.
+	return append(append([]byte{}, withoutBcc(section)...), body...), nil
 }
 
 func readText(name string) ([]byte, error) {
@@ -180,30 +173,31 @@ func (t *mailText) merge(files *mailTextFiles) (m mailing.Merge, any bool) {
 
 // mailPlan are the flags that say in which messages it is sent.
 type mailPlan struct {
-	Plan  string `placeholder:"bulk|domain|individual" help:"Chunks of a region of the world, chunks of a domain, or a message for each recipient. Default: individual if a flag makes them different, else bulk."`
-	Chunk int    `default:"500" placeholder:"N" help:"How many recipients a chunk has at the most. Default: ${default}."`
+	Plan  string `placeholder:"bulk|domain|individual" help:"${help_plan}"`
+	Chunk int    `default:"500" placeholder:"N" help:"Put at most N recipients into a chunk. Default: ${default}."`
 
-	VERP        bool     `name:"verp" help:"A sender for each recipient: bounces+anne=example.com@example.org."`
-	VERPFormat  string   `name:"verp-format" placeholder:"FORMAT" help:"Its local part. Default: $${bounces}+$${local}=$${domain}."`
-	Personal    bool     `help:"Only the recipient in the field To."`
-	ListID      string   `name:"list-id" placeholder:"DOMAIN" help:"The field List-Id, as in news.example.com."`
-	Unsubscribe []string `sep:"none" placeholder:"TEMPLATE" help:"A URI of the field List-Unsubscribe, https or mailto, made for each recipient. May be repeated."`
-	OneClick    bool     `help:"A POST to the first https URI of --unsubscribe is enough (RFC 8058)."`
-	Precedence  string   `placeholder:"bulk|list|junk" help:"The field Precedence."`
+	VERP       bool   `name:"verp" help:"${help_verp}"`
+	VERPFormat string `placeholder:"FORMAT" help:"Form it like this. Default: $${bounces}+$${local}=$${domain}."`
+
+	Personal    bool     `help:"Put only the recipient into the field To."`
+	ListID      string   `name:"list-id" placeholder:"DOMAIN" help:"Set the field List-Id, like news.example.com."`
+	Unsubscribe []string `sep:"none" placeholder:"TEMPLATE" help:"${help_unsubscribe}"`
+	OneClick    bool     `help:"${help_one_click}"`
+	Precedence  string   `placeholder:"bulk|list|junk" help:"Set the field Precedence."`
 
 	DKIMDomain   string `name:"dkim-domain" placeholder:"DOMAIN" help:"Sign for DOMAIN (DKIM)."`
-	DKIMSelector string `name:"dkim-selector" placeholder:"NAME" help:"The selector of the key."`
-	DKIMKey      string `name:"dkim-key" placeholder:"FILE" help:"The private key, in PEM: RSA or Ed25519."`
+	DKIMSelector string `name:"dkim-selector" placeholder:"NAME" help:"Name the key in the DNS of --dkim-domain."`
+	DKIMKey      string `name:"dkim-key" placeholder:"FILE" help:"Sign with this private key, in PEM: RSA or Ed25519."`
 }
 
 func (p *mailPlan) validate() error {
 	switch {
 	case p.Plan != "" && p.Plan != "bulk" && p.Plan != "domain" && p.Plan != "individual":
-		return fmt.Errorf("--plan %s: write bulk, domain or individual", p.Plan)
+		return fmt.Errorf("--plan %s: unknown plan; use bulk, domain or individual", p.Plan)
 	case p.Chunk < 1:
-		return errors.New("--chunk: a chunk has one recipient at least")
+		return errors.New("--chunk: use a number from 1")
 	case p.VERPFormat != "" && !p.VERP:
-		return errors.New("--verp-format has no effect without --verp")
+		return errors.New("--verp-format is ignored without --verp: add it")
 	}
 	given := 0
 	for _, s := range []string{p.DKIMDomain, p.DKIMSelector, p.DKIMKey} {
@@ -212,7 +206,7 @@ func (p *mailPlan) validate() error {
 		}
 	}
 	if given != 0 && given != 3 {
-		return errors.New("--dkim-domain, --dkim-selector and --dkim-key: give all of them or none")
+		return errors.New("--dkim-domain, --dkim-selector and --dkim-key: use all of them or none")
 	}
 	return nil
 }
@@ -220,7 +214,8 @@ func (p *mailPlan) validate() error {
 // differs reports that a flag makes each message another.
 func (c *mailCmd) differs(files *mailTextFiles) bool {
 	_, merged := c.merge(files)
-	return merged || c.VERP || c.Personal || c.ListID != "" || len(c.Unsubscribe) > 0 || c.OneClick || c.Precedence != ""
+	return merged || c.VERP || c.Personal ||
+		c.ListID != "" || len(c.Unsubscribe) > 0 || c.OneClick || c.Precedence != ""
 }
 
 // kind is the plan's name.
@@ -235,13 +230,16 @@ func (c *mailCmd) kind(files *mailTextFiles) string {
 }
 
 // plan makes the message and the plan for these people.
-func (c *mailCmd) plan(from string, people []mailing.Recipient, files *mailTextFiles, created time.Time) (*postrider.Message, mailing.Plan, error) {
+func (c *mailCmd) plan(
+	from string, people []mailing.Recipient, files *mailTextFiles, created time.Time,
+) (*postrider.Message, mailing.Plan, error) {
 	m := &postrider.Message{From: from, To: mailing.Addresses(people)}
 	id := messageID(from, created, files)
 	var plan mailing.Plan
 	switch kind := c.kind(files); {
 	case kind != "individual" && c.differs(files):
-		return nil, nil, fail(exitUsage, fmt.Errorf("--plan %s shares the message, and other flags make each message different", kind))
+		return nil, nil, fail(exitUsage, fmt.Errorf("--plan %s sends the same message "+
+			"to several recipients, but other flags make each message different: use --plan individual", kind))
 	case kind == "bulk":
 		plan = mailing.Bulk(c.Chunk)
 	case kind == "domain":
@@ -310,16 +308,10 @@ func complete(message []byte, created time.Time, id string) []byte {
 	return b.Bytes()
 }
 
+// hasField looks into a message whose header was read before, so that there is no error.
 func hasField(message []byte, name string) bool {
-	for line := range bytes.Lines(message) {
-		if len(bytes.TrimRight(line, "\r\n")) == 0 {
-			return false
-		}
-		if key, _, ok := bytes.Cut(line, []byte(":")); ok && strings.EqualFold(string(bytes.TrimRight(key, " \t")), name) {
-			return true
-		}
-	}
-	return false
+	section, _, _ := header.Parse(message)
+	return section.Has(name)
 }
 
 // readKey reads a private key. What is in the file is not told.
@@ -330,7 +322,7 @@ func readKey(name string) (crypto.Signer, error) {
 	}
 	block, _ := pem.Decode(octets)
 	if block == nil {
-		return nil, fail(exitConfig, fmt.Errorf("%s has no PEM block", name))
+		return nil, fail(exitConfig, fmt.Errorf("%s has no private key: there is no PEM block in it", name))
 	}
 	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
 		return key, nil
@@ -339,13 +331,11 @@ func readKey(name string) (crypto.Signer, error) {
 	if signer, ok := key.(crypto.Signer); ok && err == nil {
 		return signer, nil
 	}
-	return nil, fail(exitConfig, fmt.Errorf("%s has no private key in PKCS #8 or PKCS #1", name))
+	return nil, fail(exitConfig, fmt.Errorf("%s has no private key in PKCS #8 or PKCS #1 form", name))
 }
 
-// identity is what makes this mailing another than others: who gets what from whom,
-// and in which messages. Development mode is part of it, because what went to its
-// address went to nobody else. Where it is sent to, how fast, and by which key it is
-// signed are not.
+// identity tells this mailing from others: who gets what from whom, and in which messages. Development mode is part of
+// it, because what went to its address went to nobody else. The server, the rate and the signing key are not.
 func (c *mailCmd) identity(r *mailReport, files *mailTextFiles) []byte {
 	h := sha256.New()
 	note := func(parts ...any) { hashJSON(h, parts) }
@@ -353,7 +343,8 @@ func (c *mailCmd) identity(r *mailReport, files *mailTextFiles) []byte {
 		note(p.Address, p.Name, p.Data)
 	}
 	note(r.from, r.route.redirected, files.message, files.text, files.html, c.Subject, c.Field)
-	note(c.kind(files), c.Chunk, c.VERP, c.VERPFormat, c.Personal, c.ListID, c.Unsubscribe, c.OneClick, c.Precedence, c.DKIMDomain)
+	note(c.kind(files), c.Chunk, c.VERP, c.VERPFormat, c.Personal, c.ListID, c.Unsubscribe, c.OneClick,
+		c.Precedence, c.DKIMDomain)
 	return fmt.Appendf(nil, `{"mailing":"%x"}`, h.Sum(nil))
 }
 

@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"strings"
+	"io"
 	"sync"
 	"time"
 
@@ -12,9 +12,6 @@ import (
 
 // tally counts what became of recipients while a mailing is sent.
 type tally struct {
-	start time.Time
-	total int
-
 	mu     sync.Mutex
 	states map[int]postrider.State // of those whose last outcome is not Accepted, by place
 	counts [postrider.Unknown + 1]int
@@ -44,32 +41,15 @@ func (t *tally) add(a *mailing.Attempt) {
 	}
 }
 
-// follow shows how far it is: on a terminal a line that is written over, four times a
-// second; elsewhere a line of its own, every ten seconds.
-func (t *tally) follow(std streams, total int) (wipe func()) {
-	t.start, t.total = time.Now(), total
-	pace, before, after, last := 10*time.Second, "postrider: ", "\n", ""
-	if terminal(std.err) {
-		pace, before, after, last = 250*time.Millisecond, "\r\x1b[K", "", "\r\x1b[K"
-	}
-	ticker, done, gone := time.NewTicker(pace), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(gone)
-		for {
-			select {
-			case <-ticker.C:
-				fmt.Fprint(std.err, before, t.line(time.Since(t.start)), after)
-			case <-done:
-				fmt.Fprint(std.err, last)
-				return
-			}
-		}
-	}()
-	return func() { ticker.Stop(); close(done); <-gone }
+// follow shows how far it is, of total recipients: where there is no terminal in a line every ten seconds.
+func (t *tally) follow(w io.Writer, total int) (wipe func()) {
+	p := newProgress(w)
+	p.every = 10 * time.Second
+	return p.follow(func(passed time.Duration) string { return t.line(total, passed) })
 }
 
-// line is how far it is after so long.
-func (t *tally) line(passed time.Duration) string {
+// line is how far it is, of total recipients, when this much time has passed.
+func (t *tally) line(total int, passed time.Duration) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := 0
@@ -77,12 +57,11 @@ func (t *tally) line(passed time.Duration) string {
 		n += c
 	}
 	perSecond := float64(n) / passed.Seconds()
-	const width = 20
-	filled := width * n / max(1, t.total)
-	b := fmt.Sprintf("[%s%s] %d of %d, %.0f a second", strings.Repeat("#", filled), strings.Repeat("-", width-filled), n, t.total, perSecond)
-	if left := t.total - n; left > 0 && n > 0 {
+	b := fmt.Sprintf("%s %d of %d, %.0f a second", bar(n, total), n, total, perSecond)
+	if left := total - n; left > 0 && n > 0 {
 		b += fmt.Sprintf(", %v left", time.Duration(float64(left)/perSecond*float64(time.Second)).Round(time.Second))
 	}
-	return b + fmt.Sprintf("; accepted %d, deferred %d, refused %d, untried %d, unknown %d", t.counts[postrider.Accepted],
-		t.counts[postrider.Deferred], t.counts[postrider.Refused], t.counts[postrider.Untried], t.counts[postrider.Unknown])
+	return b + fmt.Sprintf("; accepted %d, deferred %d, refused %d, untried %d, unknown %d",
+		t.counts[postrider.Accepted], t.counts[postrider.Deferred], t.counts[postrider.Refused],
+		t.counts[postrider.Untried], t.counts[postrider.Unknown])
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/text"
 	"github.com/postrider/postrider/mailing"
 )
 
@@ -24,10 +25,10 @@ type mailReport struct {
 	log      *os.File // nil: none
 	from     string
 	list     []mailing.Recipient // whom the journal knows, by their places
-	people   []mailing.Recipient // of them, those who are to get it
+	people   []mailing.Recipient // of them, those who are not skipped
 	places   []int               // of people, in list
 	skipped  []mailing.Skipped
-	ready    *prepared // nil: what is to be sent is not made yet
+	ready    *prepared // nil: the messages are not made yet
 	book     *book
 	outcomes []postrider.Outcome // of people, earlier runs included; nil if nothing was to be sent
 	earlier  int                 // of people: settled before this run
@@ -37,10 +38,10 @@ type mailReport struct {
 	err      error
 }
 
-// shownSkipped is how many lines tell of those who are skipped; JSON has all.
+// shownSkipped is how many skipped recipients are printed; JSON has all.
 const shownSkipped = 20
 
-// announceSkipped tells, before anything is sent, who gets nothing, and why.
+// announceSkipped prints, before anything is sent, who is skipped, and why.
 func (r *mailReport) announceSkipped(std streams) {
 	for i, s := range r.skipped {
 		if i == shownSkipped {
@@ -59,7 +60,7 @@ func (r *mailReport) report() *mailing.Report {
 	return &mailing.Report{Outcomes: r.outcomes}
 }
 
-// print tells the user, writes the table, and gives the error for the exit status.
+// print prints the report, writes the table, and returns the error for the exit status.
 func (r *mailReport) print(std streams) error {
 	report := r.report()
 	var result *postrider.Result
@@ -94,7 +95,7 @@ func (r *mailReport) print(std streams) error {
 	return &toldError{code, told}
 }
 
-// isTable tells a table of ours by its line of names.
+// isTable recognizes a table of ours by its line of names.
 func isTable(text []byte) bool {
 	var names bytes.Buffer
 	_ = new(mailing.Report).WriteTable(&names) // that cannot fail
@@ -112,6 +113,11 @@ func (r *mailReport) closeLog() error {
 	return nil
 }
 
+// states are all, the good one first.
+var states = []postrider.State{
+	postrider.Accepted, postrider.Deferred, postrider.Refused, postrider.Untried, postrider.Unknown,
+}
+
 // printLines has the figures on standard output, and on standard error what went
 // wrong.
 func (r *mailReport) printLines(std streams, report *mailing.Report) {
@@ -124,27 +130,30 @@ func (r *mailReport) printLines(std streams, report *mailing.Report) {
 			fmt.Fprintf(std.out, ", settled before this run: %d", r.earlier)
 		}
 		fmt.Fprintln(std.out)
-		for _, s := range []postrider.State{postrider.Accepted, postrider.Deferred, postrider.Refused, postrider.Untried, postrider.Unknown} {
+		for _, s := range states {
 			if n := report.Count(s); n > 0 {
 				fmt.Fprintf(std.out, "%s: %d\n", s, n)
 			}
 		}
 		for _, f := range report.Failures() {
-			fmt.Fprintf(std.out, "%6d %s at %s%s, first %s\n", f.Count, f.State, f.Stage, why(&f.Example), printable(f.Example.Recipient))
+			fmt.Fprintf(std.out, "%6d %s at %s%s, first %s\n",
+				f.Count, f.State, f.Stage, why(&f.Example), text.Printable(f.Example.Recipient))
 		}
 		if r.sends > 0 {
-			fmt.Fprintf(std.out, "messages sent: %d in %v, %.0f a second\n", r.sends, r.took.Round(time.Millisecond), float64(r.sends)/r.took.Seconds())
+			fmt.Fprintf(std.out, "messages sent: %d in %v, %.0f a second\n",
+				r.sends, r.took.Round(time.Millisecond), float64(r.sends)/r.took.Seconds())
 		}
 	}
 	if r.err != nil {
 		std.warn("%s", words(r.err))
 	}
 	if n := r.left(report); n > 0 && !r.cmd.NoJournal {
-		std.warn("still owed: %d; the same command again sends to them, and to nobody else", n)
+		std.warn("recipients who still need the message: %d. "+
+			"Run the same command again to send to them, and to nobody else", n)
 	}
 }
 
-// left is how many the same command would send to again.
+// left is how many recipients the same command would send to again.
 func (r *mailReport) left(report *mailing.Report) (n int) {
 	for _, o := range report.Outcomes {
 		if mailing.Temporary(o) {
@@ -160,7 +169,7 @@ func why(o *postrider.Outcome) string {
 	case o.Reply.Code != 0:
 		return ": " + o.Reply.String()
 	case o.Err != nil:
-		return ": " + printable(words(o.Err))
+		return ": " + text.Printable(words(o.Err))
 	}
 	return ""
 }
@@ -199,8 +208,8 @@ type (
 
 func (r *mailReport) json(report *mailing.Report, code int) *jsonMail {
 	j := &jsonMail{
-		Recipients: len(r.people), Skipped: []jsonSkipped{}, Earlier: r.earlier, Sends: r.sends, Seconds: r.took.Seconds(),
-		Owed: r.left(report), Error: errorJSON(r.err), ExitCode: code,
+		Recipients: len(r.people), Skipped: []jsonSkipped{}, Earlier: r.earlier, Owed: r.left(report),
+		Sends: r.sends, Seconds: r.took.Seconds(), Error: errorJSON(r.err), ExitCode: code,
 	}
 	if r.route != nil {
 		j.Server, j.Mode, j.RedirectedTo = r.route.addresses(), r.route.cfg.Mode.String(), r.route.redirected
@@ -247,20 +256,22 @@ func (c *mailCmd) show(std streams, r *mailReport, files *mailTextFiles) error {
 	return nil
 }
 
-func (c *mailCmd) showText(std streams, r *mailReport, files *mailTextFiles, first []*postrider.Message, count int) error {
+func (c *mailCmd) showText(
+	std streams, r *mailReport, files *mailTextFiles, first []*postrider.Message, count int,
+) error {
 	fmt.Fprintln(std.out, "dry run: nothing was sent")
 	fmt.Fprintf(std.out, "server:     %s\n", r.route.describe())
-	fmt.Fprintf(std.out, "sender:     <%s>\n", printable(r.from))
+	fmt.Fprintf(std.out, "sender:     <%s>\n", text.Printable(r.from))
 	fmt.Fprintf(std.out, "recipients: %d, skipped %d\n", len(r.people), len(r.skipped))
 	fmt.Fprintf(std.out, "plan:       %s, %d messages\n", c.kind(files), count)
 	for i, m := range first {
-		fmt.Fprintf(std.out, "\nmessage %d from <%s> to <%s>\n", i+1, printable(m.From), printable(strings.Join(m.To, ">, <")))
-		text, err := content(m)
+		fmt.Fprintf(std.out, "\nmessage %d from %s\n", i+1, envelope(m))
+		octets, err := content(m)
 		if err != nil {
 			return err
 		}
-		for line := range strings.Lines(string(text)) {
-			fmt.Fprintf(std.out, "    %s\n", printable(strings.TrimRight(line, "\r\n")))
+		for line := range strings.Lines(string(octets)) {
+			fmt.Fprintf(std.out, "    %s\n", text.Printable(strings.TrimRight(line, "\r\n")))
 		}
 	}
 	return nil
@@ -271,6 +282,11 @@ func (c *mailCmd) showJSON(std streams, r *mailReport, files *mailTextFiles, cou
 	j.DryRun, j.Plan, j.Messages = true, c.kind(files), count
 	r.told = true
 	return writeJSON(std.out, j)
+}
+
+// envelope is a message's sender and recipients.
+func envelope(m *postrider.Message) string {
+	return fmt.Sprintf("<%s> to <%s>", text.Printable(m.From), text.Printable(strings.Join(m.To, ">, <")))
 }
 
 func content(m *postrider.Message) ([]byte, error) {
@@ -289,7 +305,7 @@ func (c *mailCmd) writePreview(std streams, o *outputs, first []*postrider.Messa
 	}
 	for i, m := range first {
 		name := filepath.Join(c.Preview, fmt.Sprintf("%06d.eml", i+1))
-		text, err := content(m)
+		octets, err := content(m)
 		if err != nil {
 			return fail(exitCantCreate, err)
 		}
@@ -297,10 +313,10 @@ func (c *mailCmd) writePreview(std streams, o *outputs, first []*postrider.Messa
 		if err != nil {
 			return err
 		}
-		if err := out.write(func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
+		if err := out.write(func(w io.Writer) error { _, err := w.Write(octets); return err }); err != nil {
 			return fail(exitCantCreate, err)
 		}
-		std.warn("%s: from <%s> to <%s>", name, printable(m.From), printable(strings.Join(m.To, ">, <")))
+		std.warn("%s: from %s", name, envelope(m))
 	}
 	return nil
 }

@@ -4,10 +4,10 @@
 //	postrider demo                       see it work, on this machine only
 //	postrider send anne@example.com      send the message on standard input
 //	postrider mail readers.txt           send one message to many
-//	postrider sink --save mail/          take every message, and keep it
+//	postrider sink --save mail/          accept every message, and keep it
 //	postrider bench                      measure how fast it goes
 //
-// Each subcommand has a --help with examples; docs/program.md tells it all.
+// Each subcommand has a --help with examples; docs/program.md has the rest.
 package main
 
 import (
@@ -19,8 +19,8 @@ import (
 
 func main() { os.Exit(start()) }
 
-// start is main with its deferred calls. The first signal cancels what is under
-// way, which then ends in an orderly way; a second one ends the program.
+// start is main with its deferred calls. The first signal cancels what is underway, which then ends in order; a second
+// one ends the program.
 func start() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -11,17 +11,16 @@ import (
 	"os"
 )
 
-// outputs are the files that a command writes. Every one is opened by it, before
-// anything is done that cannot be undone: a file that exists is overwritten only if we
-// wrote it, or if --force names it, and never if it is read too or written twice. Files
-// are told from each other by what they are, whatever they are called.
+// outputs are the files that a command writes. Every one is opened before anything is done that cannot be undone: a
+// file that exists is overwritten only if we wrote it, or if --force names it, and never if it is read too or written
+// twice. Two names of one file are one file.
 type outputs struct {
 	force []string // names
 	used  []used
 	made  []*output
 }
 
-// used is a file that has its use already.
+// used is a file that is in use already.
 type used struct {
 	as   string // "the message", "--table"
 	info fs.FileInfo
@@ -37,8 +36,7 @@ const (
 	appends
 )
 
-// newOutputs begins with those that every command has. What a shell redirected to a
-// file is written from where that ends.
+// newOutputs begins with those that every command has. A file that a shell redirected an output to is appended to.
 func newOutputs(std streams, force []string) *outputs {
 	o := &outputs{force: force}
 	o.redirected("standard output", std.out)
@@ -54,8 +52,7 @@ func (o *outputs) redirected(as string, w io.Writer) {
 	}
 }
 
-// reading enters a file that is read, if one is named. Whether it can be is for others
-// to tell.
+// reading enters a file that is read, if one is named. If it cannot be read, others report it.
 func (o *outputs) reading(as, name string) {
 	if info, err := os.Stat(name); name != "" && err == nil {
 		o.used = append(o.used, used{as, info, reads})
@@ -67,7 +64,8 @@ func (o *outputs) reading(as, name string) {
 func (o *outputs) take(flag, name string, info fs.FileInfo, as use) error {
 	for _, u := range o.used {
 		if info.Mode().IsRegular() && os.SameFile(u.info, info) && !(u.use == appends && as == appends) {
-			return fail(exitCantCreate, fmt.Errorf("%s %s: that file is %s already: name another", flag, name, u.as))
+			return fail(exitCantCreate, fmt.Errorf("%s %s: this file is in use already, for %s: name another",
+				flag, name, u.as))
 		}
 	}
 	o.used = append(o.used, used{flag, info, as})
@@ -106,7 +104,7 @@ func (o *outputs) open(out *output) (*output, error) {
 	case err == nil && info.Mode()&(fs.ModeCharDevice|fs.ModeNamedPipe) != 0:
 		out.file, err = os.OpenFile(out.name, os.O_WRONLY, 0)
 	case err == nil && !info.Mode().IsRegular():
-		err = errors.New("it is no file that could be written")
+		err = errors.New("not a file that can be written")
 	case err == nil:
 		out.file, err = os.OpenFile(out.name, os.O_RDWR, 0)
 	}
@@ -142,8 +140,8 @@ func (out *output) recognise() error {
 			return nil
 		}
 	}
-	return fail(exitCantCreate, fmt.Errorf("%s %s: that file exists and is not overwritten, for it may be something else: name another, or allow it with --force %s",
-		out.flag, out.name, out.name))
+	return fail(exitCantCreate, fmt.Errorf("%s %s: the file exists, and postrider may not have written it: "+
+		"name another, or allow to overwrite it with --force %s", out.flag, out.name, out.name))
 }
 
 // append opens a file to which lines are appended.

@@ -21,7 +21,8 @@ import (
 
 // written are the flags that name what is written; every other flag with a FILE or DIR
 // names something that is read.
-var written = []string{"mail --force", "mail --journal", "mail --log", "mail --preview", "mail --table", "sink --ca-out", "sink --force", "sink --save"}
+var written = []string{"mail --force", "mail --journal", "mail --log", "mail --preview", "mail --table",
+	"sink --ca-out", "sink --force", "sink --save"}
 
 // Every file that mail reads is known to its outputs, so that none takes its place. A
 // new flag is known too, or is in the list above.
@@ -34,9 +35,10 @@ func TestOutputsKnowWhatIsRead(t *testing.T) {
 		}
 		return path
 	}
-	args, read := []string{"mail", file("recipients"), "--dkim-domain", "example.com", "--dkim-selector", "a"}, []string{"recipients"}
+	args, read := []string{"mail", file("recipients"), "--dkim-domain", "example.com", "--dkim-selector",
+		"a"}, []string{"recipients"}
 	var writers []string
-	for _, command := range kong.Must(new(cli), kong.NoDefaultHelp()).Model.Children {
+	for _, command := range kong.Must(new(cli), kong.NoDefaultHelp(), flagHelp).Model.Children {
 		for _, flag := range command.Flags {
 			if flag.PlaceHolder != "FILE" && flag.PlaceHolder != "DIR" {
 				continue
@@ -54,7 +56,7 @@ func TestOutputsKnowWhatIsRead(t *testing.T) {
 		t.Errorf("writing: %q; reading: %q", writers, read)
 	}
 	var app cli
-	if _, err := kong.Must(&app, kong.NoDefaultHelp()).Parse(args); err != nil {
+	if _, err := kong.Must(&app, kong.NoDefaultHelp(), flagHelp).Parse(args); err != nil {
 		t.Fatal(err)
 	}
 	c := &app.Mail
@@ -85,7 +87,8 @@ func TestForceIsForOneFile(t *testing.T) {
 	if err := os.Symlink(filepath.Join(dir, "notes"), filepath.Join(other, "link")); err != nil {
 		t.Fatal(err)
 	}
-	for force, want := range map[string]int{filepath.Join(other, "notes"): exitCantCreate, filepath.Join(other, "link"): exitOK} {
+	for force, want := range map[string]int{filepath.Join(other, "notes"): exitCantCreate,
+		filepath.Join(other, "link"): exitOK} {
 		o := newOutputs(streams{}, []string{force})
 		_, err := o.open(&output{flag: "--table", name: filepath.Join(dir, "notes"), ours: isTable})
 		if o.close(); errorCode(err) != want {

@@ -10,8 +10,8 @@ import (
 	"github.com/postrider/postrider"
 )
 
-// newPool makes the pool that a message goes to. trace, if there is one, hears of all
-// servers; a dry pool reaches none, and looks up nothing.
+// newPool makes the pool that a message goes to. trace, if not nil, is called for all servers; a dry pool reaches none,
+// and looks up nothing.
 func (r *route) newPool(trace *postrider.Trace, dry bool) (*postrider.Pool, error) {
 	pool, servers := r.pool, slices.Clone(r.servers)
 	for i := range servers {
@@ -21,7 +21,9 @@ func (r *route) newPool(trace *postrider.Trace, dry bool) (*postrider.Pool, erro
 		}
 	}
 	if dry {
-		pool.LookupSRV = func(context.Context, string, string, string) (string, []*net.SRV, error) { return "", nil, errNowhere }
+		pool.LookupSRV = func(context.Context, string, string, string) (string, []*net.SRV, error) {
+			return "", nil, errNowhere
+		}
 	}
 	return postrider.NewPool(pool, servers...)
 }
@@ -29,18 +31,17 @@ func (r *route) newPool(trace *postrider.Trace, dry bool) (*postrider.Pool, erro
 // leave ends a pool: with QUIT, which is a courtesy to the servers, if all went
 // well, and else at once. Whatever comes of it, what was sent is sent.
 func leave(ctx context.Context, pool *postrider.Pool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	if err != nil {
-		cancel()
+		pool.Close()
+		return
 	}
-	_ = pool.Close(ctx)
+	_ = pool.Shutdown(ctx)
 }
 
 // lane is what a load test is driven through.
 type lane struct {
 	postrider.Sender
-	sendAll func(context.Context, iter.Seq[*postrider.Message]) iter.Seq2[*postrider.Result, error] // of a Connection only
+	sendAll func(context.Context, iter.Seq[*postrider.Message]) iter.Seq2[*postrider.Result, error] // nil for a pool
 	stats   func() postrider.Stats
 	leave   func(ctx context.Context, err error)
 }
@@ -59,7 +60,8 @@ func (r *route) lane() (*lane, error) {
 			return nil, err
 		}
 		stats := func() postrider.Stats { return pool.Stats().Stats }
-		return &lane{Sender: pool, stats: stats, leave: func(ctx context.Context, err error) { leave(ctx, pool, err) }}, nil
+		end := func(ctx context.Context, err error) { leave(ctx, pool, err) }
+		return &lane{Sender: pool, stats: stats, leave: end}, nil
 	}
 	conn, err := postrider.NewConnection(r.servers[0])
 	if err != nil {

@@ -20,7 +20,7 @@ type report struct {
 	err     error
 }
 
-// print tells the user, and gives the error for the exit status.
+// print prints the report, and returns the error for the exit status.
 func (r *report) print(std streams, asJSON bool) error {
 	code := exitCode(r.result, r.err)
 	if asJSON {
@@ -40,8 +40,7 @@ func (r *report) print(std streams, asJSON bool) error {
 	return &toldError{code, told}
 }
 
-// printLines has a line for each recipient that was not accepted, and then what
-// went wrong on the whole.
+// printLines has a line for each recipient that was not accepted, and then what went wrong as a whole.
 func (r *report) printLines(std streams) {
 	if r.dryRun && r.result != nil {
 		r.printPlan(std)
@@ -65,19 +64,18 @@ func (r *report) allRefused() bool {
 		r.result.Count(postrider.Refused) == len(r.result.Outcomes)
 }
 
-// line is about one recipient. The reason that the whole failed for is not
-// repeated with every one.
+// line is about one recipient. The reason for which the Send as a whole failed is not repeated for each.
 func (r *report) line(o postrider.Outcome) string {
-	s := fmt.Sprintf("%s: %s", printable(o.Recipient), o.State)
+	s := fmt.Sprintf("%s: %s", text.Printable(o.Recipient), o.State)
 	switch {
 	case o.State == postrider.Unknown:
-		return s + ": the message was handed over and its answer never came; it may arrive or not"
+		return s + ": the message was handed over, but no answer came; it may or may not arrive"
 	case o.State == postrider.Untried && r.err != nil:
 		return s
 	case o.Reply.Code != 0:
 		return s + ": " + o.Reply.String()
 	case o.Err != nil:
-		return s + ": " + printable(words(o.Err))
+		return s + ": " + text.Printable(words(o.Err))
 	}
 	return s
 }
@@ -86,14 +84,14 @@ func (r *report) line(o postrider.Outcome) string {
 func (r *report) printPlan(std streams) {
 	fmt.Fprintln(std.out, "dry run: nothing was sent")
 	fmt.Fprintf(std.out, "server:  %s\n", r.route.describe())
-	fmt.Fprintf(std.out, "sender:  <%s>\n", printable(r.message.From))
+	fmt.Fprintf(std.out, "sender:  <%s>\n", text.Printable(r.message.From))
 	fmt.Fprintf(std.out, "message: %d octets\n", r.size)
 	for _, o := range r.result.Outcomes {
 		verdict := ""
 		if o.State == postrider.Refused {
 			verdict = ": " + o.Err.Error()
 		}
-		fmt.Fprintf(std.out, "to:      <%s>%s\n", printable(o.Recipient), verdict)
+		fmt.Fprintf(std.out, "to:      <%s>%s\n", text.Printable(o.Recipient), verdict)
 	}
 	if r.err != nil {
 		std.warn("%s", words(r.err))
@@ -149,7 +147,10 @@ func replyJSON(r postrider.Reply) jsonReply {
 }
 
 func (r *report) printJSON(std streams, code int) error {
-	j := jsonReport{DryRun: r.dryRun, Octets: r.size, Outcomes: []jsonOutcome{}, Transactions: []jsonTransaction{}, Error: errorJSON(r.err), ExitCode: code}
+	j := jsonReport{
+		DryRun: r.dryRun, Octets: r.size, Outcomes: []jsonOutcome{}, Transactions: []jsonTransaction{},
+		Error: errorJSON(r.err), ExitCode: code,
+	}
 	if r.route != nil {
 		j.Server, j.RedirectedTo = r.route.addresses(), r.route.redirected
 		for _, w := range r.route.warnings {
@@ -179,7 +180,7 @@ func writeJSON(w io.Writer, object any) error { return writeEncoded(w, object, "
 // writeJSONLine writes an object on a line of its own.
 func writeJSONLine(w io.Writer, object any) error { return writeEncoded(w, object, "") }
 
-// writeEncoded is how this program says anything as JSON.
+// writeEncoded is how this program prints JSON.
 func writeEncoded(w io.Writer, object any, indent string) error {
 	encoded, err := text.JSON(object, indent)
 	if err == nil {
@@ -189,7 +190,9 @@ func writeEncoded(w io.Writer, object any, indent string) error {
 }
 
 func outcomeJSON(o postrider.Outcome) jsonOutcome {
-	j := jsonOutcome{Recipient: o.Recipient, State: o.State.String(), Stage: o.Stage.String(), jsonReply: replyJSON(o.Reply)}
+	j := jsonOutcome{
+		Recipient: o.Recipient, State: o.State.String(), Stage: o.Stage.String(), jsonReply: replyJSON(o.Reply),
+	}
 	if o.Err != nil && !errors.Is(o.Err, errNowhere) {
 		j.Error = words(o.Err)
 	}

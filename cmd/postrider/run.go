@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/term"
 
 	"github.com/postrider/postrider/internal/text"
 )
@@ -24,24 +25,20 @@ func (s streams) warn(format string, args ...any) {
 	fmt.Fprintf(s.err, "postrider: "+format+"\n", args...)
 }
 
-// terminal reports whether w is something that a person looks at.
+// terminal reports whether w, a reader or a writer, is a terminal.
 func terminal(w any) bool {
 	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // cli is the command line: one field a subcommand, one struct and file each.
 type cli struct {
 	Send  sendCmd  `cmd:"" help:"Hand a message to an MTA."`
-	Mail  mailCmd  `cmd:"" help:"Send a mailing: one message for many, so that it can be gone on with after a crash."`
-	Check checkCmd `cmd:"" help:"Examine the way to an MTA, and explain what is wrong with it."`
-	Sink  sinkCmd  `cmd:"" help:"Run a test MTA that takes every message."`
+	Mail  mailCmd  `cmd:"" help:"Send one message to many recipients, and resume it after a crash."`
+	Check checkCmd `cmd:"" help:"Examine an MTA as a mail program meets it, and explain what is wrong."`
+	Sink  sinkCmd  `cmd:"" help:"Run a test MTA that accepts every message."`
 	Demo  demoCmd  `cmd:"" help:"Send a mailing to a test MTA on this machine, and explain what happens."`
-	Bench benchCmd `cmd:"" help:"Measure how fast an MTA on this machine, or a built-in one, takes mail."`
+	Bench benchCmd `cmd:"" help:"Measure how fast an MTA on this machine, or the built-in one, accepts mail."`
 
 	Man        manCmd        `cmd:"" help:"Print a manual page."`
 	Completion completionCmd `cmd:"" help:"Print a script that completes commands and flags in a shell."`
@@ -50,7 +47,7 @@ type cli struct {
 	Version versionFlag `help:"Show the version."`
 }
 
-// errDone ends the parsing after --help and --version have said their words.
+// errDone ends the parsing after --help and --version have printed their text.
 var errDone = errors.New("done")
 
 // helpFlag and versionFlag take the place of kong's own, which end the process.
@@ -69,15 +66,19 @@ func (versionFlag) BeforeReset(app *kong.Kong) error {
 	return errDone
 }
 
-// run is the whole program: it gives the exit status.
+// run is the whole program. It returns the exit status.
 func run(ctx context.Context, args []string, std streams) int {
 	parser := kong.Must(new(cli),
 		kong.Name("postrider"),
-		kong.Description("Hands mail to an MTA over lasting SMTP connections, and says what became of every recipient."),
+		kong.Description("Hands mail to an MTA over lasting SMTP connections, "+
+			"and reports what became of every recipient."),
 		kong.NoDefaultHelp(),
+		flagHelp,
 		kong.Writers(std.out, std.err),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 96, FlagsLast: true, NoExpandSubcommands: true}),
-		kong.ExplicitGroups([]kong.Group{{Key: "mta", Title: "How to reach the MTA; each flag overrides a key of the configuration:"}}),
+		kong.ExplicitGroups([]kong.Group{{
+			Key: "mta", Title: "How to reach the MTA; each flag overrides a key of the configuration:",
+		}}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(std),
 	)
@@ -103,13 +104,13 @@ func run(ctx context.Context, args []string, std streams) int {
 	return finish(std, err)
 }
 
-// checkArguments refuses what is not UTF-8, before it becomes part of a message that
-// is declared to be. The parser would put U+FFFD in the place of such octets, in
-// addresses and the names of files too.
+// checkArguments refuses what is not UTF-8, before it becomes part of a message that is declared to be. The parser
+// would replace such octets with U+FFFD, in addresses and the names of files too.
 func checkArguments(args []string) error {
 	for i, arg := range args {
 		if err := text.Check(arg); err != nil {
-			return fmt.Errorf("argument %d, %s: %w: write command lines, and names of files in them, in UTF-8", i+1, printable(arg), err)
+			return fmt.Errorf("argument %d, %s: %w: use UTF-8 for command lines, and for names of files in them",
+				i+1, text.Printable(arg), err)
 		}
 	}
 	return nil
@@ -123,7 +124,7 @@ func path(ctx *kong.Context) string {
 	return " " + strings.Fields(ctx.Command())[0]
 }
 
-// finish says what went wrong, unless that was said, and gives the exit status.
+// finish prints what went wrong, unless it was printed before, and returns the exit status.
 func finish(std streams, err error) int {
 	var told *toldError
 	if err != nil && !errors.As(err, &told) {

@@ -16,20 +16,20 @@ import (
 
 // sendCmd is postrider send.
 type sendCmd struct {
-	To []string `arg:"" optional:"" name:"recipient" help:"Who shall get it: bare addresses, as in anne@example.com."`
+	To []string `arg:"" optional:"" name:"recipient" help:"The recipients, as bare addresses, like anne@example.com."`
 
-	Message string  `placeholder:"FILE" help:"The message. Default: standard input."`
-	Sender  *string `short:"f" name:"from" placeholder:"ADDRESS" help:"The envelope's sender, who gets the bounces; '<>' for nobody. Default: user@host, as sendmail has it."`
-	Header  bool    `short:"t" name:"read-recipients" help:"Take the recipients from the fields To, Cc and Bcc of the message (Resent-To, Resent-Cc and Resent-Bcc if it has any of these), and remove Bcc and Resent-Bcc from what is sent."`
+	Message string  `placeholder:"FILE" help:"Read the message from FILE. Default: standard input."`
+	Sender  *string `short:"f" name:"from" placeholder:"ADDRESS" help:"${help_sender}"`
+	Header  bool    `short:"t" name:"read-recipients" help:"${help_read_recipients}"`
 
-	Notify string `short:"N" placeholder:"WHEN" help:"Ask for delivery status notifications (DSN): never, or some of success,failure,delay."`
-	Return string `short:"R" name:"ret" placeholder:"full|hdrs" help:"What of the message a notification returns."`
-	EnvID  string `short:"V" name:"envid" placeholder:"ID" help:"An identifier that notifications repeat."`
+	Notify string `short:"N" placeholder:"WHEN" help:"${help_notify}"`
+	Return string `short:"R" name:"ret" placeholder:"full|hdrs" help:"Ask notifications to return this of the message."`
+	EnvID  string `short:"V" name:"envid" placeholder:"ID" help:"Set an identifier that notifications repeat."`
 
-	JSON    bool          `help:"Tell everything as one JSON object on standard output."`
-	Verbose bool          `short:"v" help:"Show the dialogue with the server on standard error, without passwords and content."`
-	DryRun  bool          `help:"Check everything and show what would be sent, but do not open a connection."`
-	Timeout time.Duration `placeholder:"TIME" help:"Give up after so long, as in 30s or 5m. Default: never; each step has a limit of its own."`
+	JSON    bool          `help:"Print the result as one JSON object."`
+	Verbose bool          `short:"v" help:"${help_verbose}"`
+	DryRun  bool          `help:"Check everything and show what would be sent, but open no connection."`
+	Timeout time.Duration `placeholder:"TIME" help:"${help_timeout}"`
 
 	settings      `embed:""`
 	sendmailFlags `embed:""`
@@ -38,10 +38,10 @@ type sendCmd struct {
 // Help is the long part of the help text.
 func (*sendCmd) Help() string {
 	return `
-The message is sent as it is, header and body, with the line ends of SMTP. Nothing
-is printed if every recipient was accepted; else there is a line on standard error
-for each who was not. Development mode is always told, and so is a name in the
-configuration that looks misspelt.
+Sends the message as it is, header and body, with the line ends of SMTP. Prints nothing
+if every recipient was accepted, else a line on standard error for each recipient who
+was not. Always reports development mode, and names in the configuration that look
+misspelt.
 
 Flags override the environment (POSTRIDER_MTA_SMTP_HOST and so on), which
 overrides the configuration file. See docs/program.md.
@@ -63,14 +63,14 @@ func (c *sendCmd) Validate() error {
 	}
 	switch {
 	case c.Header && len(c.To) > 0:
-		return errors.New("-t takes the recipients from the message: name none on the command line")
+		return errors.New("-t takes the recipients from the message: name no recipient on the command line")
 	case !c.Header && len(c.To) == 0:
-		return errors.New("no recipient: name some, or take them from the message with -t")
+		return errors.New("no recipient: name one, or take the recipients from the message with -t")
 	case c.Timeout < 0:
-		return errors.New("--timeout: a time cannot be negative")
+		return errors.New("--timeout: use a positive time")
 	}
 	if !slices.Contains([]string{"", "FULL", "HDRS"}, strings.ToUpper(c.Return)) {
-		return fmt.Errorf("-R %s: write full or hdrs", c.Return)
+		return fmt.Errorf("-R %s: use full or hdrs", c.Return)
 	}
 	return errors.Join(c.validateNotify(), c.settings.Validate())
 }
@@ -82,7 +82,7 @@ func (c *sendCmd) validateNotify() error {
 	}
 	for word := range strings.SplitSeq(strings.ToUpper(c.Notify), ",") {
 		if !slices.Contains([]string{"SUCCESS", "FAILURE", "DELAY"}, word) {
-			return fmt.Errorf("-N %s: write never, or some of success,failure,delay", c.Notify)
+			return fmt.Errorf("-N %s: use never, or some of success,failure,delay", c.Notify)
 		}
 	}
 	return nil
@@ -92,7 +92,7 @@ func (c *sendCmd) validateNotify() error {
 func (c *sendCmd) Run(ctx context.Context, std streams) error {
 	if c.Timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("gave up after --timeout %v: %w", c.Timeout, context.DeadlineExceeded))
+		ctx, cancel = context.WithTimeoutCause(ctx, c.Timeout, timeoutError(c.Timeout))
 		defer cancel()
 	}
 	r := &report{dryRun: c.DryRun}
@@ -104,6 +104,11 @@ func (c *sendCmd) Run(ctx context.Context, std streams) error {
 		}
 	}
 	return r.print(std, c.JSON)
+}
+
+// timeoutError is why everything ends when the time of --timeout is over.
+func timeoutError(after time.Duration) error {
+	return fmt.Errorf("gave up after --timeout %v: %w", after, context.DeadlineExceeded)
 }
 
 // send does the work and fills in the report as far as it comes.
@@ -157,14 +162,13 @@ func (c *sendCmd) open(ctx context.Context, std streams) (*input, error) {
 		return openFile(ctx, c.Message, c.Header)
 	}
 	if terminal(std.in) && terminal(std.err) {
-		std.warn("reading the message from the terminal; it ends with Ctrl-D")
+		std.warn("reading the message from the terminal; end it with Ctrl-D")
 	}
 	return openReader(ctx, std.in, c.Header)
 }
 
-// sender is the envelope's sender: what -f says, else user@host, as it is with
-// sendmail. It is not taken from the field From, which says who wrote the message
-// and not who wants its bounces.
+// sender is the envelope's sender: that of -f, else user@host, like sendmail's. The field From has no say: it names who
+// wrote the message, and not who wants its bounces.
 func (c *sendCmd) sender(cfg *postrider.Config) string {
 	if from := cmp.Or(c.Sender, c.OldSender); from != nil {
 		if *from == "<>" {

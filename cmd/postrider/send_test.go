@@ -60,7 +60,8 @@ func TestInterruptWhileSending(t *testing.T) {
 	}
 	server.Start()
 	defer server.Close()
-	status, _, stderr := call(t, ctx, strings.NewReader("text"), "send", "--server", server.Addr, "-f", "a@example.com", "b@example.com")
+	status, _, stderr := call(t, ctx, strings.NewReader("text"), "send", "--server", server.Addr, "-f",
+		"a@example.com", "b@example.com")
 	if status != exitTempFail || !strings.Contains(stderr, "b@example.com: untried") || len(server.Messages()) != 0 {
 		t.Errorf("status %d, messages %d\n%s", status, len(server.Messages()), stderr)
 	}
@@ -74,10 +75,13 @@ func TestInputBreaksOff(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	for _, size := range []int{0, 10, inMemory, 3 * inMemory} {
 		for _, flags := range [][]string{{"b@example.com"}, {"-t"}} {
-			stdin := io.MultiReader(strings.NewReader("To: b@example.com\n\n"+strings.Repeat("x", size)), failingReader{errors.New("the disk is gone")})
-			status, _, stderr := call(t, t.Context(), stdin, append([]string{"send", "--server", server.Addr, "-f", "a@example.com"}, flags...)...)
+			stdin := io.MultiReader(strings.NewReader("To: b@example.com\n\n"+strings.Repeat("x", size)),
+				failingReader{errors.New("the disk is gone")})
+			status, _, stderr := call(t, t.Context(), stdin,
+				append([]string{"send", "--server", server.Addr, "-f", "a@example.com"}, flags...)...)
 			if status != exitNoInput || !strings.Contains(stderr, "the disk is gone") || server.ConnectionCount() != 0 {
-				t.Errorf("%d octets, %v: status %d, connections %d\n%s", size, flags, status, server.ConnectionCount(), stderr)
+				t.Errorf("%d octets, %v: status %d, connections %d\n%s", size, flags, status, server.ConnectionCount(),
+					stderr)
 			}
 		}
 	}
@@ -103,7 +107,8 @@ func TestTimeout(t *testing.T) {
 	server.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.None, Then: smtptest.Hang}}
 	server.Start()
 	defer server.Close()
-	status, _, stderr := call(t, t.Context(), strings.NewReader("text"), "send", "--server", server.Addr, "--timeout", time.Millisecond.String(), "b@example.com")
+	status, _, stderr := call(t, t.Context(), strings.NewReader("text"), "send", "--server", server.Addr, "--timeout",
+		time.Millisecond.String(), "b@example.com")
 	if status != exitTempFail || !strings.Contains(stderr, "gave up after --timeout 1ms") {
 		t.Errorf("status %d\n%s", status, stderr)
 	}
@@ -115,7 +120,8 @@ func TestUnixSocket(t *testing.T) {
 	out, printed := io.Pipe()
 	ended := make(chan int)
 	go func() {
-		status := run(t.Context(), []string{"sink", "--listen", socket, "--max-messages", "1"}, streams{nil, printed, io.Discard})
+		status := run(t.Context(), []string{"sink", "--listen", socket, "--max-messages", "1"},
+			streams{nil, printed, io.Discard})
 		printed.Close()
 		ended <- status
 	}()
@@ -130,7 +136,8 @@ func TestUnixSocket(t *testing.T) {
 		}
 		ended <- -1
 	}()
-	status, _, stderr := call(t, t.Context(), strings.NewReader("text"), "send", "--server", socket, "-f", "a@example.com", "b@example.com")
+	status, _, stderr := call(t, t.Context(), strings.NewReader("text"), "send", "--server", socket, "-f",
+		"a@example.com", "b@example.com")
 	if status != exitOK {
 		t.Errorf("status %d\n%s", status, stderr)
 	}

@@ -18,37 +18,38 @@ import (
 // overrides a key of the configuration; those that are not leave it alone, so
 // booleans and numbers are pointers.
 type settings struct {
-	Config string  `short:"C" placeholder:"FILE" group:"mta" help:"Configuration in the format of mailman.cfg. Default: $POSTRIDER_CONFIG_FILE, $MAILMAN_CONFIG_FILE, ~/.mailman.cfg, /etc/mailman.cfg, /etc/mailman3/mailman.cfg."`
-	Mode   *string `placeholder:"smtp|smtps|starttls" group:"mta" help:"No TLS, TLS from the start, or STARTTLS and never without."`
+	Config string  `short:"C" placeholder:"FILE" group:"mta" help:"${help_config}"`
+	Mode   *string `placeholder:"smtp|smtps|starttls" group:"mta" help:"${help_client_mode}"`
 
 	User               string  `placeholder:"NAME" group:"mta" help:"Log in as NAME."`
-	PasswordFile       string  `placeholder:"FILE" group:"mta" help:"The password is the first line of FILE. There is no flag for the password itself, which everybody on the machine could read."`
-	PasswordCommand    string  `placeholder:"COMMAND" group:"mta" help:"The password is the first line that this shell command prints."`
-	AuthMechanisms     string  `placeholder:"WORDS" group:"mta" help:"Mechanisms in order of preference: SCRAM-SHA-256-PLUS, PLAIN and so on. With XOAUTH2 or OAUTHBEARER the password is a token."`
-	AllowPlaintextAuth *bool   `negatable:"" group:"mta" help:"Send the password without TLS to a server that is not local."`
-	CAFile             string  `name:"ca-file" placeholder:"FILE" group:"mta" help:"Trust these certificate authorities (PEM) instead of the system's."`
-	Pins               string  `placeholder:"PINS" group:"mta" help:"Trust the server whose certificate or key has one of these SHA-256 fingerprints, and no other."`
-	ClientCert         string  `placeholder:"FILE" group:"mta" help:"Our own certificate (PEM), for a server that asks for one."`
-	ClientKey          string  `placeholder:"FILE" group:"mta" help:"Its key, where that is in a file of its own."`
-	ServerName         string  `placeholder:"NAME" group:"mta" help:"The name in the server's certificate, where it is not HOST."`
-	VerifyCert         *bool   `negatable:"" group:"mta" help:"Check the server's certificate (the default)."`
-	VerifyHostname     *bool   `negatable:"" group:"mta" help:"Check the name in it (the default)."`
-	LocalName          string  `placeholder:"NAME" group:"mta" help:"What EHLO says."`
-	MaxTransactions    *int    `placeholder:"N" group:"mta" help:"At most so many transactions on one TCP connection."`
-	MaxRecipients      *int    `placeholder:"N" group:"mta" help:"At most so many recipients in one transaction."`
-	Redirect           *string `placeholder:"ADDRESS" group:"mta" help:"Development mode: ADDRESS gets the message, once for each recipient, and nobody else does."`
+	PasswordFile       string  `placeholder:"FILE" group:"mta" help:"${help_password_file}"`
+	PasswordCommand    string  `placeholder:"COMMAND" group:"mta" help:"${help_password_command}"`
+	AuthMechanisms     string  `placeholder:"WORDS" group:"mta" help:"${help_auth_mechanisms}"`
+	AllowPlaintextAuth *bool   `negatable:"" group:"mta" help:"${help_allow_plaintext_auth}"`
+	CAFile             string  `name:"ca-file" placeholder:"FILE" group:"mta" help:"${help_ca_file}"`
+	Pins               string  `placeholder:"PINS" group:"mta" help:"${help_pins}"`
+	ClientCert         string  `placeholder:"FILE" group:"mta" help:"${help_client_cert}"`
+	ClientKey          string  `placeholder:"FILE" group:"mta" help:"${help_client_key}"`
+	ServerName         string  `placeholder:"NAME" group:"mta" help:"${help_server_name}"`
+	VerifyCert         *bool   `negatable:"" group:"mta" help:"${help_verify_cert}"`
+	VerifyHostname     *bool   `negatable:"" group:"mta" help:"${help_verify_hostname}"`
+	LocalName          string  `placeholder:"NAME" group:"mta" help:"Say NAME in EHLO."`
+	MaxTransactions    *int    `placeholder:"N" group:"mta" help:"${help_max_transactions}"`
+	MaxRecipients      *int    `placeholder:"N" group:"mta" help:"Send to at most N recipients in one transaction."`
+	Redirect           *string `placeholder:"ADDRESS" group:"mta" help:"${help_redirect}"`
 
 	// The first, and those that stand in for it.
-	Server []string `placeholder:"HOST[:PORT]" sep:"none" group:"mta" help:"The MTA, unix:/path, or srv:DOMAIN for those that the domain publishes. Without a port: 25, and 465 with smtps. May be repeated: the others are for when those before are down."`
+	Server []string `placeholder:"HOST[:PORT]" sep:"none" group:"mta" help:"${help_server}"`
 
-	Connections *int     `placeholder:"N" group:"mta" help:"At most so many connections at a time."`
-	Rate        *float64 `placeholder:"N" group:"mta" help:"At most N messages a second."`
+	Connections *int     `placeholder:"N" group:"mta" help:"Open at most N connections at a time."`
+	Rate        *float64 `placeholder:"N" group:"mta" help:"Send at most N messages a second."`
 
-	Set map[string]string `mapsep:"none" placeholder:"SECTION.KEY=VALUE" group:"mta" help:"Any other key of the configuration, as in postrider.timeout_connect=5s. May be repeated."`
+	Set map[string]string `mapsep:"none" placeholder:"SECTION.KEY=VALUE" group:"mta" help:"${help_set}"`
 }
 
-// errPassword answers who tries to put the password on the command line.
-var errPassword = errors.New("a password on the command line can be read by everybody on this machine: use --password-file, --password-command or $POSTRIDER_MTA_SMTP_PASS")
+// errPassword is for a password on the command line.
+var errPassword = errors.New("everybody on this machine can read a password on the command line: " +
+	"use --password-file, --password-command or $POSTRIDER_MTA_SMTP_PASS")
 
 // Validate finds what is wrong with the command line itself.
 func (s *settings) Validate() error {
@@ -58,13 +59,13 @@ func (s *settings) Validate() error {
 		}
 	}
 	if s.PasswordFile != "" && s.PasswordCommand != "" {
-		return errors.New("--password-file and --password-command: give one of them")
+		return errors.New("--password-file and --password-command: use only one of them")
 	}
 	switch {
 	case s.Connections != nil && *s.Connections < 1:
-		return errors.New("--connections: write a number from 1")
-	case s.Rate != nil && (!(*s.Rate > 0) || math.IsInf(*s.Rate, 0)): // that is also what NaN is not
-		return errors.New("--rate: write a number of messages a second")
+		return errors.New("--connections: use a number from 1")
+	case s.Rate != nil && (!(*s.Rate > 0) || math.IsInf(*s.Rate, 0)): // not NaN either
+		return errors.New("--rate: use a number of messages a second, above 0")
 	}
 	if s.Mode != nil {
 		if err := new(postrider.SecureMode).UnmarshalText([]byte(*s.Mode)); err != nil {
@@ -150,9 +151,11 @@ func (s *settings) load(ctx context.Context) (*route, error) {
 		return r, err
 	}
 	if to, on := c.Redirect(); on {
-		r.redirected, r.origin = to, strings.Replace(c.Origin("devmode", "enabled"), "override", "by a flag", 1)
+		r.redirected = to
+		r.origin = strings.Replace(c.Origin("devmode", "enabled"), "override", "by a flag", 1)
 		if err := postrider.CheckAddress(to); err != nil {
-			return r, fail(exitConfig, fmt.Errorf("development mode is on (%s), and its recipient %q is no address: %w", r.origin, to, err))
+			return r, fail(exitConfig, fmt.Errorf("development mode is on (%s), but its recipient %q is no address: %w",
+				r.origin, to, err))
 		}
 	}
 	return r, nil
@@ -174,23 +177,23 @@ func (s *settings) inputs(o *outputs, r *route) {
 func (s *settings) checkLogin(cfg *postrider.Config) error {
 	switch {
 	case s.User != "" && cfg.Password.IsZero() && cfg.Credentials == nil && cfg.ClientCert == "":
-		return fail(exitConfig, errors.New("--user without a password: give --password-file, --password-command or $POSTRIDER_MTA_SMTP_PASS, or a certificate by --client-cert"))
+		return fail(exitConfig, errors.New("--user without a password: add --password-file, "+
+			"--password-command or $POSTRIDER_MTA_SMTP_PASS, or a certificate with --client-cert"))
 	case s.PasswordFile+s.PasswordCommand != "" && cfg.User == "":
-		return fail(exitConfig, errors.New("a password without a user: give --user"))
+		return fail(exitConfig, errors.New("a password without a user: add --user"))
 	}
 	return nil
 }
 
-// errNowhere is what a Send comes to that finds nothing wrong and shall not send.
+// errNowhere is the error of a Send that finds nothing wrong and must not send.
 var errNowhere = errors.New("dry run")
 
 func goNowhere(context.Context, string, string) (net.Conn, error) { return nil, errNowhere }
 
-// announce says what one should know before anything happens. Development mode is
-// told loudly: the mail does not go where it says. Warnings of names that mean
-// nothing at all, of which Debian's own mailman.cfg has one, come only if
-// everything is wanted; those that look misspelt always: one may stand for
-// [devmode]. Nor is a warning told that is part of the error anyway.
+// announce prints what one should know before anything happens. Development mode is printed loudly: the mail does not
+// go where it says. Warnings of unknown names, of which Debian's own mailman.cfg has one, come only with everything;
+// those of names that look misspelt always: one may stand for [devmode]. A warning that is part of the error is not
+// printed again.
 func (r *route) announce(std streams, everything bool, err error) {
 	for _, w := range r.warnings {
 		told := err != nil && strings.Contains(err.Error(), w.Error())
@@ -199,7 +202,8 @@ func (r *route) announce(std streams, everything bool, err error) {
 		}
 	}
 	if r.redirected != "" {
-		std.warn("*** DEVELOPMENT MODE *** (%s): %s gets everything, the recipients get nothing", r.origin, r.redirected)
+		std.warn("*** DEVELOPMENT MODE *** (%s): %s gets everything, the recipients get nothing",
+			r.origin, r.redirected)
 	}
 }
 

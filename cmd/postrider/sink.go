@@ -13,34 +13,35 @@ import (
 	"sync"
 
 	"github.com/postrider/postrider"
+	"github.com/postrider/postrider/internal/text"
 	"github.com/postrider/postrider/smtptest"
 )
 
 // sinkCmd is postrider sink.
 type sinkCmd struct {
-	Listen      string               `default:"127.0.0.1:2525" placeholder:"ADDRESS" help:"Where to listen: [HOST]:PORT or unix:/path. Without HOST only this machine gets in; port 0 is a free one. Default: ${default}."`
-	Mode        postrider.SecureMode `default:"smtp" placeholder:"smtp|smtps|starttls" help:"No TLS, TLS from the start, or STARTTLS. Default: ${default}."`
-	CAOut       string               `name:"ca-out" placeholder:"FILE" help:"Write the certificate authority to FILE (PEM), for the client's --ca-file. It is a new one each time; the certificate is for localhost, 127.0.0.1, ::1 and example.com."`
-	Force       []string             `sep:"none" placeholder:"FILE" help:"Overwrite FILE, which --ca-out would leave alone because no sink wrote it."`
-	User        []string             `sep:"none" placeholder:"NAME:env:VARIABLE" help:"Let NAME log in with the password in the environment's VARIABLE, or in the first line of a file with NAME:file:PATH. May be repeated."`
-	RequireAuth bool                 `help:"Refuse mail from who has not logged in."`
-	MaxMessages int                  `placeholder:"N" help:"End after N messages. Default: never."`
-	Save        string               `placeholder:"DIR" help:"Keep every message as DIR/000001.eml and so on, octet for octet. DIR is made if it is not there; no file in it is overwritten."`
-	Fault       []string             `sep:"none" placeholder:"WHEN=WHAT" help:"Let something go wrong; see above. May be repeated."`
-	JSON        bool                 `help:"Print a JSON object a line instead of sentences."`
+	Listen      string               `default:"127.0.0.1:2525" placeholder:"ADDRESS" help:"${help_listen}"`
+	Mode        postrider.SecureMode `default:"smtp" placeholder:"smtp|smtps|starttls" help:"${help_sink_mode}"`
+	CAOut       string               `name:"ca-out" placeholder:"FILE" help:"${help_ca_out}"`
+	Force       []string             `sep:"none" placeholder:"FILE" help:"${help_sink_force}"`
+	User        []string             `sep:"none" placeholder:"NAME:env:VARIABLE" help:"${help_sink_user}"`
+	RequireAuth bool                 `help:"Refuse mail from clients that have not logged in."`
+	MaxMessages int                  `placeholder:"N" help:"Stop after N messages. Default: never."`
+	Save        string               `placeholder:"DIR" help:"${help_save}"`
+	Fault       []string             `sep:"none" placeholder:"WHEN=WHAT" help:"${help_fault}"`
+	JSON        bool                 `help:"Print a JSON object per line instead of sentences."`
 }
 
 // Help is the long part of the help text.
 func (*sinkCmd) Help() string {
 	return `
-The first line that is printed names the address; then there is one line for each
-message, and in the end, after Ctrl-C or --max-messages, how many connections,
-transactions and messages there were. No message goes anywhere.
+Prints its address first, then one line for each message, and in the end, after Ctrl-C
+or --max-messages, the numbers of connections, transactions and messages. No message
+goes anywhere.
 
-A fault is WHEN=WHAT. WHEN is a command (or "greeting", "TLS", and "." for the end
-of the message), for MAIL and RCPT with an address if you like, and #N for the
-N-th only. WHAT is the reply, or one of: close (the connection is closed without a
-reply; at the end of a message after taking it), hang (no answer, ever).
+A fault is WHEN=WHAT. WHEN is a command (or "greeting", "TLS", and "." for the end of
+the message), optionally with an address for MAIL and RCPT, and with #N for the N-th
+only. WHAT is the reply, or one of: close (close the connection without a reply; at
+the end of a message, after accepting it), hang (never answer).
 
 Examples:
 
@@ -49,21 +50,21 @@ Examples:
   postrider sink --fault 'RCPT bart@example.com=550 5.1.1 no such user' \
       --fault 'MAIL#3=421 4.3.2 too busy' --fault '.#2=close' --json
 
-Exit status: 0, 64 for a wrong command line, 69 if it cannot listen, 73 if a file
-or directory cannot be written.
+Exit status: 0; 64 if the command line is wrong, 69 if the address cannot be used, 73
+if a file or directory cannot be written.
 `
 }
 
 // Validate finds what is wrong with the command line itself.
 func (c *sinkCmd) Validate() error {
 	if c.MaxMessages < 0 {
-		return errors.New("--max-messages: a number of messages cannot be negative")
+		return errors.New("--max-messages: use a number from 0")
 	}
 	if c.CAOut != "" && c.Mode == postrider.Insecure {
-		return errors.New("--ca-out: there is no certificate with --mode smtp")
+		return errors.New("--ca-out: with --mode smtp there is no certificate; use smtps or starttls")
 	}
 	if c.RequireAuth && len(c.User) == 0 {
-		return errors.New("--require-auth: nobody could log in without --user")
+		return errors.New("--require-auth: nobody can log in; add --user")
 	}
 	if !strings.HasPrefix(c.Listen, "unix:") {
 		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
@@ -74,7 +75,7 @@ func (c *sinkCmd) Validate() error {
 	return err
 }
 
-// Run serves until ctx is done or there were messages enough.
+// Run serves until ctx is done or --max-messages have come.
 func (c *sinkCmd) Run(ctx context.Context, std streams) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -110,7 +111,7 @@ func (c *sinkCmd) server(l *ledger) (*smtptest.Server, error) {
 	s := smtptest.NewUnstartedServer()
 	s.Mode = c.Mode
 	s.Users, s.RequireAuth, s.Faults = users, c.RequireAuth, faults
-	s.Discard = true // it may run for long; the ledger has what anybody wants to know
+	s.Discard = true // it may run for long; the ledger has all that is printed
 	s.OnMessage = l.message
 	s.Log = l.std.warn
 	return s, nil
@@ -165,7 +166,8 @@ func readUsers(flags []string) (map[string]string, error) {
 		switch {
 		case name == "" || !found || kind != "env" && kind != "file":
 			// What stands there may be a password: it is not repeated.
-			return nil, errors.New("--user: write NAME:env:VARIABLE or NAME:file:PATH; the password itself could be read by everybody on this machine")
+			return nil, errors.New("--user: use NAME:env:VARIABLE or NAME:file:PATH; " +
+				"everybody on this machine could read the password itself")
 		case kind == "env":
 			password = os.Getenv(where)
 		case kind == "file":
@@ -177,14 +179,14 @@ func readUsers(flags []string) (map[string]string, error) {
 			password = strings.TrimSuffix(password, "\r")
 		}
 		if password == "" {
-			return nil, fmt.Errorf("--user %s: no password in %s %s", name, kind, where)
+			return nil, fmt.Errorf("--user %s: there is no password in %s %s", name, kind, where)
 		}
 		users[name] = password
 	}
 	return users, nil
 }
 
-// ledger tells of what a sink takes.
+// ledger prints what a sink accepts.
 type ledger struct {
 	std       streams
 	json      bool
@@ -221,7 +223,8 @@ func (l *ledger) message(m *smtptest.Message) {
 	l.count++
 	t := taken{
 		Event: "message", Message: l.count, Connection: m.Connection, Transaction: m.Transaction,
-		TLS: m.TLS, User: m.User, From: m.From, MailParams: m.MailParams, To: m.To, Octets: len(m.Content), File: l.save(m.Content),
+		TLS: m.TLS, User: m.User, From: m.From, MailParams: m.MailParams, To: m.To,
+		Octets: len(m.Content), File: l.save(m.Content),
 	}
 	for _, p := range m.RcptParams {
 		if p != nil {
@@ -241,24 +244,25 @@ func (t *taken) sentence() string {
 		b.WriteString(", TLS")
 	}
 	if t.User != "" {
-		b.WriteString(", user " + printable(t.User))
+		b.WriteString(", user " + text.Printable(t.User))
 	}
-	fmt.Fprintf(&b, ": from <%s> to <%s>, %d octets", printable(t.From), printable(strings.Join(t.To, ">, <")), t.Octets)
+	fmt.Fprintf(&b, ": from <%s> to <%s>, %d octets",
+		text.Printable(t.From), text.Printable(strings.Join(t.To, ">, <")), t.Octets)
 	if t.File != "" {
 		b.WriteString(", " + t.File)
 	}
 	return b.String()
 }
 
-// save keeps a message and gives its file. What cannot be kept is told, and
-// remembered for the exit status; the client cannot be told any more.
+// save keeps a message and returns its file. A failure is printed, and remembered for the exit status; the client
+// cannot be told any more.
 func (l *ledger) save(content []byte) string {
 	if l.dir == "" {
 		return ""
 	}
 	name, err := l.create(content)
 	if err != nil {
-		l.std.warn("a message is not saved: %v", err)
+		l.std.warn("a message could not be saved: %v", err)
 		l.failed = fail(exitCantCreate, errors.New("not every message was saved"))
 		return ""
 	}
@@ -282,7 +286,7 @@ func (l *ledger) create(content []byte) (string, error) {
 	}
 }
 
-// listening tells the address, and whom it concerns.
+// listening prints the address, and a warning if others can reach it.
 func (l *ledger) listening(s *smtptest.Server) {
 	address := s.Listener.Addr().String()
 	switch a := s.Listener.Addr().(type) {
@@ -290,7 +294,7 @@ func (l *ledger) listening(s *smtptest.Server) {
 		address = "unix:" + address
 	case *net.TCPAddr:
 		if !a.IP.IsLoopback() {
-			l.std.warn("warning: %s can be reached from other machines, and takes mail from everybody", address)
+			l.std.warn("warning: other machines can connect to %s, which accepts mail from everybody", address)
 		}
 	}
 	l.print(struct {
@@ -301,7 +305,7 @@ func (l *ledger) listening(s *smtptest.Server) {
 		fmt.Sprintf("listening on %s (%v)", address, s.Mode))
 }
 
-// summary tells what there was, when nothing more can come.
+// summary prints the numbers, when nothing more can come.
 func (l *ledger) summary(s *smtptest.Server) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,5 +1,4 @@
-// Package address has the one form in which addresses are compared: for duplicates,
-// and for the lists of those who want no mail.
+// Package address has the one form in which addresses are compared: for duplicates, and for suppression lists.
 package address
 
 import (
@@ -8,7 +7,6 @@ import (
 	"net/mail"
 	"net/netip"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
@@ -24,15 +22,13 @@ const (
 	longestAddress = 254 // a path of 256 has the angle brackets
 )
 
-// Canonical checks the syntax of a bare address (RFC 5321 §4.1.2, RFC 6531 §3.3) and
-// gives its canonical form. Two addresses have the same one if every server must take
-// them for the same:
+// Canonical checks the syntax of a bare address (RFC 5321 §4.1.2, RFC 6531 §3.3) and returns its canonical form. Two
+// addresses have the same one if every server must take them for the same:
 //
-//   - the domain is in lower case and A-labels (RFC 5890), without a last dot; an
-//     address literal is as RFC 5952 writes it;
-//   - the local part is in NFC (RFC 6532 §3.1), without quotes if it needs none and
-//     without escapes that are not needed (RFC 5321 §4.1.2). Its upper and lower case
-//     stay, because only its own server knows what it makes of them.
+//   - the domain is in lower case and A-labels (RFC 5890), without a last dot; an address literal is in the form of
+//     RFC 5952;
+//   - the local part is in NFC (RFC 6532 §3.1), without quotes if it needs none and without escapes that are not needed
+//     (RFC 5321 §4.1.2). Its upper and lower case stay, because only its own server knows whether they differ.
 func Canonical(address string) (string, error) {
 	if err := checkCharacters(address); err != nil {
 		return "", err
@@ -67,35 +63,33 @@ func checkCharacters(address string) error {
 	case !utf8.ValidString(address):
 		return errors.New("it is not valid UTF-8")
 	}
-	if strings.ContainsFunc(address, isControl) {
+	if strings.ContainsFunc(address, text.IsControl) {
 		return errors.New("it has a control character in it")
 	}
 	if name, found := text.Unseen(address); found {
 		return fmt.Errorf("it has a %s in it, which cannot be seen", name)
 	}
 	if strings.HasSuffix(address, ">") {
-		return errors.New("it has a display name or angle brackets: write only what is between them")
+		return errors.New("it has a display name or angle brackets: write only what is between the brackets")
 	}
 	return nil
 }
 
-func isControl(c rune) bool { return unicode.IsControl(c) || c == '\u2028' || c == '\u2029' }
-
-// checkLocal lets net/mail judge: it knows Dot-string and Quoted-string, in UTF-8
-// too. What it reads must be what was written, without the comments of RFC 5322.
+// checkLocal lets net/mail judge: its parser knows Dot-string and Quoted-string, in UTF-8 too. What it reads must be
+// what was written, without the comments of RFC 5322.
 func checkLocal(local string) error {
 	if strings.ContainsAny(local, "()") && !strings.HasPrefix(local, `"`) {
 		return errors.New("it has a comment in it")
 	}
 	a, err := mail.ParseAddress("<" + local + "@example.com>")
-	if err != nil || strings.TrimSpace(local) != local || a.Name != "" || !strings.HasSuffix(a.Address, "@example.com") {
-		return errors.New("what is before the @ is not as RFC 5321 §4.1.2 has it")
+	if err != nil || strings.TrimSpace(local) != local ||
+		a.Name != "" || !strings.HasSuffix(a.Address, "@example.com") {
+		return errors.New("what is before the @ is not well-formed (RFC 5321 §4.1.2)")
 	}
 	return nil
 }
 
-// Domain checks a domain, or an address literal (RFC 5321 §4.1.3), and gives its
-// canonical form.
+// Domain checks a domain, or an address literal (RFC 5321 §4.1.3), and returns its canonical form.
 func Domain(domain string) (string, error) {
 	if strings.HasPrefix(domain, "[") {
 		return literal(domain)
@@ -127,18 +121,17 @@ func literal(domain string) (string, error) {
 	return "[" + ip.String() + "]", nil
 }
 
-// domains is how a domain is read: as one that is looked up (RFC 5891 §5), with the
-// lengths of the DNS.
+// domains is how a domain is read: as one that is looked up (RFC 5891 §5), with the lengths of the DNS.
 var domains = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(true), idna.VerifyDNSLength(true))
 
-// ASCII gives a domain in lower case and A-labels.
+// ASCII returns a domain in lower case and A-labels.
 func ASCII(domain string) (string, error) {
 	ascii, err := domains.ToASCII(domain)
 	return strings.TrimSuffix(ascii, "."), err
 }
 
-// Split cuts an address before the @ of its domain, which is the last one: only a
-// quoted local part has others. Without one, domain is "".
+// Split cuts an address before the @ of its domain, which is the last one: only a quoted local part has others. Without
+// an @, domain is "".
 func Split(address string) (local, domain string) {
 	i := strings.LastIndexByte(address, '@')
 	if i < 0 {
@@ -147,7 +140,7 @@ func Split(address string) (local, domain string) {
 	return address[:i], address[i+1:]
 }
 
-// Quote puts a local part that is no Dot-string between quotes (RFC 5321 §4.1.2).
+// Quote quotes a local part that is no Dot-string (RFC 5321 §4.1.2).
 func Quote(local string) string {
 	special := strings.ContainsFunc(local, func(c rune) bool {
 		return c <= ' ' || c == 0x7f || strings.ContainsRune(`()<>[]:;@\,"`, c)
@@ -158,7 +151,7 @@ func Quote(local string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"`
 }
 
-// Unquote takes the quotes of a Quoted-string away, and its escapes.
+// Unquote removes the quotes of a Quoted-string, and its escapes.
 func Unquote(local string) string {
 	if len(local) < 2 || local[0] != '"' || local[len(local)-1] != '"' {
 		return local

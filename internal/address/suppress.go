@@ -2,6 +2,7 @@ package address
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"strings"
 	"unicode"
@@ -9,8 +10,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Entry is a line of a list of those who get no mail, in the form in which it is
-// looked up: an address, or @domain, which stands for all of its subdomains too.
+// Entry returns a line of a suppression list in the form in which it is looked up: an address, or @domain, which
+// includes all of its subdomains.
 func Entry(written string) (key string, err error) {
 	if domain, ok := strings.CutPrefix(written, "@"); ok {
 		if err := checkCharacters(written); err != nil {
@@ -20,7 +21,7 @@ func Entry(written string) (key string, err error) {
 		return "@" + canonical, err
 	}
 	if local, domain := Split(written); local == "*" {
-		return "", errors.New("an address has no wildcards: write @" + domain + " for all of a domain, its subdomains too")
+		return "", fmt.Errorf("an address has no wildcards: write @%s for all of a domain, its subdomains too", domain)
 	} else if domain == "" {
 		return "", errors.New("it has no domain: write anne@example.com for a person, @example.com for a domain")
 	}
@@ -31,8 +32,8 @@ func Entry(written string) (key string, err error) {
 	return folded(canonical), nil
 }
 
-// Keys are the entries that suppress an address in its canonical form, the narrowest
-// first: its own, that of its domain, and those of the domains above it.
+// Keys returns the entries that suppress an address in its canonical form, the narrowest first: its own, that of its
+// domain, and those of the domains above it.
 func Keys(canonical string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if !yield(folded(canonical)) {
@@ -41,19 +42,18 @@ func Keys(canonical string) iter.Seq[string] {
 		_, domain := Split(canonical)
 		for more := domain != ""; more && yield("@"+domain); {
 			if domain[0] == '[' {
-				return // the dots of an address literal are no levels
+				return // the dots of an address literal do not divide levels
 			}
 			_, domain, more = strings.Cut(domain, ".")
 		}
 	}
 }
 
-// folded makes upper and lower case the same. RFC 5321 §2.4 leaves a local part's to
-// its server, but hardly any tells Anne@ from anne@, and who asked for no mail as the
-// one expects none as the other: here a mistake must go to the side of silence.
+// folded makes upper and lower case the same. RFC 5321 §2.4 leaves the case of a local part to its server, but hardly
+// any tells Anne@ from anne@, and a recipient who asked for no mail as the one expects none as the other: here a
+// mistake must be on the side of silence.
 //
-// It is Unicode's simple folding: the smallest of the characters that are one but for
-// their case stands for all of them.
+// The folding is Unicode's simple one: the smallest of the characters that differ only in case stands for all of them.
 func folded(canonical string) string {
 	return norm.NFC.String(strings.Map(func(c rune) rune {
 		smallest := c

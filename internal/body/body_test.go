@@ -37,7 +37,8 @@ func read(t *testing.T, s *Source, n int64) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// What ends within the part that is kept can be read as often as one likes, from the start; what goes on beyond it once.
+// What ends within the part that is kept can be read as often as one likes, from the start; what goes on beyond it
+// once.
 func TestAReaderIsReadOnceAndItsBeginningIsKept(t *testing.T) {
 	for _, size := range []int{0, 1, 1000, Kept - 1, Kept, Kept + 2, 1 << 20} {
 		for name, wrap := range map[string]func(io.Reader) io.Reader{
@@ -231,7 +232,8 @@ func TestASizeThatWasPromised(t *testing.T) {
 	} {
 		s := Sized(func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(c.has)), nil }, c.promised)
 		got, err := read(t, s, -1)
-		if c.want == "" && (err != nil || string(got) != c.has) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+		if c.want == "" && (err != nil || string(got) != c.has) || c.want != "" &&
+			(err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%d octets promised of %q: %q, %v", c.promised, c.has, got, err)
 		}
 	}
@@ -264,11 +266,13 @@ func TestAFileThatChanges(t *testing.T) {
 			if err := change(name); err != nil {
 				t.Fatal(err)
 			}
-			if n, err := io.Copy(io.Discard, r); err == nil || !strings.Contains(err.Error(), "the file changed while it was read") {
+			if n, err := io.Copy(io.Discard, r); err == nil ||
+				!strings.Contains(err.Error(), "the file changed while it was read") {
 				t.Errorf("%s that %s: %d octets more, %v", kind, what, n, err)
 			}
 			r.Close()
-			if _, _, err := s.Open(size); err == nil || !strings.Contains(err.Error(), "the file changed while it was read: it has ") {
+			if _, _, err := s.Open(size); err == nil ||
+				!strings.Contains(err.Error(), "the file changed while it was read: it has ") {
 				t.Errorf("%s that %s, opened again: %v", kind, what, err)
 			}
 		}

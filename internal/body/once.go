@@ -13,7 +13,8 @@ const Kept = 64 << 10
 
 // ErrUsed is the answer of a source that can be read only once, when it is opened again.
 var ErrUsed = errors.New("the content can be read only once, and is needed again " +
-	"(it is a Reader, or a File that is no regular file): give Bytes, Func, File of a regular file, or what Prepare makes of it")
+	"(it is a Reader, or a File that is no regular file): " +
+	"use Bytes, Func, File of a regular file, or what Prepare makes of it")
 
 // once is a source that can be read only once, and everything that its readers share. It has one reader at a time.
 type once struct {

@@ -111,8 +111,8 @@ func sizeOf(r io.Reader) (size func() (int64, error), what string) {
 	return nil, ""
 }
 
-// Open returns a reader from the beginning, and how many octets it will give, or fail; −1: that is not known. promised is
-// what an earlier Open has said, −1 at first.
+// Open returns a reader from the beginning, and how many octets it will give, or fail; −1: that is not known. promised
+// is what an earlier Open has said, −1 at first.
 func (s *Source) Open(promised int64) (r io.ReadCloser, size int64, err error) {
 	r, size, err = s.open()
 	switch {
@@ -132,8 +132,8 @@ func (s *Source) Open(promised int64) (r io.ReadCloser, size int64, err error) {
 // Used reports that the source can be read only once, and was.
 func (s *Source) Used() bool { return s.once != nil && s.once.isUsed() }
 
-// Replayable reports whether every Open gives all of the source. Of one that can be read only once it reads the beginning,
-// to see whether it ends within what is kept.
+// Replayable reports whether every Open gives all of the source. Of one that can be read only once it reads the
+// beginning, to see whether it ends within what is kept.
 func (s *Source) Replayable() (bool, error) {
 	if s.once == nil {
 		return true, nil

@@ -76,8 +76,8 @@ func (c *Call[T]) Result() (T, error) { return c.result, c.err }
 // Leave stops waiting; it reports false if the function has returned before.
 func (c *Call[T]) Leave() bool { return c.state.CompareAndSwap(running, left) }
 
-// Until calls f and waits until it returns or ctx is done. In the second case it returns the context's cause, and what f
-// returns is given to late (see Begin). A panic of f is raised again. Without an end of ctx, f is called as usual.
+// Until calls f and waits until it returns or ctx is done. In the second case it returns the context's cause, and what
+// f returns is given to late (see Begin). A panic of f is raised again. Without an end of ctx, f is called as usual.
 func Until[T any](ctx context.Context, f func() (T, error), late func(T)) (T, error) {
 	done := ctx.Done()
 	if done == nil {

@@ -48,7 +48,8 @@ func TestALateErrorOrPanicIsDropped(t *testing.T) {
 			func() (int, error) { panic("late") },
 			func() (int, error) { runtime.Goexit(); return 1, nil },
 		} {
-			Until(ctx, func() (int, error) { time.Sleep(time.Minute); return end() }, func(int) { t.Error("late was called") })
+			Until(ctx, func() (int, error) { time.Sleep(time.Minute); return end() },
+				func(int) { t.Error("late was called") })
 			time.Sleep(time.Hour)
 		}
 		Until(ctx, func() (int, error) { time.Sleep(time.Minute); return 1, nil }, func(int) { panic("in late") })

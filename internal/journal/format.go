@@ -67,7 +67,8 @@ func decode(last check, line []byte) (payload []byte, c check, ok bool) {
 // It is not if it is as long as the whole would be, or has NULs: those stand where
 // something was not written, or is lost, and nobody can tell which.
 func torn(text []byte) bool {
-	form := regexp.MustCompile(`^(?:[0-9a-f]{0,16}|[0-9a-f]{16} [0-9a-f]{0,7}|[0-9a-f]{16} ([0-9a-f]{1,7}) ([^\x00]*))$`)
+	form := regexp.MustCompile(`^(?:[0-9a-f]{0,16}|[0-9a-f]{16} [0-9a-f]{0,7}|` +
+		`[0-9a-f]{16} ([0-9a-f]{1,7}) ([^\x00]*))$`)
 	parts := form.FindSubmatch(text)
 	if parts == nil || parts[1] == nil {
 		return parts != nil
@@ -90,9 +91,9 @@ func readMagic(r io.Reader) error {
 	case string(line) == magic:
 		return nil
 	case n == 0:
-		return fmt.Errorf("%w: it is empty", ErrForeign)
+		return fmt.Errorf("%w: empty", ErrForeign)
 	case bytes.IndexByte(line, 0) >= 0:
-		return fmt.Errorf("%w: it begins with NULs", ErrForeign)
+		return fmt.Errorf("%w: begins with NULs", ErrForeign)
 	case n == len(magic) && versions.Match(line):
 		return ErrVersion
 	}
@@ -100,7 +101,7 @@ func readMagic(r io.Reader) error {
 }
 
 // errNotWritten is what is wrong with a record.
-var errNotWritten = errors.New("it is not what was written there")
+var errNotWritten = errors.New("not what was written there")
 
 // reading reads a journal that was there already.
 type reading struct {

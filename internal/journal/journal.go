@@ -22,25 +22,25 @@ import (
 
 var (
 	// ErrLocked is the error for a journal that another process has open.
-	ErrLocked = errors.New("it is in use by another process")
+	ErrLocked = errors.New("in use by another process")
 
 	// ErrMoved is the error for a journal whose name no longer leads to it: it was
 	// removed, renamed or replaced, and another process may have made a new one.
-	ErrMoved = errors.New("it was removed, renamed or replaced while it was in use")
+	ErrMoved = errors.New("removed, renamed or replaced while it was in use")
 
 	// ErrOther is the error for a journal of another identity.
-	ErrOther = errors.New("it belongs to something else")
+	ErrOther = errors.New("belongs to something else")
 
 	// ErrVersion is the error for a journal in the format of another version.
-	ErrVersion = errors.New("it was written by another version of this program")
+	ErrVersion = errors.New("written by another version of this program")
 
 	// ErrForeign is the error for a file that does not begin as journals do. It may
 	// have been a journal; a journal is never empty.
-	ErrForeign = errors.New("it does not begin as a journal does")
+	ErrForeign = errors.New("does not begin like a journal")
 
 	// ErrDamaged is the error for a journal of which something is lost or changed,
 	// in a [Damage].
-	ErrDamaged = errors.New("it is damaged")
+	ErrDamaged = errors.New("damaged")
 )
 
 // Damage is the error for a damaged journal, an [ErrDamaged].
@@ -51,7 +51,7 @@ type Damage struct {
 
 // Error says where, and what.
 func (d *Damage) Error() string {
-	return fmt.Sprintf("behind octet %d %v", d.Sound, d.Err)
+	return fmt.Sprintf("damaged after octet %d: %v", d.Sound, d.Err)
 }
 
 // Unwrap makes it an ErrDamaged.
@@ -133,7 +133,7 @@ func (j *Journal) lock() (err error) {
 		return err
 	}
 	if !j.info.Mode().IsRegular() {
-		return errors.New("it is no regular file")
+		return errors.New("not a regular file")
 	}
 	switch ok, err := tryLock(j.file); {
 	case err != nil:
@@ -177,7 +177,7 @@ func (j *Journal) resume(identity []byte, replay func([]byte) error) error {
 func (j *Journal) overwrite(identity []byte) error {
 	if err := readMagic(j.file); !errors.Is(err, ErrForeign) {
 		if err == nil || errors.Is(err, ErrVersion) {
-			err = fmt.Errorf("it is a journal: %w", fs.ErrExist)
+			err = fmt.Errorf("already a journal: %w", fs.ErrExist)
 		}
 		return err
 	}

@@ -182,11 +182,13 @@ func TestDamageIsFound(t *testing.T) {
 	permute(records, func(order [][]byte) { try("another order", slices.Concat(order...)) })
 	for i := range records {
 		for j := range records {
-			try("a record twice", slices.Concat(slices.Concat(records[:j]...), records[i], slices.Concat(records[j:]...)))
+			try("a record twice", slices.Concat(slices.Concat(records[:j]...), records[i],
+				slices.Concat(records[j:]...)))
 		}
 	}
 	for _, end := range ends {
-		for _, tail := range []string{"\x00", strings.Repeat("\x00", 100), "\n", "garbage", "garbage\nand more\n", "0123\x00"} {
+		for _, tail := range []string{"\x00", strings.Repeat("\x00", 100), "\n", "garbage", "garbage\nand more\n",
+			"0123\x00"} {
 			try("a tail", append(bytes.Clone(text[:end]), tail...))
 		}
 	}
@@ -215,7 +217,8 @@ func permute(records [][]byte, try func([][]byte)) {
 // it was.
 func refuses(t *testing.T, name string, text []byte, err error) {
 	t.Helper()
-	if !errors.Is(err, journal.ErrDamaged) && !errors.Is(err, journal.ErrForeign) && !errors.Is(err, journal.ErrVersion) {
+	if !errors.Is(err, journal.ErrDamaged) && !errors.Is(err, journal.ErrForeign) &&
+		!errors.Is(err, journal.ErrVersion) {
 		t.Errorf("%q: %v", text, err)
 	}
 	if after, err := os.ReadFile(name); err != nil || !bytes.Equal(after, text) {

@@ -8,7 +8,7 @@ import (
 )
 
 func tryLock(*os.File) (bool, error) {
-	return false, errors.New("no way to lock a file is known on this system; do without a journal")
+	return false, errors.New("files cannot be locked on this system: do without a journal")
 }
 
 func unlock(*os.File) error { return nil }

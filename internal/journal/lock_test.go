@@ -63,7 +63,8 @@ func TestLockIsOnTheFile(t *testing.T) {
 		t.Errorf("both by other names: %v", err)
 	}
 	again.Close()
-	if got := in(t, dir); !slices.Equal(got, []string{"directory", "hard-link", "j", "relative-link", "symbolic-link"}) {
+	if got := in(t, dir); !slices.Equal(got, []string{"directory", "hard-link", "j", "relative-link",
+		"symbolic-link"}) {
 		t.Errorf("in the directory: %q", got)
 	}
 }
@@ -98,7 +99,8 @@ func TestOnlyTheOwnerReadsAJournal(t *testing.T) {
 	for _, try := range []struct {
 		text      string
 		mode, now os.FileMode
-	}{{string(text), 0o644, 0o600}, {string(text), 0o666, 0o600}, {string(text), 0o600, 0o600}, {"my notes\n", 0o644, 0o644}} {
+	}{{string(text), 0o644, 0o600}, {string(text), 0o666, 0o600}, {string(text), 0o600, 0o600}, {"my notes\n", 0o644,
+		0o644}} {
 		name := file(t, []byte(try.text))
 		if err := os.Chmod(name, try.mode); err != nil {
 			t.Fatal(err)
@@ -125,7 +127,7 @@ func TestSpecialFilesAreNoJournals(t *testing.T) {
 			j.Close()
 		}
 		// It is not even read: a read of a pipe or a terminal may never return.
-		if name == os.DevNull && (err == nil || !strings.Contains(err.Error(), "no regular file")) {
+		if name == os.DevNull && (err == nil || !strings.Contains(err.Error(), "not a regular file")) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

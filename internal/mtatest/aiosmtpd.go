@@ -37,7 +37,9 @@ func Aiosmtpd(t testing.TB, o Options) *Server {
 }
 
 // startServerScript starts a server that is one of our scripts.
-func startServerScript(t testing.TB, name, file string, o Options, extra map[string]json.RawMessage) (*Server, *script) {
+func startServerScript(
+	t testing.TB, name, file string, o Options, extra map[string]json.RawMessage,
+) (*Server, *script) {
 	t.Helper()
 	dir := newDir(t)
 	s := newServer(t, name, dir, o)

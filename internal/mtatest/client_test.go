@@ -41,7 +41,8 @@ func TestSmtplib(t *testing.T) {
 func TestSmtplibRefusals(t *testing.T) {
 	s := mtatest.MailmanMTA(t, mtatest.Options{})
 	client := mtatest.Smtplib(t, s.Target())
-	mail := mtatest.Mail{From: "anne@example.com", To: []string{"bart@example.com", "cris@example.com"}, Content: content}
+	mail := mtatest.Mail{From: "anne@example.com", To: []string{"bart@example.com", "cris@example.com"},
+		Content: content}
 	refusal := mtatest.Reply{Code: 550, Text: "Error: SMTPRecipientsRefused"}
 
 	s.QueueError(t, "rcpt", 550)

@@ -27,7 +27,8 @@ func Msmtp(t testing.TB, target Target, m Mail) Ran {
 	require(t, "msmtp", program)
 	host, port := hostPort(t, target)
 	dir := newDir(t)
-	args := []string{"--host=" + host, "--port=" + port, "--domain=client.example.com", "--timeout=60", "--from=" + m.From,
+	args := []string{
+		"--host=" + host, "--port=" + port, "--domain=client.example.com", "--timeout=60", "--from=" + m.From,
 		"--set-from-header=off", "--set-date-header=off", "--set-msgid-header=off", "--remove-bcc-headers=off"}
 	if target.Mode == StartTLS || target.Mode == ImplicitTLS {
 		starttls := "off"
@@ -49,7 +50,10 @@ func Swaks(t testing.TB, target Target, m Mail) Ran {
 	const program = "/usr/bin/swaks"
 	require(t, "swaks", program)
 	host, port := hostPort(t, target)
-	args := []string{"--server", host, "--port", port, "--helo", "client.example.com", "--timeout", "60s", "--from", m.From, "--to", strings.Join(m.To, ","), "--data", "-"}
+	args := []string{
+		"--server", host, "--port", port, "--helo", "client.example.com", "--timeout", "60s",
+		"--from", m.From, "--to", strings.Join(m.To, ","), "--data", "-",
+	}
 	switch target.Mode {
 	case StartTLS:
 		args = append(args, "--tls")

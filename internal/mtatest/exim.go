@@ -30,7 +30,9 @@ func Exim(t testing.TB, o Options) *Server {
 	write(t, dir+"/log-main", "")
 	write(t, dir+"/log-panic", "")
 	write(t, dir+"/log-reject", "")
-	for _, path := range []string{spool, dir + "/log-main", dir + "/log-panic", dir + "/log-reject", dir + "/" + keyFile} {
+	for _, path := range []string{
+		spool, dir + "/log-main", dir + "/log-panic", dir + "/log-reject", dir + "/" + keyFile,
+	} {
 		own(t, "Debian-exim", path)
 	}
 	if o.User != "" {

@@ -4,8 +4,8 @@ import "time"
 
 // Limit is how many connections one MTA gets at a time, and how many messages each of them: never more than Max
 // connections, fewer after each signal that it has enough, and one more when it took as many messages as there are
-// connections gladly (the scheduler of Postfix's queue manager, SCHEDULER_README: additive increase, and a decrease with
-// hysteresis).
+// connections gladly (the scheduler of Postfix's queue manager, SCHEDULER_README: additive increase, and a decrease
+// with hysteresis).
 //
 // A throttle reply does not say how many connections are too many. The first takes one away, and each that follows
 // without a success between twice as many as the one before, up to half. It also takes away all but a few of the
@@ -35,8 +35,8 @@ type Limit struct {
 // Signal is what a throttle reply asks for.
 type Signal int
 
-// Slower may be about the rate as well as about connections: the limit falls for a moment, and Rate does the rest. Fewer
-// is about what is underway: a limit that fails again is held for longer.
+// Slower may be about the rate as well as about connections: the limit falls for a moment, and Rate does the rest.
+// Fewer is about what is underway: a limit that fails again is held for longer.
 const (
 	Slower Signal = iota
 	Fewer
@@ -67,9 +67,9 @@ func (l *Limit) Places(most int) int {
 	return min(l.places, most)
 }
 
-// Mark belongs to a message that is handed over now. The limit listens only to results of messages that were handed over
-// since it last fell, and is raised only by those since it last changed: the others tell of a limit that is not in force
-// any more.
+// Mark belongs to a message that is handed over now. The limit listens only to results of messages that were handed
+// over since it last fell, and is raised only by those since it last changed: the others tell of a limit that is not in
+// force any more.
 func (l *Limit) Mark() int { return l.changes }
 
 // Pressed reports that the MTA gets fewer connections than it might.

@@ -262,7 +262,8 @@ func TestRateIsExact(t *testing.T) {
 				t.Fatalf("event %d came after %v; want %v", i, got, want)
 			}
 		}
-		if err := r.Wait(t.Context(), 20); err != nil || time.Since(begin).Round(time.Millisecond) != 6500*time.Millisecond {
+		if err := r.Wait(t.Context(), 20); err != nil ||
+			time.Since(begin).Round(time.Millisecond) != 6500*time.Millisecond {
 			t.Errorf("20 more than the burst: %v after %v", err, time.Since(begin))
 		}
 	})

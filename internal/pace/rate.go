@@ -35,13 +35,16 @@ const (
 	fastest = 2
 )
 
-// NewRate allows so many events a second, and burst of them at once. 0 a second is no limit; the burst is 1 at the least.
+// NewRate allows this many events a second, and burst of them at once. 0 a second is no limit; the burst is at least 1.
 func NewRate(perSecond float64, burst int) *Rate {
 	allowed := rate.Limit(perSecond)
 	if perSecond <= 0 {
 		allowed = rate.Inf
 	}
-	return &Rate{allowed: allowed, current: allowed, limiter: rate.NewLimiter(allowed, max(1, burst)), turn: make(chan struct{}, 1)}
+	return &Rate{
+		allowed: allowed, current: allowed,
+		limiter: rate.NewLimiter(allowed, max(1, burst)), turn: make(chan struct{}, 1),
+	}
 }
 
 // Limits reports whether Wait may wait at all.

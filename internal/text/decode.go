@@ -17,7 +17,8 @@ import (
 func encodingOf(name string) (encoding.Encoding, error) {
 	e, err := htmlindex.Get(name)
 	if err != nil || e == encoding.Replacement || e == charmap.XUserDefined {
-		return nil, fmt.Errorf("unknown encoding %q: there are windows-1252, iso-8859-2, koi8-r, shift_jis, gb18030, utf-16 and others", Printable(name))
+		return nil, fmt.Errorf("unknown encoding %q: "+
+			"use windows-1252, iso-8859-2, koi8-r, shift_jis, gb18030, utf-16 or others", Printable(name))
 	}
 	return e, nil
 }
@@ -28,10 +29,9 @@ func CheckEncoding(name string) error {
 	return err
 }
 
-// Decode gives octets in the encoding of that name as UTF-8. What is UTF-8 already
-// stays as it is: by its byte order mark, or, if the encoding has one octet for each
-// character, because all octets fit: nobody writes Ã¼ throughout. An octet that the
-// encoding does not have is an EncodingError.
+// Decode returns octets in the encoding of that name as UTF-8. Text that is UTF-8 already stays as it is: it is
+// recognized by its byte order mark, or, if the encoding has one octet for each character, because all octets fit:
+// nobody writes Ã¼ throughout. An octet that the encoding does not have is an EncodingError.
 func Decode(octets []byte, name string) ([]byte, error) {
 	e, err := encodingOf(name)
 	if err != nil {
@@ -51,14 +51,14 @@ func Decode(octets []byte, name string) ([]byte, error) {
 	return decoded, nil
 }
 
-// lost reports what decoders write for octets that they do not know. Those of the
-// web make C1 control characters of some, which are in no text either.
+// lost reports what decoders write for octets that they do not know. Those of the web make C1 control characters of
+// some, which no text has either.
 func lost(c rune) bool { return c == utf8.RuneError || 0x80 <= c && c < 0xa0 && c != 0x85 }
 
 func missing(before []byte, name string) error {
 	last := before[bytes.LastIndexByte(before, '\n')+1:]
 	return &EncodingError{
 		Line: 1 + bytes.Count(before, []byte("\n")), Column: 1 + utf8.RuneCount(last),
-		Problem: fmt.Sprintf("what stands there is no character of %s", name),
+		Problem: fmt.Sprintf("not a character of %s", name),
 	}
 }

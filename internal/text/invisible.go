@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// Unseen finds the first character of s that nobody sees, or takes for a blank, and
-// names it, as in "ZERO WIDTH SPACE (U+200B)": format characters (Cf), blanks (Zs),
+// Unseen finds the first character of s that is invisible, or looks like a blank, and returns its name, like
+// "ZERO WIDTH SPACE (U+200B)": format characters (Cf), blanks (Zs),
 // the default ignorable code points of Unicode, and U+FFFD, which stands for
 // characters that were lost. Not among them are U+0020, which everybody knows,
 // U+200C and U+200D, without which words of some scripts cannot be written, and the
@@ -39,8 +39,7 @@ func unseen(c rune) bool {
 	return unicode.In(c, unicode.Cf, unicode.Zs, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
 
-// nameOf gives Unicode's name of those that people meet. The tables of all names are
-// larger than this program's own code.
+// nameOf returns Unicode's name of the common ones. The tables of all names are larger than this program's own code.
 func nameOf(c rune) string {
 	name := ""
 	switch c {

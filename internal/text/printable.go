@@ -1,5 +1,5 @@
-// Package text is about words that came from somewhere else: how they may be shown,
-// which of them nobody can see, and whether they are what they are said to be.
+// Package text is about text that came from somewhere else: how it may be shown, which of its characters are invisible,
+// and whether it has the encoding that it should have.
 package text
 
 import (
@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// Printable escapes what a terminal or a log must not get raw: control characters,
-// line ends, what turns the direction of writing, and octets that are not UTF-8.
+// Printable escapes what a terminal or a log must not get raw: control characters, line ends, what turns the direction
+// of writing, and octets that are not UTF-8.
 func Printable(s string) string {
 	if strings.IndexFunc(s, unprintable) < 0 {
 		return s
@@ -30,15 +30,20 @@ func Printable(s string) string {
 	return b.String()
 }
 
+// Lines are Words of several lines, such as those of a reply, on one line.
+func Lines(s string) string { return Words(strings.ReplaceAll(s, "\n", " / ")) }
+
+// IsControl reports whether c is a control character, or ends a line for a server that splits decoded text.
+func IsControl(c rune) bool { return unicode.IsControl(c) || c == '\u2028' || c == '\u2029' }
+
 func unprintable(c rune) bool { return c == utf8.RuneError || !unicode.IsPrint(c) }
 
-// MaxWords is how many octets Words shows of what somebody else said. A reply may
-// have 64 KiB, and a resolver can say as much about each of many names.
+// MaxWords is how many octets Words shows. A reply may have 64 KiB, and a resolver can say as much about each of many
+// names.
 const MaxWords = 2000
 
-// Words are those of another machine, as they may stand in an error, a log or a
-// report: escaped as by Printable, and no more than MaxWords octets of them. How many
-// were left out stands at the end.
+// Words returns the words of another machine for an error, a log or a report: escaped by Printable, and at most
+// MaxWords octets of them. The end says how many were left out.
 func Words(s string) string {
 	cut := s[:min(len(s), MaxWords)]
 	for len(cut) < len(s) && len(cut) > MaxWords-utf8.UTFMax && !utf8.RuneStart(s[len(cut)]) {

@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// EncodingError says where a text is not what it should be.
+// EncodingError is where a text does not have its encoding.
 type EncodingError struct {
-	Line, Column int // from 1, the column in characters; Line 0: it has only one
+	Line, Column int // from 1, the column in characters; Line 0: the text is one line
 	Problem      string
 }
 
@@ -22,8 +22,8 @@ func (e *EncodingError) Error() string {
 	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Problem)
 }
 
-// Reader gives what another reader has, as long as it is UTF-8, and without the byte
-// order mark that it may begin with.
+// Reader returns what another reader has, as long as it is UTF-8, and without the byte order mark that may be at its
+// beginning.
 type Reader struct {
 	in           *bufio.Reader
 	begun        bool
@@ -37,8 +37,8 @@ func NewReader(r io.Reader) *Reader {
 	return &Reader{in: bufio.NewReaderSize(r, 1<<15), line: 1, column: 1}
 }
 
-// Err is the fault that was found, nil if none was. It is known before Read returns
-// it: whatever else somebody finds wrong with the text may only follow from it.
+// Err returns the fault that was found, nil if there is none. The fault is known before Read returns it: whatever else
+// is wrong with the text may only follow from it.
 func (r *Reader) Err() error {
 	if r.fault == nil {
 		return nil
@@ -46,7 +46,7 @@ func (r *Reader) Err() error {
 	return r.fault
 }
 
-// Read gives what is good, and the fault behind it.
+// Read returns what is good, and then the fault.
 func (r *Reader) Read(p []byte) (int, error) {
 	if !r.begun {
 		r.begun = true
@@ -76,14 +76,14 @@ func (r *Reader) begin() {
 	case string(b) == byteOrderMark:
 		_, _ = r.in.Discard(len(b)) // what was just seen
 	case bytes.HasPrefix(b, []byte{0xff, 0xfe}), bytes.HasPrefix(b, []byte{0xfe, 0xff}):
-		r.find("it is not UTF-8 but UTF-16, by its byte order mark")
+		r.find("the text is UTF-16, by its byte order mark, and not UTF-8")
 	}
 }
 
 func (r *Reader) find(problem string) { r.fault = &EncodingError{r.line, r.column, problem} }
 
-// check goes through whole characters. One that is cut off by the end of b is left
-// for the next time, unless it is all that there is.
+// check goes through whole characters. One that is cut off by the end of b is left for the next time, unless nothing
+// else is left.
 func (r *Reader) check(b []byte) {
 	for n := 0; n < len(b); r.checked = n {
 		c, size := utf8.DecodeRune(b[n:])
@@ -94,7 +94,7 @@ func (r *Reader) check(b []byte) {
 			r.find(fmt.Sprintf("the octet 0x%02X is not UTF-8", b[n]))
 			return
 		case c == 0:
-			r.find("there is a NUL octet, as in UTF-16 and in files that are no text")
+			r.find("a NUL octet, as in UTF-16 and in files that are not text")
 			return
 		case c == '\n':
 			r.line, r.column = r.line+1, 0
@@ -104,7 +104,7 @@ func (r *Reader) check(b []byte) {
 	}
 }
 
-// Check finds in a text on one line what is not UTF-8.
+// Check returns an error for a text on one line that is not UTF-8.
 func Check(s string) error {
 	for i, column := 0, 1; i < len(s); column++ {
 		c, size := utf8.DecodeRuneInString(s[i:])

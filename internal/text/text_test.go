@@ -16,7 +16,8 @@ func TestWordsAreBounded(t *testing.T) {
 		{"550 no \x1b[2J", `550 no \x1b[2J`},
 		{strings.Repeat("x", MaxWords), strings.Repeat("x", MaxWords)},
 		{strings.Repeat("x", MaxWords) + "yz", strings.Repeat("x", MaxWords) + " ... (and 2 octets more)"},
-		{strings.Repeat("x", MaxWords-1) + "éz", strings.Repeat("x", MaxWords-1) + " ... (and 3 octets more)"}, // no character is cut
+		// no character is cut
+		{strings.Repeat("x", MaxWords-1) + "éz", strings.Repeat("x", MaxWords-1) + " ... (and 3 octets more)"},
 		{strings.Repeat("\x80", MaxWords+1), strings.Repeat(`\x80`, MaxWords-4) + " ... (and 5 octets more)"},
 	} {
 		if got := Words(c.said); got != c.shown {
@@ -32,8 +33,10 @@ func TestWordsAreBounded(t *testing.T) {
 // DerivedCoreProperties.txt, and the general categories Cf and Zs.
 func TestWhatCannotBeSeen(t *testing.T) {
 	ignorable := [][2]rune{
-		{0xad, 0xad}, {0x34f, 0x34f}, {0x61c, 0x61c}, {0x115f, 0x1160}, {0x17b4, 0x17b5}, {0x180b, 0x180f}, {0x200b, 0x200f},
-		{0x202a, 0x202e}, {0x2060, 0x206f}, {0x3164, 0x3164}, {0xfe00, 0xfe0f}, {0xfeff, 0xfeff}, {0xffa0, 0xffa0}, {0xfff0, 0xfff8},
+		{0xad, 0xad}, {0x34f, 0x34f}, {0x61c, 0x61c}, {0x115f, 0x1160}, {0x17b4, 0x17b5}, {0x180b, 0x180f},
+		{0x200b, 0x200f},
+		{0x202a, 0x202e}, {0x2060, 0x206f}, {0x3164, 0x3164}, {0xfe00, 0xfe0f}, {0xfeff, 0xfeff}, {0xffa0, 0xffa0},
+		{0xfff0, 0xfff8},
 		{0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
 	}
 	for _, r := range ignorable {
@@ -49,7 +52,8 @@ func TestWhatCannotBeSeen(t *testing.T) {
 		}
 	}
 	// What can be seen, or is needed; the Arabic number sign is a format character that can be.
-	for _, s := range []string{"anne person", "é", "e\u0301", "日本", "عمر", "نامه\u200cای", "क\u094d\u200dष", "\u0600", "😀", "\t"} {
+	for _, s := range []string{"anne person", "é", "e\u0301", "日本", "عمر", "نامه\u200cای", "क\u094d\u200dष", "\u0600",
+		"😀", "\t"} {
 		if name, found := Unseen(s); found {
 			t.Errorf("%q has a %s", s, name)
 		}
@@ -57,7 +61,8 @@ func TestWhatCannotBeSeen(t *testing.T) {
 	for s, want := range map[string]string{
 		"a\u200bb": "ZERO WIDTH SPACE (U+200B)", "\u00ad": "SOFT HYPHEN (U+00AD)", "\u00a0": "NO-BREAK SPACE (U+00A0)",
 		"\ufeff": "BYTE ORDER MARK (U+FEFF)", "\u202e": "character that turns the direction of writing (U+202E)",
-		"\u2003": "blank that is no space (U+2003)", "\U000e0041": "invisible character (U+E0041)", "\ufe0f": "variation selector (U+FE0F)",
+		"\u2003": "blank that is no space (U+2003)", "\U000e0041": "invisible character (U+E0041)",
+		"\ufe0f": "variation selector (U+FE0F)",
 	} {
 		if name, _ := Unseen(s); name != want {
 			t.Errorf("%q: %s; want %s", s, name, want)
@@ -109,11 +114,13 @@ func TestReaderTellsWhereATextIsNotUTF8(t *testing.T) {
 		{"email,name\nanne,Mé\xfcller\n", "email,name\nanne,Mé", "line 2, column 8: the octet 0xFC is not UTF-8"},
 		{"a\n\n\xe2\x82", "a\n\n", "line 3, column 1: the octet 0xE2 is not UTF-8"}, // the end of a file
 		{"\xed\xa0\x80", "", "line 1, column 1: the octet 0xED is not UTF-8"},
-		{"\xff\xfea\x00", "", "line 1, column 1: it is not UTF-8 but UTF-16, by its byte order mark"},
-		{"\xfe\xff\x00a", "", "line 1, column 1: it is not UTF-8 but UTF-16, by its byte order mark"},
-		{"e\x00m\x00", "e", "line 1, column 2: there is a NUL octet, as in UTF-16 and in files that are no text"},
+		{"\xff\xfea\x00", "", "line 1, column 1: the text is UTF-16, by its byte order mark, and not UTF-8"},
+		{"\xfe\xff\x00a", "", "line 1, column 1: the text is UTF-16, by its byte order mark, and not UTF-8"},
+		{"e\x00m\x00", "e", "line 1, column 2: a NUL octet, as in UTF-16 and in files that are not text"},
 	} {
-		for name, wrap := range map[string]func(io.Reader) io.Reader{"at once": func(r io.Reader) io.Reader { return r }, "by octets": iotest.OneByteReader, "with EOF": iotest.DataErrReader} {
+		for name, wrap := range map[string]func(io.Reader) io.Reader{"at " +
+			"once": func(r io.Reader) io.Reader { return r }, "by octets": iotest.OneByteReader, "with " +
+			"EOF": iotest.DataErrReader} {
 			r := NewReader(wrap(strings.NewReader(c.in)))
 			got, err := io.ReadAll(r)
 			fault := ""
@@ -161,7 +168,7 @@ func TestDecode(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ name, in, want string }{
-		{"windows-1252", "a\nb\x81", "line 2, column 2: what stands there is no character of windows-1252"},
+		{"windows-1252", "a\nb\x81", "line 2, column 2: not a character of windows-1252"},
 		{"shift_jis", "a\x80", "line 1, column 2"}, // a C1 control to browsers, and so in no text
 		{"shift_jis", "\x93", "line 1, column 1"},
 		{"utf-16le", "a\x00b", "line 1, column 2"},

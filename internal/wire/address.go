@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/postrider/postrider/internal/text"
@@ -50,7 +49,7 @@ func checkAddress(a string) error {
 	case !utf8.ValidString(a):
 		return errors.New("the address is not valid UTF-8")
 	}
-	if i := strings.IndexFunc(a, isControl); i >= 0 {
+	if i := strings.IndexFunc(a, text.IsControl); i >= 0 {
 		c, _ := utf8.DecodeRuneInString(a[i:])
 		return fmt.Errorf("the address has a control character (%U) in it", c)
 	}
@@ -69,9 +68,6 @@ func checkAddress(a string) error {
 	}
 	return checkDomain(rest[1:])
 }
-
-// isControl counts in what ends a line for a server that splits decoded text.
-func isControl(c rune) bool { return unicode.IsControl(c) || c == '\u2028' || c == '\u2029' }
 
 // bareAddress finds what is meant by "Anne <anne@example.com>".
 func bareAddress(a string) (bare string, ok bool) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/postrider/postrider/internal/text"
 )
 
 // MailParams are the parameters of MAIL. The zero value has none.
@@ -229,7 +231,7 @@ func CheckORCPT(orcpt string) error {
 	}
 	bad := unprintable
 	if strings.EqualFold(kind, "utf-8") {
-		bad = isControl
+		bad = text.IsControl
 	}
 	if !utf8.ValidString(address) || strings.ContainsFunc(address, bad) {
 		return fmt.Errorf("ORCPT is %q: the address has a character that may not stand there "+

@@ -26,7 +26,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer pool.Close(context.Background())
+	defer pool.Shutdown(context.Background())
 
 	registry := client.NewRegistry() // or client.DefaultRegisterer
 	registry.MustRegister(prometheus.Pool(pool.Stats), latency)

@@ -241,7 +241,7 @@ func (r *run) end(patience time.Duration) {
 	if r.pool != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		r.pool.Close(ctx)
+		r.pool.Shutdown(ctx)
 		limit += patience
 	} else {
 		r.conn.Close()

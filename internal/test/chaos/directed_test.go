@@ -428,7 +428,7 @@ func TestRecoveredPanic(t *testing.T) {
 	defer cancel()
 	closed := make(chan struct{})
 	go func() {
-		pool.Close(ctx)
+		pool.Shutdown(ctx)
 		close(closed)
 	}()
 	select {

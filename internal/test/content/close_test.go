@@ -9,7 +9,7 @@ import (
 	"github.com/postrider/postrider"
 )
 
-// A Send that was called before Pool.Close is underway, also while its content is being read: it is finished within
+// A Send that was called before Pool.Shutdown is underway, also while its content is being read: it is finished within
 // Close's context, and broken off at its end.
 func TestPoolCloseWhileAContentIsRead(t *testing.T) {
 	for _, c := range []struct {

@@ -51,7 +51,7 @@ var doors = map[string]func(t *testing.T, cfg postrider.Config) (s postrider.Sen
 func closePool(p *postrider.Pool, d time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
-	return p.Close(ctx)
+	return p.Shutdown(ctx)
 }
 
 // throughEachDoor runs f in a bubble for each kind of Sender, with PIPELINING and CHUNKING and without.

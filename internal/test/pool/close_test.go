@@ -60,7 +60,7 @@ func closeWhile(t *testing.T, pool *postrider.Pool, sends int) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if took := rig.Within(func() {
-		if err := pool.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if err := pool.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Close: %v", err)
 		}
 		senders.Wait()

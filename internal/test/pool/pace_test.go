@@ -233,7 +233,7 @@ func simulate(t *testing.T, n int, change func(*mta)) (pool, fixed simulated) {
 			t.Fatal(err)
 		}
 		pool = m.mailing(t, n, func(int) postrider.Sender { return p })
-		p.Close(t.Context())
+		p.Shutdown(t.Context())
 	})
 	synctest.Test(t, func(t *testing.T) {
 		m := startMTA(t, change)

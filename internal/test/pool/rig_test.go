@@ -40,7 +40,7 @@ func closePool(t *testing.T, p *postrider.Pool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := p.Close(ctx); err != nil {
+	if err := p.Shutdown(ctx); err != nil {
 		t.Errorf("Close: %v", err)
 	}
 }

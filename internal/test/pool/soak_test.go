@@ -138,7 +138,7 @@ func (s *soak) report(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	if err := s.pool.Close(ctx); err != nil {
+	if err := s.pool.Shutdown(ctx); err != nil {
 		t.Errorf("Close: %v", err)
 	}
 	for _, srv := range s.servers {

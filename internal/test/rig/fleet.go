@@ -68,7 +68,7 @@ func StartFleet(t *testing.T, o FleetOptions) *Fleet {
 func (f *Fleet) Close(d time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
-	return f.Pool.Close(ctx)
+	return f.Pool.Shutdown(ctx)
 }
 
 // NumberedMail is a message that tells which one it is.

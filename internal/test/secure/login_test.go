@@ -229,7 +229,7 @@ func TestAPoolFailsFastAfterTheFreshOnes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer p.Close(context.Background())
+		defer p.Shutdown(context.Background())
 		for range 4 {
 			if _,
 				err := p.Send(t.Context(), rig.Mail("bart@example.com")); rig.Trouble(err) != "connect AUTH 535 lasts" {
