@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -232,10 +233,15 @@ func TestTheResultTellsTheTransactions(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		want := "[{1 2 250 2.0.0 Ok: queued as 1-2} {2 2 250 2.0.0 Ok: queued as 2-1} {2 1 250 2.0.0 Ok: queued as " +
-			"2-2}]"
-		if got := fmt.Sprint(result.Transactions); got != want {
-			t.Errorf("transactions %v; want %v", got, want)
+		var got []string
+		for _, tx := range result.Transactions {
+			got = append(got, fmt.Sprint(tx.Wire, " ", tx.Recipients, " ", tx.Reply))
+		}
+		want := []string{
+			"1 2 250 2.0.0 Ok: queued as 1-2", "2 2 250 2.0.0 Ok: queued as 2-1", "2 1 250 2.0.0 Ok: queued as 2-2",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("transactions %q; want %q", got, want)
 		}
 	})
 }
