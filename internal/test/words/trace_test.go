@@ -211,7 +211,7 @@ func TestTheResultTellsTheTransactions(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		want := "[{1 2 250 2.0.0 Ok: queued as 1-2} {2 2 250 2.0.0 Ok: queued as 2-1} {2 1 250 2.0.0 Ok: queued as 2-2}]"
+		want := "[{1 2 250 2.0.0 Ok: queued as 1-2 []} {2 2 250 2.0.0 Ok: queued as 2-1 []} {2 1 250 2.0.0 Ok: queued as 2-2 []}]"
 		if got := fmt.Sprint(result.Transactions); got != want {
 			t.Errorf("transactions %v; want %v", got, want)
 		}
