@@ -30,7 +30,7 @@ type Connection struct {
 
 	// Pool.mu may be held when mu is taken, never the other way round. Below mu there are
 	// only leaves, under which nothing else is locked: those of logins, quirks, Redactor,
-	// looseConn and body.Stream.
+	// detach.Conn and body.Stream.
 	mu         monitor
 	queue      ring.Ring[*delivery] // Sends that wait for their turn, and Quits
 	stopped    chan struct{}        // closed when the engine stops

@@ -59,7 +59,7 @@ func TestNoCommonMechanism(t *testing.T) {
 		_, err := r.Send("bart@example.com")
 		r.Equal("error", rig.Trouble(err), "connect AUTH 0 lasts")
 		r.Equal("said", r.Said(1), s.Intro()+" QUIT")
-		if !strings.Contains(rig.Text(err), `"LOGIN"`) || !strings.Contains(rig.Text(err), "auth_mechanisms") {
+		if !strings.Contains(rig.Text(err), `"LOGIN"`) || !strings.Contains(rig.Text(err), "Config.AuthMechanisms") {
 			t.Error(err)
 		}
 	})
@@ -335,7 +335,7 @@ func TestCredentialsInTheClear(t *testing.T) {
 				}
 				r.Equal("error", rig.Trouble(err), "connect AUTH 0 lasts")
 				r.Equal("said", r.Said(1), "EHLO QUIT")
-				if !strings.Contains(rig.Text(err), "allow_plaintext_auth") {
+				if !strings.Contains(rig.Text(err), "Config.AllowPlaintextAuth") {
 					t.Errorf("the error does not tell what to set: %v", err)
 				}
 			})
