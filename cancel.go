@@ -19,11 +19,11 @@ import (
 func (c *Connection) cancel(d *delivery) (wait bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if d.finished {
+	if d.state != sendUnderway {
 		return false
 	}
 	err := &Error{Stage: StageLocal, Step: StepSend, Address: c.name, Err: context.Cause(d.ctx)}
-	c.queue.Remove(func(q *delivery) bool { return q == d })
+	c.queue.Remove(func(p place) bool { return p.d == d })
 	d.leave(err)
 	if w := c.wire; w != nil && d.inFlight > 0 {
 		wait = c.cancelOnWireLocked(w, d, err)
@@ -34,8 +34,8 @@ func (c *Connection) cancel(d *delivery) (wait bool) {
 	if wait {
 		d.givenUp = err
 	} else {
-		d.abandoned = true
 		c.finishLocked(d)
+		d.state = sendAbandoned
 	}
 	return wait
 }
@@ -44,10 +44,10 @@ func (c *Connection) cancel(d *delivery) (wait bool) {
 func (c *Connection) withdraw(d *delivery) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if d.finished || d.inFlight > 0 || len(d.transactions) > 0 {
+	if d.state != sendUnderway || d.inFlight > 0 || len(d.transactions) > 0 {
 		return
 	}
-	c.queue.Remove(func(q *delivery) bool { return q == d })
+	c.queue.Remove(func(p place) bool { return p.d == d })
 	d.leave(&Error{Stage: StageLocal, Step: StepSend, Address: c.name, Err: errWithdrawn})
 	c.finishLocked(d)
 }
@@ -90,7 +90,7 @@ func (c *Connection) cancelOnWireLocked(w *wire, d *delivery, err *Error) (wait 
 // idleLocked reports that nobody waits in the queue.
 func (c *Connection) idleLocked() bool {
 	for i := range c.queue.Len() {
-		if !(*c.queue.At(i)).quit {
+		if c.queue.At(i).quit == nil {
 			return false
 		}
 	}
@@ -99,9 +99,9 @@ func (c *Connection) idleLocked() bool {
 
 // breakOff ends the wire and fails what waits in the queue, up to the Quit that
 // wants it; nil is Close, which wants all.
-func (c *Connection) breakOff(err *Error, until *delivery) {
+func (c *Connection) breakOff(err *Error, until *quit) {
 	c.mu.Lock()
-	if until != nil && until.finished {
+	if until != nil && until.ended {
 		c.mu.Unlock() // it came in time after all, and those behind it go on
 		return
 	}
@@ -109,16 +109,16 @@ func (c *Connection) breakOff(err *Error, until *delivery) {
 		c.closed = true
 		close(c.ended)
 	}
-	for c.queue.Len() > 0 && c.queue.Front() != until {
-		d := c.queue.Pop()
-		if !d.quit {
-			d.fail(err)
+	for c.queue.Len() > 0 && (until == nil || c.queue.Front().quit != until) {
+		p := c.queue.Pop()
+		if p.quit != nil {
+			c.endQuitLocked(p.quit)
+			continue
 		}
-		if d.inFlight == 0 {
-			if !d.quit {
-				c.brokenOff++
-			}
-			c.finishLocked(d)
+		p.d.fail(err)
+		if p.d.inFlight == 0 {
+			c.brokenOff++
+			c.finishLocked(p.d)
 		}
 	}
 	if c.cancelOpen != nil {

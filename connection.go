@@ -32,8 +32,8 @@ type Connection struct {
 	// only leaves, under which nothing else is locked: those of logins, quirks, Redactor,
 	// detach.Conn and body.Stream.
 	mu         monitor
-	queue      ring.Ring[*delivery] // Sends that wait for their turn, and Quits
-	stopped    chan struct{}        // closed when the engine stops
+	queue      ring.Ring[place] // Sends that wait for their turn, and Quits
+	stopped    chan struct{}    // closed when the engine stops
 	wire       *wire
 	cancelOpen context.CancelFunc
 	wanted     bool // a wire is to be opened although nobody waits for it
@@ -149,32 +149,32 @@ func sendMail(ctx context.Context, s Sender, m *Message) (map[string]Reply, erro
 // unanswered QUIT is no error. The next Send opens a new wire.
 func (c *Connection) Quit(ctx context.Context) error {
 	given := ctx.Done() // before anything is changed: a nil context panics here
-	d := c.lastPlace(ctx)
-	if d == nil {
+	q := c.lastPlace()
+	if q == nil {
 		return nil
 	}
 	select {
-	case <-d.done:
+	case <-q.done:
 		return nil
 	case <-given:
 	}
 	err := context.Cause(ctx)
-	c.breakOff(&Error{Stage: StageLocal, Step: StepQuit, Address: c.name, Err: err}, d)
-	<-d.done
+	c.breakOff(&Error{Stage: StageLocal, Step: StepQuit, Address: c.name, Err: err}, q)
+	<-q.done
 	return err
 }
 
 // lastPlace puts a Quit behind all Sends; without a wire there is none.
-func (c *Connection) lastPlace(ctx context.Context) *delivery {
+func (c *Connection) lastPlace() *quit {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.running.Load() {
 		return nil
 	}
-	d := &delivery{ctx: ctx, quit: true, done: make(chan struct{}, 1)}
-	c.queue.Push(d)
+	q := &quit{done: make(chan struct{}, 1)}
+	c.queue.Push(place{quit: q})
 	c.nudge()
-	return d
+	return q
 }
 
 // Shutdown ends the connection for good, and in peace: every later Send returns
@@ -190,9 +190,9 @@ func (c *Connection) Shutdown(ctx context.Context) error {
 	before := c.brokenOff
 	c.mu.Unlock()
 	cause := ErrClosed // of a Close in between
-	if d := c.lastPlace(ctx); d != nil {
+	if q := c.lastPlace(); q != nil {
 		select {
-		case <-d.done:
+		case <-q.done:
 		case <-given:
 			cause = context.Cause(ctx)
 		}

@@ -11,6 +11,27 @@ import (
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
+// sendState is how far a Send is.
+type sendState int
+
+const (
+	sendUnderway  sendState = iota
+	sendFinished            // it may return
+	sendAbandoned           // it has returned before the end: the context was done
+)
+
+// place is a place in the queue: of a Send, or of a Quit.
+type place struct {
+	d    *delivery
+	quit *quit // not nil: a Quit, and there is no d
+}
+
+// quit is a Quit that waits until what was before it in the queue has come to its end.
+type quit struct {
+	done  chan struct{} // gets a token then; capacity 1
+	ended bool
+}
+
 // delivery is one Send underway: what is still owed of a message, and what has
 // become of the rest. Everything but the first block is guarded by Connection.mu.
 type delivery struct {
@@ -25,16 +46,14 @@ type delivery struct {
 	pending      []int // indexes of recipients that wait for a transaction
 	outcomes     []Outcome
 	transactions []Transaction
-	wire         *wire       // of the transaction that ended last
-	inFlight     int         // transactions begun and not ended
-	requireTLS   bool        // REQUIRETLS
-	resent       bool        // a transaction met a wire's failure and is being repeated
-	abandoned    bool        // its Send has returned before the end: the context was done
+	wire         *wire // of the transaction that ended last
+	inFlight     int   // transactions begun and not ended
+	requireTLS   bool  // REQUIRETLS
+	resent       bool  // a transaction met a wire's failure and is being repeated
+	state        sendState
 	ownFault     bool        // its content broke off
 	givenUp      *Error      // the context is done, and its Send waits for a Read of the content
-	finished     bool        // its Send may return
 	panicked     any         // what its content panicked with on the engine's goroutine, for that of its Send
-	quit         bool        // no Send at all, but the place of a Quit in the queue
 	told         atomic.Bool // finished, and the hooks have been told
 
 	oneRcpt     [1]recipient // of a message for one

@@ -20,7 +20,7 @@ import (
 func (c *Connection) submit(d *delivery, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if d.finished {
+	if d.state != sendUnderway {
 		return // cancelled already
 	}
 	if err == nil && d.ctx.Err() != nil {
@@ -45,7 +45,7 @@ func (c *Connection) enqueueLocked(d *delivery) *Error {
 	if err := c.loginRefused(); err != nil && c.wire == nil { // a wire that was let in goes on
 		return err
 	}
-	c.queue.Push(d)
+	c.queue.Push(place{d: d})
 	c.startLocked()
 	return nil
 }
@@ -93,14 +93,10 @@ func (c *Connection) moreWork() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.queue.Len() > 0 {
-		d := c.queue.Front()
-		if !d.quit && !c.closed {
+		if c.queue.Front().quit == nil && !c.closed {
 			return true
 		}
-		if !d.quit {
-			d.fail(closedError(c.name))
-		}
-		c.finishLocked(c.queue.Pop())
+		c.failPlaceLocked(c.queue.Pop(), closedError(c.name))
 	}
 	if c.wanted = c.wanted && !c.closed; c.wanted {
 		return true
@@ -175,12 +171,19 @@ func (c *Connection) failQueue(err *Error) {
 
 func (c *Connection) failQueueLocked(err *Error) {
 	for c.queue.Len() > 0 {
-		d := c.queue.Pop()
-		if !d.quit {
-			d.fail(err)
-		}
-		c.finishLocked(d)
+		c.failPlaceLocked(c.queue.Pop(), err)
 	}
+}
+
+// failPlaceLocked ends what has had a place in the queue: a Send with an error, a Quit
+// without one.
+func (c *Connection) failPlaceLocked(p place, err *Error) {
+	if p.quit != nil {
+		c.endQuitLocked(p.quit)
+		return
+	}
+	p.d.fail(err)
+	c.finishLocked(p.d)
 }
 
 // carry puts transactions on a wire until it is spent, lost or no longer needed.
@@ -247,9 +250,9 @@ func (c *Connection) nextLocked(w *wire) (tx *transaction, more bool) {
 		return nil, true
 	}
 	for c.queue.Len() > 0 {
-		d := c.queue.Front()
-		if d.quit {
-			return nil, false
+		d := c.queue.Front().d
+		if d == nil {
+			return nil, false // a Quit
 		}
 		tx := w.planLocked(d)
 		if len(d.pending) == 0 {
@@ -288,7 +291,7 @@ func (c *Connection) settleLocked(tx *transaction) {
 	if c.tracing() {
 		c.mu.noteLocked(settlement{told: told, took: tx.took(), outcomes: tx.outcomes()})
 	}
-	if d.abandoned {
+	if d.state == sendAbandoned {
 		return // its Send has returned what was known then
 	}
 	d.transactions, d.wire = append(d.transactions, told), tx.wire
@@ -312,7 +315,7 @@ func (c *Connection) settleLocked(tx *transaction) {
 		d.fail(d.givenUp)
 	}
 	if len(d.pending) > 0 && !queued {
-		c.queue.Unpop(d)
+		c.queue.Unpop(place{d: d})
 		c.nudge()
 	}
 	if d.settled() {
@@ -360,15 +363,19 @@ func (c *Connection) resendLocked(tx *transaction) bool {
 	return true
 }
 
-// finishLocked lets a Send, or a Quit, return.
+// endQuitLocked lets a Quit return.
+func (c *Connection) endQuitLocked(q *quit) {
+	q.ended = true
+	c.mu.noteLocked(settlement{quit: q})
+}
+
+// finishLocked lets a Send return.
 func (c *Connection) finishLocked(d *delivery) {
-	if d.finished {
+	if d.state != sendUnderway {
 		return
 	}
-	d.finished = true
-	if !d.quit {
-		c.stats.count(d.outcomes)
-	}
+	d.state = sendFinished
+	c.stats.count(d.outcomes)
 	if c.mu.owesLocked() || c.tracing() {
 		c.mu.noteLocked(settlement{done: d})
 		return

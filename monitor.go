@@ -22,6 +22,7 @@ type settlement struct {
 	took     time.Duration
 	outcomes []Outcome
 	done     *delivery // nil: its Send still waits for more
+	quit     *quit     // that has ended; nil: none
 	fallback string    // not a transaction, but a server's fault that was recognised
 }
 
@@ -38,6 +39,9 @@ func (m *monitor) Unlock() {
 		if s.done != nil {
 			s.done.told.Store(true)
 			ring.Signal(s.done.done)
+		}
+		if s.quit != nil {
+			ring.Signal(s.quit.done)
 		}
 	}
 }

@@ -248,7 +248,7 @@ func (w *wire) breakOff(tx *transaction, err error) {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
 	tx.content = contentAhead
-	waited := !tx.d.abandoned // else its Send has returned, and reads without the lock
+	waited := tx.d.state != sendAbandoned // else its Send has returned, and reads without the lock
 	if p, is := err.(*detach.Panic); is && waited {
 		tx.d.panicked = p.Value
 	}

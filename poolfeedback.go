@@ -203,7 +203,7 @@ func (p *Pool) busyLocked(e *endpoint, reply Reply, mark int) {
 // movable reports whether recipients of a delivery are Untried for a reason that may
 // be another one elsewhere: not its own content, context or address.
 func (d *delivery) movable() bool {
-	return d.err != nil && d.err.Stage != StageLocal && !d.ownFault && !d.abandoned && !errors.Is(d.err, ErrClosed) &&
+	return d.err != nil && d.err.Stage != StageLocal && !d.ownFault && d.state != sendAbandoned && !errors.Is(d.err, ErrClosed) &&
 		slices.ContainsFunc(d.outcomes, func(o Outcome) bool { return o.State == Untried })
 }
 
@@ -215,7 +215,7 @@ func (d *delivery) reopen() {
 			d.pending = append(d.pending, i)
 		}
 	}
-	d.err, d.finished, d.resent = nil, false, false
+	d.err, d.state, d.resent = nil, sendUnderway, false
 	d.told.Store(false)
 	for i := range d.outcomes {
 		if o := &d.outcomes[i]; o.State == Unknown {

@@ -37,7 +37,7 @@ func (c *Connection) Stats() Stats {
 	defer c.mu.Unlock()
 	s := c.stats
 	for i := range c.queue.Len() {
-		if !(*c.queue.At(i)).quit {
+		if c.queue.At(i).quit == nil {
 			s.Queued++
 		}
 	}

@@ -98,7 +98,7 @@ func (tx *transaction) begun() bool { return tx.border() > verdict.Ahead }
 func (tx *transaction) weight() int { return len(tx.d.body.Text) }
 
 // cancelled reports that nobody waits for the outcome any more.
-func (tx *transaction) cancelled() bool { return tx.d.abandoned }
+func (tx *transaction) cancelled() bool { return tx.d.state == sendAbandoned }
 
 // endedBy reports the reply by which a server ends the wire in answer to a command.
 // For RSET that is 554 as well: there is no transaction that it could be about, and
