@@ -82,38 +82,38 @@ func failures() []failure {
 			check:  "login", stage: hint.Auth, saw: "535 5.7.8",
 			hint: "the server refused the login: check Config.User and Config.Password; many providers want the " +
 				"whole address as user name, and an application password instead of the account's"},
-		{name: "expired", server: certificate(smtptest.Expired),
+		{name: "expired", server: certificate(smtptest.CertExpired),
 			check: "TLS", stage: hint.Handshake, saw: "has expired",
 			hint: "the certificate is valid from 1990-01-01 to 1999-01-01: renew it on the server, or set this " +
 				"machine's clock; as a last resort set Config.NoVerifyCert to true"},
-		{name: "self-signed", server: certificate(smtptest.SelfSigned),
+		{name: "self-signed", server: certificate(smtptest.CertSelfSigned),
 			check: "TLS", stage: hint.Handshake, saw: "unknown authority",
 			hint: "the certificate is self-signed: name its file in Config.CAFile, or pin it by Config.Pins; as a " +
 				"last resort set Config.NoVerifyCert to true"},
-		{name: "private CA", server: certificate(smtptest.UnknownCA),
+		{name: "private CA", server: certificate(smtptest.CertUnknownCA),
 			check: "TLS", stage: hint.Handshake, saw: "unknown authority",
 			hint: "this machine does not trust the issuer of the certificate, \"CN=nobody's CA\": if that is a " +
 				"private authority, name the file with its certificate in Config.CAFile; if it is a public " +
 				"one, the server must send the intermediate certificate too; as a last resort set " +
 				"Config.NoVerifyCert to true"},
-		{name: "missing intermediate", server: certificate(smtptest.NoIntermediate),
+		{name: "missing intermediate", server: certificate(smtptest.CertNoIntermediate),
 			check: "TLS", stage: hint.Handshake, saw: "unknown authority",
 			hint: "this machine does not trust the issuer of the certificate, \"CN=smtptest intermediate CA\": " +
 				"if that is a private authority, name the file with its certificate in Config.CAFile; if it is " +
 				"a public one, the server must send the intermediate certificate too; as a last resort set " +
 				"Config.NoVerifyCert to true"},
-		{name: "wrong name", server: certificate(smtptest.WrongHost),
+		{name: "wrong name", server: certificate(smtptest.CertWrongHost),
 			check: "TLS", stage: hint.Handshake, saw: "not localhost",
 			hint: "the certificate is for \"wrong.example.net\", not for \"localhost\": name the server in " +
 				"Config.Address as its certificate does, or set Config.ServerName to a name of the " +
 				"certificate; to accept any name set Config.NoVerifyHostname to true"},
-		{name: "name is an IP", server: certificate(smtptest.WrongHost),
+		{name: "name is an IP", server: certificate(smtptest.CertWrongHost),
 			client: func(c *postrider.Config) { c.Address = "127.0.0.1:25" },
 			check:  "TLS", stage: hint.Handshake, saw: "127.0.0.1",
 			hint: "the certificate is for \"wrong.example.net\", not for \"127.0.0.1\": name the server in " +
 				"Config.Address as its certificate does, or set Config.ServerName to a name of the " +
 				"certificate; to accept any name set Config.NoVerifyHostname to true"},
-		{name: "CN-only certificate", server: certificate(smtptest.NameOnly),
+		{name: "CN-only certificate", server: certificate(smtptest.CertNameOnly),
 			check: "TLS", stage: hint.Handshake, saw: "Common Name",
 			hint: "the certificate has no name but the legacy Common Name, \"localhost\", which no longer " +
 				"counts: issue it again with a subjectAltName; until then set Config.NoVerifyHostname to true"},
@@ -143,7 +143,7 @@ func failures() []failure {
 			hint: "a firewall seems to drop the connection: check Config.Address; many networks block port 25 " +
 				"outwards, where 587 with starttls is open"},
 		{name: "greeting 554", server: fault(smtptest.Fault{Command: smtptest.Greeting,
-			Reply: "554 No SMTP service here", Then: smtptest.Close}),
+			Reply: "554 No SMTP service here", Then: smtptest.ThenClose}),
 			check: "greeting", stage: hint.Greeting, saw: "554 No SMTP service here",
 			hint: "the server does not talk to this machine: its address may be blocked there; a submission port " +
 				"(587 with starttls, 465 with smtps) and a login may be open to it"},

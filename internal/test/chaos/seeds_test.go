@@ -100,7 +100,11 @@ func chaos(t *testing.T, seed uint64) *world {
 func (r *run) open(t *testing.T, pooled bool, configs []postrider.Config) {
 	var err error
 	if pooled {
-		cfg := postrider.PoolConfig{MaxConnections: 1 + r.rnd.IntN(6), Weights: [][]int{nil, {2, 1, 1}}[r.rnd.IntN(2)]}
+		cfg := postrider.PoolConfig{MaxConnections: 1 + r.rnd.IntN(6)}
+		weights := [][]int{make([]int, len(configs)), {2, 1, 1}}[r.rnd.IntN(2)]
+		for i := range configs {
+			configs[i].Weight = weights[i]
+		}
 		r.pool, err = postrider.NewPool(cfg, configs...)
 	} else {
 		r.conn, err = postrider.NewConnection(configs[0])
@@ -166,7 +170,8 @@ func (r *run) counters() {
 	} else {
 		s = r.conn.Stats()
 	}
-	got := map[postrider.State]int64{postrider.Accepted: s.Accepted, postrider.Deferred: s.Deferred, postrider.Refused: s.Refused,
+	got := map[postrider.State]int64{postrider.Accepted: s.Accepted, postrider.Deferred: s.Deferred,
+		postrider.Refused: s.Refused,
 		postrider.Untried: s.Untried, postrider.Unknown: s.Unknown}
 	told := map[postrider.State]int64{}
 	for _, l := range r.w.letters {
