@@ -33,7 +33,8 @@ func (h Hint) In(name func(field, value string) string) string {
 // hintFor looks up what to do about an error; w is nil when there is no wire.
 func hintFor(e *Error, w *wire) Hint {
 	f := hint.Failure{
-		Step: hint.Step(e.Step), Code: e.Reply.Code, Enhanced: e.Reply.Enhanced.String(), Text: e.Reply.Text, Err: e.Err,
+		Step: hint.Step(e.Step), Code: e.Reply.Code, Enhanced: e.Reply.Enhanced.String(), Text: e.Reply.Text,
+		Err: e.Err,
 	}
 	hide := func(words string) string { return words }
 	if w != nil {
@@ -58,7 +59,8 @@ func (e permanentError) Unwrap() error { return e.error }
 // isSetting reports causes that somebody has to set right: certificates, a missing
 // extension, credentials that cannot be sent.
 func isSetting(err error) bool {
-	for _, e := range []error{hint.ErrNoStartTLS, hint.ErrNoAuth, hint.ErrNoMechanism, hint.ErrPlaintextAuth, ErrClosed} {
+	for _, e := range []error{hint.ErrNoStartTLS, hint.ErrNoAuth, hint.ErrNoMechanism, hint.ErrPlaintextAuth,
+		ErrClosed} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -72,6 +74,6 @@ func isSetting(err error) bool {
 		authority x509.UnknownAuthorityError
 		invalid   x509.CertificateInvalidError
 	)
-	return errors.As(err, &permanent) || errors.As(err, &lasting) || errors.As(err, &verify) || errors.As(err, &record) ||
-		errors.As(err, &name) || errors.As(err, &authority) || errors.As(err, &invalid)
+	return errors.As(err, &permanent) || errors.As(err, &lasting) || errors.As(err, &verify) ||
+		errors.As(err, &record) || errors.As(err, &name) || errors.As(err, &authority) || errors.As(err, &invalid)
 }

@@ -85,8 +85,8 @@ func (l *logins) call(ctx context.Context, a *asking) {
 	close(a.done)
 }
 
-// authenticate logs in. If the server refuses what [Config.Credentials] returned, fresh credentials are asked for, once,
-// and tried on the same wire.
+// authenticate logs in. If the server refuses what [Config.Credentials] returned, fresh credentials are asked for,
+// once, and tried on the same wire.
 func (c *Connection) authenticate(ctx context.Context, s *session.Session) *session.Error {
 	l := c.logins
 	if l.optional && !slices.Contains(s.Caps.Auth, sasl.External) {

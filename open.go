@@ -51,7 +51,8 @@ func (c *Connection) newSession(w *wire) *session.Session {
 		TLS: c.tls, Verified: c.verified, Host: c.address.Host, Port: c.address.Port, Name: c.helloName.For,
 		Mechanisms: c.cfg.AuthMechanisms, AllowPlaintextAuth: c.cfg.AllowPlaintextAuth, Secrets: &c.secrets,
 		Timeouts: session.Timeouts{
-			Connect: c.timeouts.Connect, Hello: c.timeouts.Hello, TLS: c.timeouts.TLS, Auth: c.timeouts.Auth, Block: c.timeouts.Block,
+			Connect: c.timeouts.Connect, Hello: c.timeouts.Hello, TLS: c.timeouts.TLS, Auth: c.timeouts.Auth,
+			Block: c.timeouts.Block,
 		},
 		Observe: func(e session.Event) { w.observe(s, e) },
 	})
@@ -132,7 +133,8 @@ func (w *wire) observe(s *session.Session, e session.Event) {
 func (w *wire) openError(s *session.Session, failed *session.Error) *Error {
 	w.adopt(s)
 	e := &Error{
-		Stage: StageConnect, Step: Step(failed.Step), Address: w.address, Reply: replyFrom(failed.Reply), Err: failed.Err,
+		Stage: StageConnect, Step: Step(failed.Step), Address: w.address, Reply: replyFrom(failed.Reply),
+		Err: failed.Err,
 	}
 	e.Hint = hintFor(e, w)
 	return e

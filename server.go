@@ -51,8 +51,8 @@ type refusedLogin struct {
 	until time.Time
 }
 
-// Validate reports what [NewConnection] and [NewPool] would refuse. It opens no connection; of files it reads those that
-// the fields name.
+// Validate reports what [NewConnection] and [NewPool] would refuse. It opens no connection; of files it reads those
+// that the fields name.
 func (cfg Config) Validate() error {
 	if _, err := newServer(cfg); err != nil {
 		return &Error{Stage: StageLocal, Step: StepConfiguration, Err: err}
@@ -116,7 +116,8 @@ func (s *server) prepareLogin() error {
 	cfg := &s.cfg
 	for _, m := range cfg.AuthMechanisms {
 		if !slices.Contains(sasl.Known(), strings.ToUpper(m)) {
-			return fmt.Errorf("field AuthMechanisms: %q is not known; known are %s", m, strings.Join(sasl.Known(), ", "))
+			return fmt.Errorf("field AuthMechanisms: %q is not known; known are %s", m,
+				strings.Join(sasl.Known(), ", "))
 		}
 	}
 	kind, err := s.kindOfLogin()
@@ -168,7 +169,8 @@ func (s *server) kindOfLogin() (kind sasl.Credentials, err error) {
 	kind.Token = slices.ContainsFunc(cfg.AuthMechanisms, sasl.ForTokens)
 	for _, m := range cfg.AuthMechanisms {
 		if kind.Token && !sasl.ForTokens(m) && !strings.EqualFold(m, sasl.External) {
-			return kind, fmt.Errorf("field AuthMechanisms: %s takes a password, and others there an OAuth token: name one kind", m)
+			return kind, fmt.Errorf("field AuthMechanisms: %s takes a password, and others there an OAuth token: "+
+				"name one kind", m)
 		}
 	}
 	inTLS := cfg.TLS != nil && (len(cfg.TLS.Certificates) > 0 || cfg.TLS.GetClientCertificate != nil)
@@ -177,7 +179,9 @@ func (s *server) kindOfLogin() (kind sasl.Credentials, err error) {
 }
 
 // askFor turns [Config.Credentials] into what the wires ask.
-func (s *server) askFor(ask func(context.Context, bool) (string, Secret, error), kind sasl.Credentials) func(context.Context, bool) (sasl.Credentials, error) {
+func (s *server) askFor(
+	ask func(context.Context, bool) (string, Secret, error), kind sasl.Credentials,
+) func(context.Context, bool) (sasl.Credentials, error) {
 	return func(ctx context.Context, refresh bool) (sasl.Credentials, error) {
 		user, secret, err := ask(ctx, refresh)
 		if err != nil {
@@ -197,7 +201,8 @@ func (s *server) warnUnverified() {
 		return
 	}
 	s.warned.Do(func() {
-		s.log().Warn("the server's certificate is not fully verified: somebody on the way could read the mail and the password", "server", s.name)
+		s.log().Warn("the server's certificate is not fully verified: somebody on the way could read the mail and "+
+			"the password", "server", s.name)
 	})
 }
 

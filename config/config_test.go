@@ -92,11 +92,14 @@ func TestPopFails(t *testing.T) {
 // Each layer above is heard before those below.
 func TestLayers(t *testing.T) {
 	path := extending(t,
-		"base.cfg", "[mta]\nsmtp_host: extended\nsmtp_user: extended\nlmtp_host: extended\nsmtp_port: 1\nlmtp_port: 1\n",
-		"mailman.cfg", "[meta]\nextends: base.cfg\n[mta]\nsmtp_user: file\nlmtp_host: file\nsmtp_port: 2\nlmtp_port: 2\n")
+		"base.cfg", "[mta]\nsmtp_host: extended\nsmtp_user: extended\nlmtp_host: extended\nsmtp_port: 1\nlmtp_port: "+
+			"1\n",
+		"mailman.cfg", "[meta]\nextends: base.cfg\n[mta]\nsmtp_user: file\nlmtp_host: file\nsmtp_port: 2\nlmtp_port: "+
+			"2\n")
 	c, err := Load(Options{
-		File:      path,
-		Environ:   []string{"HOME=/nowhere", "POSTRIDER_MTA_LMTP_HOST= environment ", "POSTRIDER_MTA_SMTP_PORT=3", "POSTRIDER_MTA_LMTP_PORT=3"},
+		File: path,
+		Environ: []string{"HOME=/nowhere", "POSTRIDER_MTA_LMTP_HOST= environment ", "POSTRIDER_MTA_SMTP_PORT=3",
+			"POSTRIDER_MTA_LMTP_PORT=3"},
 		Overrides: map[string]string{"mta.smtp_port": "4", "mta.LMTP_PORT": "4"},
 	})
 	if err != nil {
@@ -155,7 +158,8 @@ func TestEnvironment(t *testing.T) {
 
 func TestEnvironmentWarnings(t *testing.T) {
 	c, err := Load(Options{File: os.DevNull, Environ: []string{
-		"POSTRIDER_MTA_SMTP_PASSS=hunter2", "POSTRIDER_FOO=x", "POSTRIDER_CONFIG_FILE=/ignored", "MTA_SMTP_HOST=x", "POSTRIDER_MTA_SMTP_PORT=abc",
+		"POSTRIDER_MTA_SMTP_PASSS=hunter2", "POSTRIDER_FOO=x", "POSTRIDER_CONFIG_FILE=/ignored", "MTA_SMTP_HOST=x",
+		"POSTRIDER_MTA_SMTP_PORT=abc",
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -193,7 +197,8 @@ func TestPlaces(t *testing.T) {
 		{Options{File: "/f", Environ: env}, "/f", nil},
 		{Options{Environ: env}, "/p", nil},
 		{Options{Environ: env[:2]}, "/m", nil},
-		{Options{Environ: env[:1]}, "", []string{filepath.FromSlash("/home/anne/.mailman.cfg"), "/etc/mailman.cfg", "/etc/mailman3/mailman.cfg"}},
+		{Options{Environ: env[:1]}, "", []string{filepath.FromSlash("/home/anne/.mailman.cfg"), "/etc/mailman.cfg",
+			"/etc/mailman3/mailman.cfg"}},
 		{Options{}, "", []string{"/etc/mailman.cfg", "/etc/mailman3/mailman.cfg"}},
 	} {
 		if named, got := test.o.places(); named != test.named || !slices.Equal(got, test.want) {
@@ -212,7 +217,8 @@ func TestFind(t *testing.T) {
 	if _, err := homeless.find(); err != nil {
 		t.Errorf("a home that is no directory: %v", err)
 	}
-	unsearchable := Options{Environ: []string{"HOME=/" + strings.Repeat("x", 5000)}} // ENAMETOOLONG, whoever runs the test
+	// ENAMETOOLONG, whoever runs the test
+	unsearchable := Options{Environ: []string{"HOME=/" + strings.Repeat("x", 5000)}}
 	if file, err := unsearchable.find(); err == nil || !strings.Contains(err.Error(), "name another with -C") {
 		t.Errorf("a place that cannot be looked at: %q, %v", file, err)
 	}
@@ -246,9 +252,11 @@ func TestConversionErrors(t *testing.T) {
 			func(s, k string) error { _, err := c.Int(s, k); return err }},
 		{"mta", "smtp_verify_cert", `mailman.cfg:5: [mta] smtp_verify_cert: found "yep", want yes, true, on,`,
 			func(s, k string) error { _, err := c.Bool(s, k); return err }},
-		{"mta", "delivery_retry_period", `mailman.cfg:6: [mta] delivery_retry_period: found "5 days", want a time such as 5d,`,
+		{"mta", "delivery_retry_period", "mailman.cfg:6: [mta] delivery_retry_period: found \"5 days\", want a " +
+			"time such as 5d,",
 			func(s, k string) error { _, err := c.Duration(s, k); return err }},
-		{"mta", "smtp_pass", `mailman.cfg:4: [mta] smtp_pass: found a value that is not shown here, want a whole number`,
+		{"mta", "smtp_pass", "mailman.cfg:4: [mta] smtp_pass: found a value that is not shown here, want a " +
+			"whole number",
 			func(s, k string) error { _, err := c.Int(s, k); return err }},
 		{"database", "url", `mailman.cfg:8: [database] url: found a value that is not shown here, want`,
 			func(s, k string) error { _, err := c.Bool(s, k); return err }},
@@ -285,7 +293,8 @@ func TestNearest(t *testing.T) {
 			t.Errorf("[%s] %s: %q, want %q", test[0], test[1], got, test[2])
 		}
 	}
-	for word, want := range map[string]string{"mtaa": "mta", "DevMode": "devmode", "logging.smpt": "logging.smtp", "runner.master2": "", "post-rider": "postrider", "zz": ""} {
+	for word, want := range map[string]string{"mtaa": "mta", "DevMode": "devmode", "logging.smpt": "logging.smtp",
+		"runner.master2": "", "post-rider": "postrider", "zz": ""} {
 		if got := nearest(word, sectionNames()); got != want {
 			t.Errorf("[%s]: %q, want %q", word, got, want)
 		}
@@ -294,12 +303,14 @@ func TestNearest(t *testing.T) {
 
 // Names and values come from a file and end up on a terminal.
 func TestErrorsAreLegible(t *testing.T) {
-	c, err := Parse("a\x1b[2J.cfg", "[mta]\n\x1b[31mred: x\nsmtp_port: \x1b]0;"+strings.Repeat("x", 5000)+"\n"+strings.Repeat("k", 5000)+": x\n")
+	c, err := Parse("a\x1b[2J.cfg", "[mta]\n\x1b[31mred: x\nsmtp_port: \x1b]0;"+strings.Repeat("x",
+		5000)+"\n"+strings.Repeat("k", 5000)+": x\n")
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := warned(c)
-	if strings.ContainsAny(got, "\x1b") || !strings.Contains(got, `"\x1b[31mred"`) || !strings.Contains(got, `"a\x1b[2J.cfg"`) {
+	if strings.ContainsAny(got, "\x1b") || !strings.Contains(got, `"\x1b[31mred"`) ||
+		!strings.Contains(got, `"a\x1b[2J.cfg"`) {
 		t.Errorf("warnings:\n%q", got)
 	}
 	if len(got) > 1000 {
@@ -315,7 +326,8 @@ func TestPasswordsAreNotShown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Push("test", "[mta]\nsmtp_pass: hunter22\n[webservice]\nadmin_pass: hunter2\n[nntp]\npassword: hunter2"); err != nil {
+	if err := c.Push("test", "[mta]\nsmtp_pass: hunter22\n[webservice]\nadmin_pass: hunter2\n[nntp]\npassword: "+
+		"hunter2"); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := c.MTA(t.Context())
@@ -355,7 +367,8 @@ func TestDocumentation(t *testing.T) {
 			t.Errorf("doc.go does not name [postrider] %s", k.name)
 		}
 	}
-	for _, key := range []string{"smtp_host", "smtp_port", "smtp_user", "smtp_pass", "smtp_secure_mode", "smtp_verify_cert", "smtp_verify_hostname",
+	for _, key := range []string{"smtp_host", "smtp_port", "smtp_user", "smtp_pass", "smtp_secure_mode",
+		"smtp_verify_cert", "smtp_verify_hostname",
 		"max_recipients", "max_sessions_per_connection", "delivery_retry_period", "verp_format", "verp_regexp"} {
 		if !strings.Contains(string(text), key) || findSection("mta").key(key) == nil {
 			t.Errorf("doc.go or the schema does not name [mta] %s", key)
@@ -372,17 +385,21 @@ func TestDefaults(t *testing.T) {
 	for key, want := range map[string]string{ // facts 2.1
 		"smtp_host": "localhost", "smtp_port": "25", "smtp_user": "", "smtp_pass": "", "smtp_secure_mode": "smtp",
 		"smtp_verify_cert": "yes", "smtp_verify_hostname": "yes", "lmtp_host": "127.0.0.1", "lmtp_port": "8024",
-		"max_recipients": "500", "max_sessions_per_connection": "0", "max_delivery_threads": "0", "delivery_retry_period": "5d",
-		"verp_delimiter": "+", "verp_format": "${bounces}+${local}=${domain}", "verp_confirm_format": "$address+$cookie",
-		"verp_regexp":        `^(?P<bounces>[^+]+?)\+(?P<local>[^=]+)=(?P<domain>[^@]+)@.*$`,
-		"verp_confirmations": "yes", "verp_personalized_deliveries": "no", "verp_delivery_interval": "0",
-		"verp_probe_format": "$bounces+$token@$domain", "verp_probes": "no", "max_autoresponses_per_day": "10", "remove_dkim_headers": "no",
+		"max_recipients": "500", "max_sessions_per_connection": "0", "max_delivery_threads": "0",
+		"delivery_retry_period": "5d",
+		"verp_delimiter":        "+", "verp_format": "${bounces}+${local}=${domain}",
+		"verp_confirm_format": "$address+$cookie",
+		"verp_regexp":         `^(?P<bounces>[^+]+?)\+(?P<local>[^=]+)=(?P<domain>[^@]+)@.*$`,
+		"verp_confirmations":  "yes", "verp_personalized_deliveries": "no", "verp_delivery_interval": "0",
+		"verp_probe_format": "$bounces+$token@$domain", "verp_probes": "no", "max_autoresponses_per_day": "10",
+		"remove_dkim_headers": "no",
 	} {
 		if got := c.Get("mta", key); got != want {
 			t.Errorf("[mta] %s is %q, want %q", key, got, want)
 		}
 	}
-	if got := []string{c.Get("devmode", "enabled"), c.Get("devmode", "recipient"), c.Get("devmode", "testing"), c.Get("devmode", "wait")}; !reflect.DeepEqual(got, []string{"no", "", "no", "60s"}) {
+	if got := []string{c.Get("devmode", "enabled"), c.Get("devmode", "recipient"), c.Get("devmode", "testing"),
+		c.Get("devmode", "wait")}; !reflect.DeepEqual(got, []string{"no", "", "no", "60s"}) {
 		t.Errorf("[devmode] is %q", got)
 	}
 }

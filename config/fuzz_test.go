@@ -14,7 +14,8 @@ func FuzzUse(f *testing.F) {
 	for _, text := range []string{
 		"[mta]\nsmtp_host: mx.example.com\nsmtp_user: anne\nmax_recipients: x\n",
 		"[mta]\nsmtp_port: 99999\nsmtp_host: [::1]\nsmtp_secure_mode: StartTLS\n[devmode]\nenabled: yes\n",
-		"[postrider]\nservers: a b a\nmax_age: 1h30\n[postrider.a]\nsmtp_host: srv:example.com\nweight: 2\n[postrider.b]\n",
+		"[postrider]\nservers: a b a\nmax_age: 1h30\n[postrider.a]\nsmtp_host: srv:example.com\nweight: " +
+			"2\n[postrider.b]\n",
 		"[devmode]\nenabled: perhaps\nrecipient: \x1b[2J\n[postrider]\nwindow: -1\nidle_timeout: 1w\npins: sha256:\n",
 		"[mta\n", "[mta]\nsmtp_hots: x\n\x00\xff: \u202e\n",
 	} {
@@ -42,7 +43,8 @@ func FuzzUse(f *testing.F) {
 			wantWords(t, w)
 		}
 		c.Redirect()
-		if shown := fmt.Sprintf("%v %+v %v %+v %+v", c, c, c.LogValue(), pool, servers); strings.Contains(shown, secret) {
+		if shown := fmt.Sprintf("%v %+v %v %+v %+v", c, c, c.LogValue(), pool, servers); strings.Contains(shown,
+			secret) {
 			t.Errorf("it shows the password: %s", shown)
 		}
 		if err := c.Pop("secret"); err != nil {

@@ -56,7 +56,8 @@ func TestDevmodeReachesOpenConnections(t *testing.T) {
 		want    []string // recipients; nil if the message must not leave
 	}{
 		{"", []string{"bart@example.com", "cris@example.com"}},
-		{"[devmode]\nenabled: yes\nrecipient: zperson@example.com\n", []string{"zperson@example.com", "zperson@example.com"}},
+		{"[devmode]\nenabled: yes\nrecipient: zperson@example.com\n",
+			[]string{"zperson@example.com", "zperson@example.com"}},
 		{"[devmode]\nenabled: yes\n", nil},
 		{"[devmode]\nenabled: ye\nrecipient: zperson@example.com\n", nil},
 		{"", []string{"bart@example.com", "cris@example.com"}},
@@ -92,7 +93,8 @@ func TestCredentialsReachTheServer(t *testing.T) {
 	server.RequireAuth = true
 	server.Start()
 	defer server.Close()
-	_, connection := connected(t, server, "smtp_user: testuser\nsmtp_pass: testpass\n[postrider]\nauth_mechanisms: plain\n")
+	_, connection := connected(t, server, "smtp_user: testuser\nsmtp_pass: testpass\n[postrider]\nauth_mechanisms: "+
+		"plain\n")
 	if err := send(t, connection); err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,8 @@ func Load(o Options) (*Config, error) {
 	if file != "" {
 		text, err := readFile(file)
 		if err != nil {
-			return nil, &Error{Source: file, Problem: "cannot read the configuration; name another with -C or $" + fileVariable, Err: err}
+			return nil, &Error{Source: file, Problem: "cannot read the configuration; name another with -C or $" +
+				fileVariable, Err: err}
 		}
 		if layers, err = read(file, filepath.Dir(file), text); err != nil {
 			return nil, err
@@ -88,7 +89,8 @@ func (o Options) find() (string, error) {
 		// A file that is there and may not be looked at is not passed over: it
 		// could be the one that switches development mode on.
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) { // HOME=/dev/null
-			return "", &Error{Source: path, Problem: "cannot look at the configuration; name another with -C or $" + fileVariable, Err: err}
+			return "", &Error{Source: path, Problem: "cannot look at the configuration; name another with -C or $" +
+				fileVariable, Err: err}
 		}
 	}
 	return "", nil
@@ -257,7 +259,8 @@ func overrides(values map[string]string) (*document, error) {
 		s := findSection(section)
 		switch {
 		case !dotted:
-			return nil, &Error{Source: "override", Problem: fmt.Sprintf("found %q, want a section and a key, such as mta.smtp_host", name)}
+			return nil, &Error{Source: "override", Problem: fmt.Sprintf("found %q, want a section and a key, such as "+
+				"mta.smtp_host", name)}
 		case s == nil:
 			return nil, &Error{Source: "override", Section: section, Key: key, Problem: unknownSection(section)}
 		}

@@ -84,7 +84,8 @@ func (c *Config) Redirect() (address string, on bool) {
 }
 
 func (v *view) noRecipient() *Error {
-	return v.at("devmode", "recipient", "it is empty while [devmode] is enabled: every message is refused until it holds an address")
+	return v.at("devmode", "recipient", "it is empty while [devmode] is enabled: every message is refused until it "+
+		"holds an address")
 }
 
 // path is a file name, made independent of where the program runs if a file
@@ -127,7 +128,8 @@ func (m *mta) address() string {
 	switch {
 	case host == "": // Mailman would fail at every message (fact 45)
 		m.wrong("mta", "smtp_host", "it is empty; want the name or the address of the MTA")
-	case strings.HasPrefix(host, "unix:"), strings.HasPrefix(host, "srv:"): // ours; a socket has no port, SRV records name theirs
+	// ours; a socket has no port, SRV records name theirs
+	case strings.HasPrefix(host, "unix:"), strings.HasPrefix(host, "srv:"):
 		return host
 	case port < 0 || port > 65535:
 		m.errs = append(m.errs, m.view.unfit("mta", "smtp_port", "a port, 1 to 65535, or 0 for the usual one"))

@@ -165,10 +165,14 @@ func TestAddress(t *testing.T) {
 func TestMTAErrors(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{"[mta]\nsmtp_host:\n", "x.cfg:2: [mta] smtp_host: it is empty; want the name or the address of the MTA"},
-		{"[mta]\nsmtp_host: h:26\n", `x.cfg:2: [mta] smtp_host: found "h:26", want a host without a port; the port is smtp_port`},
-		{"[mta]\nsmtp_port: 65536\n", `x.cfg:2: [mta] smtp_port: found "65536", want a port, 1 to 65535, or 0 for the usual one`},
+		{"[mta]\nsmtp_host: h:26\n", "x.cfg:2: [mta] smtp_host: found \"h:26\", want a host without a port; " +
+			"the port is smtp_port"},
+		{"[mta]\nsmtp_port: 65536\n", "x.cfg:2: [mta] smtp_port: found \"65536\", want a port, 1 to 65535, or " +
+			"0 for the usual one"},
 		{"[mta]\nsmtp_port: -1\n", `x.cfg:2: [mta] smtp_port: found "-1", want a port`},
-		{"[mta]\nsmtp_secure_mode: tls\n", `x.cfg:2: [mta] smtp_secure_mode: found "tls", want smtp (no TLS), smtps (TLS from the start) or starttls`}, // fact 41
+		// fact 41
+		{"[mta]\nsmtp_secure_mode: tls\n", "x.cfg:2: [mta] smtp_secure_mode: found \"tls\", want smtp (no " +
+			"TLS), smtps (TLS from the start) or starttls"},
 		{"[mta]\nsmtp_secure_mode:\n", `x.cfg:2: [mta] smtp_secure_mode: found "", want smtp`},
 		{"[mta]\nsmtp_verify_cert: y\n", `x.cfg:2: [mta] smtp_verify_cert: found "y", want yes, true`},
 		{"[mta]\nmax_recipients: all\n", `x.cfg:2: [mta] max_recipients: found "all", want a whole number`},
@@ -261,18 +265,22 @@ func TestPasswordFile(t *testing.T) {
 	}
 	for _, name := range []string{"empty", "long", "none"} {
 		_, err := load(map[string]string{"postrider.smtp_pass_file": filepath.Join(filepath.Dir(path), name)})
-		if err == nil || !strings.HasPrefix(err.Error(), "override: [postrider] smtp_pass_file: there is no password: ") || strings.Contains(err.Error(), "hunter2") {
+		if err == nil || !strings.HasPrefix(err.Error(),
+			"override: [postrider] smtp_pass_file: there is no password: ") ||
+			strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if cfg, err := load(map[string]string{"mta.smtp_user": "", "postrider.smtp_pass_file": "none"}); err != nil || !cfg.Password.IsZero() {
+	if cfg, err := load(map[string]string{"mta.smtp_user": "", "postrider.smtp_pass_file": "none"}); err != nil ||
+		!cfg.Password.IsZero() {
 		t.Errorf("nobody to log in: %v", err)
 	}
 }
 
 func TestPasswordTwice(t *testing.T) {
 	c := parsed(t, "[mta]\nsmtp_user: u\nsmtp_pass: hunter2\n[postrider]\nsmtp_pass_file: hunter2.txt\n")
-	want := "mailman.cfg:5: [postrider] smtp_pass_file: the password comes from [mta] smtp_pass as well; keep one of them"
+	want := "mailman.cfg:5: [postrider] smtp_pass_file: the password comes from [mta] smtp_pass as well; keep one of " +
+		"them"
 	if _, err := c.MTA(t.Context()); err == nil || err.Error() != want {
 		t.Errorf("error %v\nwant  %s", err, want)
 	}
@@ -280,7 +288,8 @@ func TestPasswordTwice(t *testing.T) {
 
 // The keys that other packages take from here.
 func TestDeliveryKeys(t *testing.T) {
-	c := parsed(t, "[mta]\nmax_recipients: 20\ndelivery_retry_period: 1d12h\nverp_delivery_interval: 3\nverp_personalized_deliveries: On\n")
+	c := parsed(t, "[mta]\nmax_recipients: 20\ndelivery_retry_period: 1d12h\nverp_delivery_interval: "+
+		"3\nverp_personalized_deliveries: On\n")
 	if n, err := c.Int("mta", "max_recipients"); n != 20 || err != nil {
 		t.Error(n, err)
 	}
@@ -309,7 +318,8 @@ func TestRelativeFiles(t *testing.T) {
 		}
 	}
 	caFile("ca.pem")
-	for _, push := range [][3]string{{"x", "x.pem", "x.pem"}, {"/etc/x.cfg", "x.pem", "/etc/x.pem"}, {"/etc/x.cfg", "/y.pem", "/y.pem"}, {"/etc/x.cfg", "", ""}} {
+	for _, push := range [][3]string{{"x", "x.pem", "x.pem"}, {"/etc/x.cfg", "x.pem", "/etc/x.pem"},
+		{"/etc/x.cfg", "/y.pem", "/y.pem"}, {"/etc/x.cfg", "", ""}} {
 		if err := c.Push(push[0], "[postrider]\nca_file: "+push[1]+"\n"); err != nil {
 			t.Fatal(err)
 		}

@@ -48,12 +48,14 @@ func (v *view) password(ctx context.Context) (postrider.Secret, error) {
 // the same layer are an error: none of them is what was forgotten.
 func (v *view) passwordSource() (from keyPath, value string, err error) {
 	var top setting
-	for _, at := range [...]keyPath{{"mta", "smtp_pass"}, {"postrider", "smtp_pass_file"}, {"postrider", "smtp_pass_command"}} {
+	for _, at := range [...]keyPath{{"mta", "smtp_pass"}, {"postrider", "smtp_pass_file"},
+		{"postrider", "smtp_pass_command"}} {
 		s := v.values[at.section][at.key]
 		switch {
 		case s.value == "" || s.layer < top.layer:
 		case s.layer == top.layer:
-			return from, "", v.at(at.section, at.key, fmt.Sprintf("the password comes from [%s] %s as well; keep one of them", from.section, from.key))
+			return from, "", v.at(at.section, at.key, fmt.Sprintf("the password comes from [%s] %s as well; keep one "+
+				"of them", from.section, from.key))
 		default:
 			from, top = at, s
 		}

@@ -58,7 +58,8 @@ func TestPasswordCommandHangs(t *testing.T) {
 		os.ReadFile(pipe) // returns when the command has written there
 		cancel()
 	}()
-	_, err := parsed(t, "[mta]\nsmtp_user: u\n[postrider]\nsmtp_pass_command: echo > "+pipe+"; exec tail -f /dev/null\n").MTA(ctx)
+	_, err := parsed(t, "[mta]\nsmtp_user: u\n[postrider]\nsmtp_pass_command: echo > "+pipe+"; exec tail -f "+
+		"/dev/null\n").MTA(ctx)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}

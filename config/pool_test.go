@@ -47,7 +47,8 @@ rate: 12.5
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"smtp1.example.com:2525", "smtp2.example.com", "smtp3.example.com:587", "[::1]:25", "unix:/run/mta.sock", "srv:example.org"}
+	want := []string{"smtp1.example.com:2525", "smtp2.example.com", "smtp3.example.com:587", "[::1]:25",
+		"unix:/run/mta.sock", "srv:example.org"}
 	if len(servers) != len(want) {
 		t.Fatalf("%d servers", len(servers))
 	}
@@ -55,7 +56,8 @@ rate: 12.5
 		if s.Address != want[i] {
 			t.Errorf("server %d is at %s, want %s", i+1, s.Address, want[i])
 		}
-		if s.User != "app" || s.Password.Reveal() != "gallop" || s.Mode != postrider.StartTLS || s.ServerName != "mail.example.com" || s.Redirect == nil {
+		if s.User != "app" || s.Password.Reveal() != "gallop" || s.Mode != postrider.StartTLS ||
+			s.ServerName != "mail.example.com" || s.Redirect == nil {
 			t.Errorf("server %d lacks something of the first", i+1)
 		}
 	}
@@ -81,7 +83,8 @@ func TestPoolMistakes(t *testing.T) {
 		if err == nil || servers != nil {
 			t.Fatalf("rate %q: %v", rate, servers)
 		}
-		for _, part := range []string{"m.cfg:2: [mta] smtp_port", "m.cfg:4: [postrider] connections", "m.cfg:5: [postrider] rate", "a number, 0 or more"} {
+		for _, part := range []string{"m.cfg:2: [mta] smtp_port", "m.cfg:4: [postrider] connections",
+			"m.cfg:5: [postrider] rate", "a number, 0 or more"} {
 			if !strings.Contains(err.Error(), part) {
 				t.Errorf("rate %q: no %q in: %v", rate, part, err)
 			}

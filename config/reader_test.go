@@ -44,57 +44,85 @@ func TestMailmanCfg(t *testing.T) {
 		{"the first of them splits", "[mta]\nsmtp_pass: a:b=c\nsmtp_user=d:e=f\nlmtp_host =: g\n",
 			map[string]string{"mta.smtp_pass": "a:b=c", "mta.smtp_user": "d:e=f", "mta.lmtp_host": ": g"}, ""},
 		{"keys are lower-cased", "[mta]\nSMTP_Host: h\n", map[string]string{"mta.smtp_host": "h"}, ""},
-		{"sections are case-sensitive", "[MTA]\nsmtp_host: h\n", map[string]string{"mta.smtp_host": "localhost"}, "did you mean [mta]?"},
-		{"sections are blank-sensitive", "[ mta ]\nsmtp_host: h\n", map[string]string{"mta.smtp_host": "localhost"}, "did you mean [mta]?"},
+		{"sections are case-sensitive", "[MTA]\nsmtp_host: h\n", map[string]string{"mta.smtp_host": "localhost"},
+			"did you mean [mta]?"},
+		{"sections are blank-sensitive", "[ mta ]\nsmtp_host: h\n", map[string]string{"mta.smtp_host": "localhost"},
+			"did you mean [mta]?"},
 		{"comment lines", "# a: b\n; c\n[mta]\n  # d\nsmtp_host: h\n;smtp_host: i\n#smtp_host: j\n",
 			map[string]string{"mta.smtp_host": "h"}, ""},
-		{"comment lines inside a value", "[mta]\nsmtp_host: a\n# x\n  b\n    ; y\n  c\n", map[string]string{"mta.smtp_host": "a\nb\nc"}, ""},
+		{"comment lines inside a value", "[mta]\nsmtp_host: a\n# x\n  b\n    ; y\n  c\n",
+			map[string]string{"mta.smtp_host": "a\nb\nc"}, ""},
 		{"no comments behind a value", "[mta]\nsmtp_host: x # note\nsmtp_user: x ; note\nsmtp_pass: #;\n",
 			map[string]string{"mta.smtp_host": "x # note", "mta.smtp_user": "x ; note", "mta.smtp_pass": "#;"}, ""},
 		{"continuation lines", "[mta]\nsmtp_host: a\n  b\n\tc  \nsmtp_user: u\n",
 			map[string]string{"mta.smtp_host": "a\nb\nc", "mta.smtp_user": "u"}, ""},
 		{"empty lines inside stay", "[mta]\nsmtp_host: a\n\n  b\n\n\n\n  c\n\n\nsmtp_user: u\n",
 			map[string]string{"mta.smtp_host": "a\n\nb\n\n\n\nc", "mta.smtp_user": "u"}, ""},
-		{"an empty first line stays", "[mta]\nsmtp_host:\n  a\n   b\n", map[string]string{"mta.smtp_host": "\na\nb"}, ""},
+		{"an empty first line stays", "[mta]\nsmtp_host:\n  a\n   b\n", map[string]string{"mta.smtp_host": "\na\nb"},
+			""},
 		{"a continuation may look like a section", "[mta]\nsmtp_host: a\n [devmode]\n enabled: yes\n",
 			map[string]string{"mta.smtp_host": "a\n[devmode]\nenabled: yes", "devmode.enabled": "no"}, ""},
 		{"less indentation is no continuation", "[mta]\n  smtp_host: a\n smtp_port: 26\n",
 			map[string]string{"mta.smtp_host": "a", "mta.smtp_port": "26"}, ""},
 		{"nothing continues a header", "[mta]\n  smtp_host: a\n    more\n  smtp_user: u\n",
 			map[string]string{"mta.smtp_host": "a\nmore", "mta.smtp_user": "u"}, ""},
-		{"values are stripped", "[mta]\nsmtp_host: \t h \u00a0 \nsmtp_user:u\n", map[string]string{"mta.smtp_host": "h", "mta.smtp_user": "u"}, ""},
+		{"values are stripped", "[mta]\nsmtp_host: \t h \u00a0 \nsmtp_user:u\n",
+			map[string]string{"mta.smtp_host": "h", "mta.smtp_user": "u"}, ""},
 		{"quotes are kept", "[mta]\nsmtp_host: \"h\"\nsmtp_user: 'u'\nlmtp_host: `l`\nsmtp_pass: \"\"\"p\n",
-			map[string]string{"mta.smtp_host": `"h"`, "mta.smtp_user": "'u'", "mta.lmtp_host": "`l`", "mta.smtp_pass": `"""p`}, ""},
-		{"percent and dollar mean nothing", "[mta]\nsmtp_pass: %(smtp_host)s$x${y}%%\n", map[string]string{"mta.smtp_pass": "%(smtp_host)s$x${y}%%"}, ""},
-		{"an empty value", "[mta]\nsmtp_host:\nsmtp_user:   \nlmtp_host=\n", map[string]string{"mta.smtp_host": "", "mta.smtp_user": "", "mta.lmtp_host": ""}, ""},
-		{"a section twice", "[mta]\nsmtp_host: a\n[devmode]\n[mta]\nsmtp_user: u\n", map[string]string{"mta.smtp_host": "a", "mta.smtp_user": "u"}, ""},
-		{"a key twice", "[mta]\nsmtp_host: a\n  a\nSMTP_HOST: b\n  c\n", map[string]string{"mta.smtp_host": "b\nc"}, ""},
-		{"a key twice, in two sections of a name", "[mta]\nsmtp_host: a\n[mta]\nsmtp_host: b\n", map[string]string{"mta.smtp_host": "b"}, ""},
-		{"DEFAULT", "[DEFAULT]\nsmtp_host: x\nsmtp_port: 1\n[mta]\nsmtp_port: 7\n", map[string]string{"mta.smtp_host": "x", "mta.smtp_port": "7"}, ""},
-		{"DEFAULT below its sections", "[mta]\nsmtp_port: 7\n[devmode]\n[DEFAULT]\nsmtp_host: x\nenabled: on\nrecipient: r@x\n",
+			map[string]string{"mta.smtp_host": `"h"`, "mta.smtp_user": "'u'", "mta.lmtp_host": "`l`",
+				"mta.smtp_pass": `"""p`}, ""},
+		{"percent and dollar mean nothing", "[mta]\nsmtp_pass: %(smtp_host)s$x${y}%%\n",
+			map[string]string{"mta.smtp_pass": "%(smtp_host)s$x${y}%%"}, ""},
+		{"an empty value", "[mta]\nsmtp_host:\nsmtp_user:   \nlmtp_host=\n",
+			map[string]string{"mta.smtp_host": "", "mta.smtp_user": "", "mta.lmtp_host": ""}, ""},
+		{"a section twice", "[mta]\nsmtp_host: a\n[devmode]\n[mta]\nsmtp_user: u\n",
+			map[string]string{"mta.smtp_host": "a", "mta.smtp_user": "u"}, ""},
+		{"a key twice", "[mta]\nsmtp_host: a\n  a\nSMTP_HOST: b\n  c\n", map[string]string{"mta.smtp_host": "b\nc"},
+			""},
+		{"a key twice, in two sections of a name", "[mta]\nsmtp_host: a\n[mta]\nsmtp_host: b\n",
+			map[string]string{"mta.smtp_host": "b"}, ""},
+		{"DEFAULT", "[DEFAULT]\nsmtp_host: x\nsmtp_port: 1\n[mta]\nsmtp_port: 7\n",
+			map[string]string{"mta.smtp_host": "x", "mta.smtp_port": "7"}, ""},
+		{"DEFAULT below its sections", "[mta]\nsmtp_port: 7\n[devmode]\n[DEFAULT]\nsmtp_host: x\nenabled: " +
+			"on\nrecipient: r@x\n",
 			map[string]string{"mta.smtp_host": "x", "mta.smtp_port": "7", "devmode.enabled": "on"}, ""},
-		{"DEFAULT reaches only sections of the file", "[DEFAULT]\nsmtp_host: x\n[devmode]\n", map[string]string{"mta.smtp_host": "localhost"}, "no section of this file has such a key"},
-		{"DEFAULT is upper case", "[default]\nsmtp_host: x\n[mta]\n", map[string]string{"mta.smtp_host": "localhost"}, "unknown section"},
-		{"an unknown key", "[mta]\nsmtp_hots: x\nsmtp_user: u\n", map[string]string{"mta.smtp_user": "u", "mta.smtp_hots": ""}, "mailman.cfg:2: [mta] smtp_hots: unknown key; did you mean smtp_host?"},
-		{"an unknown section", "[mtaa]\nsmtp_host: x\n", map[string]string{"mta.smtp_host": "localhost", "mtaa.smtp_host": ""}, "mailman.cfg:1: [mtaa] unknown section; did you mean [mta]?"},
-		{"template, optional and master are skipped", "[mta.optional]\nsmtp_host: x\n[logging.template]\na: b\n[runner.master]\na: b\n[a.b.master]\na: b\n",
+		{"DEFAULT reaches only sections of the file", "[DEFAULT]\nsmtp_host: x\n[devmode]\n",
+			map[string]string{"mta.smtp_host": "localhost"}, "no section of this file has such a key"},
+		{"DEFAULT is upper case", "[default]\nsmtp_host: x\n[mta]\n", map[string]string{"mta.smtp_host": "localhost"},
+			"unknown section"},
+		{"an unknown key", "[mta]\nsmtp_hots: x\nsmtp_user: u\n",
+			map[string]string{"mta.smtp_user": "u", "mta.smtp_hots": ""},
+			"mailman.cfg:2: [mta] smtp_hots: unknown key; did you mean smtp_host?"},
+		{"an unknown section", "[mtaa]\nsmtp_host: x\n",
+			map[string]string{"mta.smtp_host": "localhost", "mtaa.smtp_host": ""},
+			"mailman.cfg:1: [mtaa] unknown section; did you mean [mta]?"},
+		{"template, optional and master are skipped", "[mta.optional]\nsmtp_host: x\n[logging.template]\na: " +
+			"b\n[runner.master]\na: b\n[a.b.master]\na: b\n",
 			map[string]string{"mta.smtp_host": "localhost", "runner.master.a": ""}, ""},
-		{"new sections of Mailman's categories", "[runner.mine]\ninstances: 5\nfoo: 1\n[plugin.x]\n[archiver.x]\n[language.x]\n[paths.x]\nvar_dir: /v\n",
+		{"new sections of Mailman's categories", "[runner.mine]\ninstances: 5\nfoo: " +
+			"1\n[plugin.x]\n[archiver.x]\n[language.x]\n[paths.x]\nvar_dir: /v\n",
 			map[string]string{"runner.mine.instances": "5", "paths.x.var_dir": "/v"}, ""},
-		{"logging is no such category", "[logging.debian]\nlevel: info\n", nil, "[logging.debian] unknown section, which is ignored"},
+		{"logging is no such category", "[logging.debian]\nlevel: info\n", nil,
+			"[logging.debian] unknown section, which is ignored"},
 		{"non-ASCII", "[mta]\nsmtp_user: müller\n", map[string]string{"mta.smtp_user": "müller"}, ""},
-		{"a CRLF file", "[mta]\r\nsmtp_host: a\r\n  b\r\n\r\nsmtp_port: 7\r\n", map[string]string{"mta.smtp_host": "a\nb", "mta.smtp_port": "7"}, ""},
-		{"the whole text indented", "\n    [mta]\n    smtp_host: a\n      b\n\n    # c\n    smtp_port: 7\n    [devmode]\n    wait: 1s\n",
+		{"a CRLF file", "[mta]\r\nsmtp_host: a\r\n  b\r\n\r\nsmtp_port: 7\r\n",
+			map[string]string{"mta.smtp_host": "a\nb", "mta.smtp_port": "7"}, ""},
+		{"the whole text indented", "\n    [mta]\n    smtp_host: a\n      b\n\n    # c\n    smtp_port: 7\n    " +
+			"[devmode]\n    wait: 1s\n",
 			map[string]string{"mta.smtp_host": "a\nb", "mta.smtp_port": "7", "devmode.wait": "1s"}, ""},
 
 		// Not in the table, but seen: what lies beside its rows.
-		{"what follows a header's bracket is ignored", "[mta] junk\nsmtp_host: h\n", map[string]string{"mta.smtp_host": "h"}, ""},
-		{"the last bracket ends a header", "[mta] ]\nsmtp_host: h\n", map[string]string{"mta.smtp_host": "localhost"}, "[mta] ]"},
+		{"what follows a header's bracket is ignored", "[mta] junk\nsmtp_host: h\n",
+			map[string]string{"mta.smtp_host": "h"}, ""},
+		{"the last bracket ends a header", "[mta] ]\nsmtp_host: h\n", map[string]string{"mta.smtp_host": "localhost"},
+			"[mta] ]"},
 		{"an empty text", "", map[string]string{"mta.smtp_host": "localhost"}, ""},
 		{"blank lines alone", "  \n\t\n", map[string]string{"mta.smtp_host": "localhost"}, ""},
 		{"a key of two words", "[mta]\nsmtp host: x\n", nil, "did you mean smtp_host?"},
-		{"python's separators are blanks", "[mta]\nsmtp_host: \x1fh\x1c\n", map[string]string{"mta.smtp_host": "h"}, ""},
-		{"form feed and line separator do not end a line", "[mta]\nsmtp_host: a\fb\nsmtp_user: a\u2028b\n", map[string]string{"mta.smtp_host": "a\fb", "mta.smtp_user": "a\u2028b"}, ""},
+		{"python's separators are blanks", "[mta]\nsmtp_host: \x1fh\x1c\n", map[string]string{"mta.smtp_host": "h"},
+			""},
+		{"form feed and line separator do not end a line", "[mta]\nsmtp_host: a\fb\nsmtp_user: a\u2028b\n",
+			map[string]string{"mta.smtp_host": "a\fb", "mta.smtp_user": "a\u2028b"}, ""},
 		{"other keys in meta", "[meta]\nfoo: bar\n", nil, "[meta] foo: unknown key"},
 	}
 	for _, test := range tests {
@@ -118,8 +146,10 @@ func TestMailmanCfg(t *testing.T) {
 // never repeated, because it may be a password.
 func TestUnreadable(t *testing.T) {
 	tests := []struct{ row, text, want string }{
-		{"a line without delimiter", "[mta]\nsmtp_host: h\nsmtp_pass hunter2\n", `f.cfg:3: there is no ":" or "=" after smtp_pass`},
-		{"a line without delimiter and key", "[mta]\nhunter2\n", `f.cfg:2: this line has no ":" or "="; a line that goes on with a value must be indented`},
+		{"a line without delimiter", "[mta]\nsmtp_host: h\nsmtp_pass hunter2\n",
+			`f.cfg:3: there is no ":" or "=" after smtp_pass`},
+		{"a line without delimiter and key", "[mta]\nhunter2\n",
+			`f.cfg:2: this line has no ":" or "="; a line that goes on with a value must be indented`},
 		{"all of them are told", "[mta]\nhunter2\nsmtp_port\n", "f.cfg:3: "},
 		{"no key before the delimiter", "[mta]\n= hunter2\n", `f.cfg:2: there is no key before the "="`},
 		{"text before any section", "\nhunter2: x\n[mta]\n", "f.cfg:2: this line stands before any section"},
@@ -298,7 +328,8 @@ func TestExtends(t *testing.T) {
 		t.Errorf("warnings: %s", w)
 	}
 	// What is extended is a layer of its own, and goes with what extends it.
-	if err := c.Pop("base.cfg"); err != nil || c.String() != "config(only the defaults)" || c.Get("mta", "smtp_port") != "25" {
+	if err := c.Pop("base.cfg"); err != nil || c.String() != "config(only the defaults)" ||
+		c.Get("mta", "smtp_port") != "25" {
 		t.Errorf("after Pop: %v, smtp_port %q, %v", c, c.Get("mta", "smtp_port"), err)
 	}
 }
@@ -352,7 +383,8 @@ func FuzzParse(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, text := range []string{string(debian), "[mta]\na: b\n  c\n\n  d\n", "[DEFAULT]\na=b\n[x]\n[y]\na:\n", "[a.b.c]", "\ufeff[x]", "[x\ny]: =z\r\r\n", "[x] ]\n#a\n \x1c;b\n[:y"} {
+	for _, text := range []string{string(debian), "[mta]\na: b\n  c\n\n  d\n", "[DEFAULT]\na=b\n[x]\n[y]\na:\n",
+		"[a.b.c]", "\ufeff[x]", "[x\ny]: =z\r\r\n", "[x] ]\n#a\n \x1c;b\n[:y"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -7,8 +7,8 @@ import (
 )
 
 // Setting says how a configuration sets a field of a [postrider.Config], for the In of a [postrider.Hint]: "Mode" and
-// "starttls" are "smtp_secure_mode: starttls", "CAFile" and "" are "[postrider] ca_file". A key without a section is one
-// of [mta]. What no key sets is called by its field.
+// "starttls" are "smtp_secure_mode: starttls", "CAFile" and "" are "[postrider] ca_file". A key without a section is
+// one of [mta]. What no key sets is called by its field.
 func Setting(field, value string) string {
 	var said []string
 	for _, l := range Lines(field, value) {
@@ -39,8 +39,8 @@ func (l Line) String() string {
 }
 
 // Lines returns the lines that give a field of a [postrider.Config] a value; none if a configuration cannot set it. A
-// field of Timeouts is called "Timeouts.Hello". The value is in text, as "smtps", "true" or "45s"; the one in a line may
-// differ, because some keys say the opposite of their field. Without a value the lines have none.
+// field of Timeouts is called "Timeouts.Hello". The value is in text, as "smtps", "true" or "45s"; the one in a line
+// may differ, because some keys say the opposite of their field. Without a value the lines have none.
 func Lines(field, value string) []Line {
 	if timeout, ok := strings.CutPrefix(field, "Timeouts."); ok {
 		key := "timeout_" + strings.ToLower(timeout)

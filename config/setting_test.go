@@ -17,7 +17,8 @@ func TestHintsHaveKeys(t *testing.T) {
 			t.Errorf("no key sets %s", field)
 		}
 	}
-	if got := config.Setting("Dial", ""); got != "Config.Dial" || config.Lines("Dial", "x") != nil || config.Lines("Timeouts.Lunch", "1s") != nil {
+	if got := config.Setting("Dial", ""); got != "Config.Dial" || config.Lines("Dial", "x") != nil ||
+		config.Lines("Timeouts.Lunch", "1s") != nil {
 		t.Errorf("a field without a key: %q", got)
 	}
 }

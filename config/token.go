@@ -19,7 +19,9 @@ func (v *view) renewable(mechanisms []string) bool {
 
 // renewing answers with the newest token, and runs the command when that was
 // refused. The servers of a Pool share it, and may ask at a time.
-func (v *view) renewing(user string, token postrider.Secret) func(context.Context, bool) (string, postrider.Secret, error) {
+func (v *view) renewing(
+	user string, token postrider.Secret,
+) func(context.Context, bool) (string, postrider.Secret, error) {
 	var mu sync.Mutex
 	newest := token
 	return func(ctx context.Context, refresh bool) (string, postrider.Secret, error) {

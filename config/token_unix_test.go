@@ -38,7 +38,8 @@ func TestATokenCommandIsRunAgainWhenItsTokenIsRefused(t *testing.T) {
 		server.Start()
 		defer server.Close()
 		command, runs := issuing(t)
-		settings := "smtp_user: testuser\nmax_sessions_per_connection: 1\n[postrider]\nsmtp_pass_command: " + command + "\nauth_mechanisms: " + mechanism + "\n"
+		settings := "smtp_user: testuser\nmax_sessions_per_connection: 1\n[postrider]\nsmtp_pass_command: " + command +
+			"\nauth_mechanisms: " + mechanism + "\n"
 		_, connection := connected(t, server, settings)
 		for range 2 {
 			if err := send(t, connection); err != nil {
@@ -78,9 +79,11 @@ func TestATokenCommandThatFailsLater(t *testing.T) {
 	defer server.Close()
 	command, runs := issuing(t)
 	command += "; test $(grep -c run " + runs + ") = 1"
-	_, connection := connected(t, server, "smtp_user: testuser\n[postrider]\nsmtp_pass_command: "+command+"\nauth_mechanisms: XOAUTH2\n")
+	_, connection := connected(t, server, "smtp_user: testuser\n[postrider]\nsmtp_pass_command: "+
+		""+command+"\nauth_mechanisms: XOAUTH2\n")
 	err := send(t, connection)
-	if err == nil || !strings.Contains(err.Error(), "[postrider] smtp_pass_command") || strings.Contains(err.Error(), "token-") || strings.Contains(err.Error(), runs) {
+	if err == nil || !strings.Contains(err.Error(), "[postrider] smtp_pass_command") ||
+		strings.Contains(err.Error(), "token-") || strings.Contains(err.Error(), runs) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -91,11 +91,13 @@ func parseUnix(path string) (Address, error) {
 // checkShape answers the ways of writing an address that other programs accept and this one does not.
 func checkShape(s string) error {
 	if strings.Contains(s, "@") {
-		return errors.New("the address must not contain a user or password: write host:port, and give those in their own settings")
+		return errors.New("the address must not contain a user or password: write host:port, and give those in their " +
+			"own settings")
 	}
 	if scheme, rest, ok := strings.Cut(s, "://"); ok {
 		rest, _, _ = strings.Cut(rest, "/")
-		return fmt.Errorf("address %q: write %q without %q; TLS is chosen by the secure mode, not by a scheme", s, rest, scheme+"://")
+		return fmt.Errorf("address %q: write %q without %q; TLS is chosen by the secure mode, not by a scheme", s, rest,
+			scheme+"://")
 	}
 	if strings.ContainsAny(s, " \t\r\n") {
 		return fmt.Errorf("address %q contains a blank: write host:port", s)
@@ -145,8 +147,8 @@ func checkHost(host string) error {
 	return nil
 }
 
-// checkZone wants of a zone (RFC 4007 §11), the name of an interface, what it wants of a host name: netip takes anything
-// for one, brackets and line ends too.
+// checkZone wants of a zone (RFC 4007 §11), the name of an interface, what it wants of a host name: netip takes
+// anything for one, brackets and line ends too.
 func checkZone(host, zone string) error {
 	for _, r := range zone {
 		if !isNameRune(r) {

@@ -37,7 +37,8 @@ func TestParseAddress(t *testing.T) {
 			continue
 		}
 		if a.Network != tt.network || a.Target() != tt.target || a.String() != tt.show {
-			t.Errorf("ParseAddress(%q) = %#v, %s, %s; want %s %s, %s", tt.in, a, a.Target(), a, tt.network, tt.target, tt.show)
+			t.Errorf("ParseAddress(%q) = %#v, %s, %s; want %s %s, %s", tt.in, a, a.Target(), a, tt.network, tt.target,
+				tt.show)
 		}
 		if again, err := ParseAddress(a.String(), "26"); err != nil || again != a {
 			t.Errorf("ParseAddress(%q) = %#v, %v; want %#v again", a, again, err, a)
@@ -88,7 +89,8 @@ func TestParseAddressAnswersMistakes(t *testing.T) {
 
 // A URL with credentials in it is refused without showing them.
 func TestParseAddressKeepsPasswords(t *testing.T) {
-	for _, in := range []string{"anne:s3cret@mx.example.com:25", "smtp://anne:s3cret@mx.example.com", "anne:s3cret @mx"} {
+	for _, in := range []string{"anne:s3cret@mx.example.com:25", "smtp://anne:s3cret@mx.example.com",
+		"anne:s3cret @mx"} {
 		_, err := ParseAddress(in, "25")
 		if err == nil || strings.Contains(err.Error(), "s3cret") || !strings.Contains(err.Error(), "write host:port") {
 			t.Errorf("ParseAddress: %v", err)
@@ -97,7 +99,8 @@ func TestParseAddressKeepsPasswords(t *testing.T) {
 }
 
 func FuzzParseAddress(f *testing.F) {
-	for _, s := range []string{"", "host:25", "[::1]:25", "unix:/a", "smtp://x", ":", "[]", "a@b", "::%[", "fe80::1%eth0"} {
+	for _, s := range []string{"", "host:25", "[::1]:25", "unix:/a", "smtp://x", ":", "[]", "a@b", "::%[",
+		"fe80::1%eth0"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

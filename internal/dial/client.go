@@ -49,8 +49,8 @@ func (t TLS) setClientCertificate(cfg *tls.Config) error {
 	return nil
 }
 
-// current returns the certificate of the files as they are now. While they cannot be read, or do not fit together because
-// only one of them is new yet, the last one that was good holds; the next handshake looks again.
+// current returns the certificate of the files as they are now. While they cannot be read, or do not fit together
+// because only one of them is new yet, the last one that was good holds; the next handshake looks again.
 func (c *clientCertificate) current() (cert *tls.Certificate, number int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -86,8 +86,8 @@ func (c *clientCertificate) look() (now [2]stamp, err error) {
 	return now, nil
 }
 
-// sessionsOf keeps sessions under the certificate that they were begun with: a resumed session would go on showing an old
-// one, as resuming asks nobody for a certificate.
+// sessionsOf keeps sessions under the certificate that they were begun with: a resumed session would go on showing an
+// old one, as resuming asks nobody for a certificate.
 type sessionsOf struct {
 	certificate *clientCertificate
 	sessions    tls.ClientSessionCache

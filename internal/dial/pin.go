@@ -28,7 +28,8 @@ func ParsePin(s string) (p Pin, err error) {
 		raw, err = base64.RawStdEncoding.DecodeString(text)
 	}
 	if err != nil || len(raw) != len(p) {
-		return p, fmt.Errorf("pin %.100q is no SHA-256: write the 64 hexadecimal digits or the 44 base64 characters of the certificate's, or its public key's, fingerprint", s)
+		return p, fmt.Errorf("pin %.100q is no SHA-256: write the 64 hexadecimal digits or the 44 base64 characters "+
+			"of the certificate's, or its public key's, fingerprint", s)
 	}
 	return Pin(raw), nil
 }
@@ -37,7 +38,8 @@ func ParsePin(s string) (p Pin, err error) {
 // then still too long: base64 may begin with one.
 func withoutPrefix(text string) string {
 	const name, base64Digits = "sha256", 43
-	if len(text) <= len(name) || !strings.EqualFold(text[:len(name)], name) || !strings.ContainsRune(":/=", rune(text[len(name)])) {
+	if len(text) <= len(name) || !strings.EqualFold(text[:len(name)], name) ||
+		!strings.ContainsRune(":/=", rune(text[len(name)])) {
 		return text
 	}
 	text = text[len(name)+1:]
@@ -61,8 +63,8 @@ func parsePins(texts []string) (pins []Pin, err error) {
 // String writes the form that openssl and curl have for keys, and ParsePin reads.
 func (p Pin) String() string { return "sha256/" + base64.StdEncoding.EncodeToString(p[:]) }
 
-// PinsOf returns the two pins that stand for a certificate: its own, which ends with it, and its key's, which outlives a
-// renewal with the same key.
+// PinsOf returns the two pins that stand for a certificate: its own, which ends with it, and its key's, which outlives
+// a renewal with the same key.
 func PinsOf(cert *x509.Certificate) (certificate, key Pin) {
 	return sha256.Sum256(cert.Raw), sha256.Sum256(cert.RawSubjectPublicKeyInfo)
 }
@@ -87,7 +89,8 @@ func verifyPins(pins []Pin, next func(tls.ConnectionState) error) func(tls.Conne
 		}
 		certificate, key := PinsOf(cs.PeerCertificates[0])
 		if !slices.Contains(pins, certificate) && !slices.Contains(pins, key) {
-			return &tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates, Err: PinError{len(pins)}}
+			return &tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates,
+				Err: PinError{len(pins)}}
 		}
 		if next == nil {
 			return nil
@@ -96,8 +99,8 @@ func verifyPins(pins []Pin, next func(tls.ConnectionState) error) func(tls.Conne
 	}
 }
 
-// Explain adds to a failed verification what the server's certificate says, and its pins, ready to be set by an operator
-// who knows from elsewhere that they are right. Other errors are returned as they are.
+// Explain adds to a failed verification what the server's certificate says, and its pins, ready to be set by an
+// operator who knows from elsewhere that they are right. Other errors are returned as they are.
 func Explain(err error) error {
 	failed, ok := errors.AsType[*tls.CertificateVerificationError](err)
 	if !ok || len(failed.UnverifiedCertificates) == 0 {
@@ -119,7 +122,8 @@ func Describe(cert *x509.Certificate) string {
 	certificate, key := PinsOf(cert)
 	day := func(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 	return fmt.Sprintf("%s for the names %s, %s, valid from %s to %s, pin of the certificate %s, pin of its key %s",
-		quote(cert.Subject.String()), quote(strings.Join(names, " ")), issuer, day(cert.NotBefore), day(cert.NotAfter), certificate, key)
+		quote(cert.Subject.String()), quote(strings.Join(names, " ")), issuer, day(cert.NotBefore), day(cert.NotAfter),
+		certificate, key)
 }
 
 // quote shows what a certificate says so that it cannot disturb a log.

@@ -25,8 +25,10 @@ func TestParsePin(t *testing.T) {
 		colons = append(colons, strings.ToUpper(digits[i:i+2]))
 	}
 	for _, good := range []string{
-		digits, strings.ToUpper(digits), strings.Join(colons, ":"), " sha256:" + digits + "\n", "SHA256=" + strings.Join(colons, ":"),
-		base64.StdEncoding.EncodeToString(want[:]), base64.RawStdEncoding.EncodeToString(want[:]), base64.URLEncoding.EncodeToString(want[:]),
+		digits, strings.ToUpper(digits), strings.Join(colons, ":"), " sha256:" + digits + "\n", "SHA256=" +
+			strings.Join(colons, ":"),
+		base64.StdEncoding.EncodeToString(want[:]), base64.RawStdEncoding.EncodeToString(want[:]),
+		base64.URLEncoding.EncodeToString(want[:]),
 		"sha256//" + base64.StdEncoding.EncodeToString(want[:]), want.String(),
 	} {
 		if got, err := ParsePin(good); got != want || err != nil {
@@ -34,13 +36,16 @@ func TestParsePin(t *testing.T) {
 		}
 	}
 	slash := Pin{0xff, 0xff} // its base64 begins with the octet that ends the prefix
-	for _, good := range []string{slash.String(), strings.Replace(slash.String(), "/", "//", 1), strings.TrimPrefix(slash.String(), "sha256/")} {
+	for _, good := range []string{slash.String(), strings.Replace(slash.String(), "/", "//", 1),
+		strings.TrimPrefix(slash.String(), "sha256/")} {
 		if got, err := ParsePin(good); got != slash || err != nil {
 			t.Errorf("ParsePin(%q) = %v, %v", good, got, err)
 		}
 	}
-	for _, bad := range []string{"", "sha256:", "sha256", digits[2:], digits + "00", "sha1:" + digits[:40], "md5/xx", strings.Repeat("x", 10_000)} {
-		if _, err := ParsePin(bad); err == nil || len(err.Error()) > 300 || !strings.Contains(err.Error(), "64 hexadecimal digits") {
+	for _, bad := range []string{"", "sha256:", "sha256", digits[2:], digits + "00", "sha1:" + digits[:40], "md5/xx",
+		strings.Repeat("x", 10_000)} {
+		if _, err := ParsePin(bad); err == nil || len(err.Error()) > 300 ||
+			!strings.Contains(err.Error(), "64 hexadecimal digits") {
 			t.Errorf("ParsePin(%.80q): %v", bad, err)
 		}
 	}
@@ -48,7 +53,8 @@ func TestParsePin(t *testing.T) {
 
 // A pinned server needs no authority, no name and no valid date; any other fails, with what there is to know about it.
 func TestPins(t *testing.T) {
-	cert := newAuthority(t, nil, time.Hour).issue(t, &x509.Certificate{NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}, "expired.example.com")
+	cert := newAuthority(t, nil, time.Hour).issue(t, &x509.Certificate{NotBefore: time.Now().Add(-2 * time.Hour),
+		NotAfter: time.Now().Add(-time.Hour)}, "expired.example.com")
 	leaf, _ := x509.ParseCertificate(cert.Certificate[0])
 	address := serve(t, &tls.Config{Certificates: []tls.Certificate{cert}})
 	byCert, byKey := PinsOf(leaf)
@@ -57,7 +63,8 @@ func TestPins(t *testing.T) {
 		name string
 		pins []Pin
 		ok   bool
-	}{{"certificate", []Pin{byCert}, true}, {"key", []Pin{byKey}, true}, {"rotated", []Pin{other, byKey}, true}, {"wrong", []Pin{other}, false}} {
+	}{{"certificate", []Pin{byCert}, true}, {"key", []Pin{byKey}, true}, {"rotated", []Pin{other, byKey}, true},
+		{"wrong", []Pin{other}, false}} {
 		var pins []string
 		for _, p := range tt.pins {
 			pins = append(pins, p.String())
@@ -76,7 +83,8 @@ func TestPins(t *testing.T) {
 		if _, is := errors.AsType[PinError](err); !is {
 			t.Errorf("%s: %v", tt.name, err)
 		}
-		for _, part := range []string{"none of the pins", "expired.example.com", "issued by", leaf.NotAfter.UTC().Format(time.DateOnly), byCert.String(), byKey.String()} {
+		for _, part := range []string{"none of the pins", "expired.example.com", "issued by",
+			leaf.NotAfter.UTC().Format(time.DateOnly), byCert.String(), byKey.String()} {
 			if !strings.Contains(Explain(err).Error(), part) {
 				t.Errorf("%v\n\tdoes not have %q", Explain(err), part)
 			}
@@ -112,7 +120,8 @@ func TestSessionsOfOthersAreVerified(t *testing.T) {
 			t.Fatalf("there is no session to resume: %v", cs.DidResume)
 		}
 	}
-	for name, strict := range map[string]TLS{"full": {}, "chain": {NoVerifyHostname: true}, "pin": {Pins: []string{Pin{1}.String()}}} {
+	for name, strict := range map[string]TLS{"full": {}, "chain": {NoVerifyHostname: true},
+		"pin": {Pins: []string{Pin{1}.String()}}} {
 		strict.Base, strict.Host = base, "mx.example.com"
 		cfg, err := strict.Config()
 		if err != nil {
@@ -127,7 +136,8 @@ func TestSessionsOfOthersAreVerified(t *testing.T) {
 
 func TestPinsThatCannotBe(t *testing.T) {
 	good := Pin{1}.String()
-	for _, bad := range []TLS{{Pins: []string{good, "x"}}, {Pins: []string{good}, NoVerifyCert: true}, {KeyFile: "key.pem"}, {CertFile: "/nowhere"}} {
+	for _, bad := range []TLS{{Pins: []string{good, "x"}}, {Pins: []string{good}, NoVerifyCert: true},
+		{KeyFile: "key.pem"}, {CertFile: "/nowhere"}} {
 		bad.Host = "mx.example.com"
 		if _, err := bad.Config(); err == nil {
 			t.Errorf("%+v is accepted", bad)
@@ -140,7 +150,8 @@ func TestProves(t *testing.T) {
 		t    TLS
 		want bool
 	}{
-		{TLS{}, true}, {TLS{NoVerifyCert: true}, false}, {TLS{NoVerifyHostname: true}, false}, {TLS{Base: &tls.Config{InsecureSkipVerify: true}}, false},
+		{TLS{}, true}, {TLS{NoVerifyCert: true}, false}, {TLS{NoVerifyHostname: true}, false},
+		{TLS{Base: &tls.Config{InsecureSkipVerify: true}}, false},
 		{TLS{Pins: []string{"x"}}, true}, {TLS{Pins: []string{"x"}, NoVerifyHostname: true}, true},
 	} {
 		if got := tt.t.Proves(); got != tt.want {
@@ -149,16 +160,20 @@ func TestProves(t *testing.T) {
 	}
 }
 
-// A client certificate that changed on disk is shown with the next handshake, also where the client could have resumed; half a
-// change keeps the old one.
+// A client certificate that changed on disk is shown with the next handshake, also where the client could have resumed;
+// half a change keeps the old one.
 func TestClientCertificateIsReadAgain(t *testing.T) {
 	ca := newAuthority(t, nil, time.Hour)
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.cert)
 	shown := make(chan string, 1)
 	address := serve(t, &tls.Config{
-		Certificates: []tls.Certificate{ca.issue(t, nil, "mx.example.com")}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
-		VerifyConnection: func(cs tls.ConnectionState) error { shown <- cs.PeerCertificates[0].DNSNames[0]; return nil },
+		Certificates: []tls.Certificate{ca.issue(t, nil, "mx.example.com")}, ClientAuth: tls.RequireAndVerifyClientCert,
+		ClientCAs: pool,
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			shown <- cs.PeerCertificates[0].DNSNames[0]
+			return nil
+		},
 	})
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")

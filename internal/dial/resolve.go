@@ -68,7 +68,9 @@ const attemptDelay = 250 * time.Millisecond
 
 // Dial opens a connection to the first of a host's addresses that answers (Happy Eyeballs, RFC 8305): they are tried in
 // order, the families taking turns, each beside those before it once these had 250 ms, or as soon as they failed.
-func (r *Resolver) Dial(ctx context.Context, target string, dial func(ctx context.Context, network, address string) (net.Conn, error)) (net.Conn, error) {
+func (r *Resolver) Dial(ctx context.Context, target string,
+	dial func(ctx context.Context, network, address string) (net.Conn, error),
+) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(target)
 	if err != nil {
 		return nil, err
@@ -191,7 +193,9 @@ type Service struct {
 
 // Submission finds the submission servers of a mail domain by SRV: _submissions._tcp, which has TLS from the start
 // (RFC 8314 §5.1), before _submission._tcp (RFC 6186 §3.1), each in its own order (RFC 2782).
-func Submission(ctx context.Context, domain string, lookup func(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)) ([]Service, error) {
+func Submission(ctx context.Context, domain string,
+	lookup func(ctx context.Context, service, proto, name string) (string, []*net.SRV, error),
+) ([]Service, error) {
 	var found []Service
 	var failures []error
 	before := 0

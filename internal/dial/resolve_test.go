@@ -71,12 +71,16 @@ func TestDialRacesTheAddresses(t *testing.T) {
 		wins      string
 		began     map[string]time.Duration
 	}{
-		{"the first answers", []string{"::1", "127.0.0.1"}, map[string]time.Duration{"::1": ms}, "::1", map[string]time.Duration{"::1": 0}},
-		{"the first is silent", []string{"::1", "::2", "127.0.0.1"}, map[string]time.Duration{"127.0.0.1": ms, "::2": ms}, "127.0.0.1",
+		{"the first answers", []string{"::1", "127.0.0.1"}, map[string]time.Duration{"::1": ms}, "::1",
+			map[string]time.Duration{"::1": 0}},
+		{"the first is silent", []string{"::1", "::2", "127.0.0.1"},
+			map[string]time.Duration{"127.0.0.1": ms, "::2": ms}, "127.0.0.1",
 			map[string]time.Duration{"::1": 0, "127.0.0.1": 250 * ms}},
-		{"the first is refused", []string{"::1", "127.0.0.1"}, map[string]time.Duration{"::1": -ms, "127.0.0.1": ms}, "127.0.0.1",
+		{"the first is refused", []string{"::1", "127.0.0.1"}, map[string]time.Duration{"::1": -ms, "127.0.0.1": ms},
+			"127.0.0.1",
 			map[string]time.Duration{"::1": 0, "127.0.0.1": ms}},
-		{"the first is late, and wins", []string{"::1", "127.0.0.1"}, map[string]time.Duration{"::1": 300 * ms, "127.0.0.1": 400 * ms}, "::1",
+		{"the first is late, and wins", []string{"::1", "127.0.0.1"},
+			map[string]time.Duration{"::1": 300 * ms, "127.0.0.1": 400 * ms}, "::1",
 			map[string]time.Duration{"::1": 0, "127.0.0.1": 250 * ms}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -101,10 +105,15 @@ func TestDialRacesTheAddresses(t *testing.T) {
 
 func TestDialNamesEachFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{after: map[string]time.Duration{"192.0.2.1": -1, "192.0.2.2": -1}, began: map[string]time.Duration{}, start: time.Now()}
-		r := &Resolver{LookupHost: func(context.Context, string) ([]string, error) { return []string{"192.0.2.1", "192.0.2.2"}, nil }}
+		w := &world{after: map[string]time.Duration{"192.0.2.1": -1, "192.0.2.2": -1},
+			began: map[string]time.Duration{}, start: time.Now()}
+		r := &Resolver{LookupHost: func(context.Context, string) ([]string,
+			error) {
+			return []string{"192.0.2.1", "192.0.2.2"}, nil
+		}}
 		_, err := r.Dial(t.Context(), "mx.example.com:25", w.dial)
-		if err == nil || !strings.Contains(err.Error(), "192.0.2.1 refused") || !strings.Contains(err.Error(), "192.0.2.2 refused") {
+		if err == nil || !strings.Contains(err.Error(), "192.0.2.1 refused") ||
+			!strings.Contains(err.Error(), "192.0.2.2 refused") {
 			t.Error(err)
 		}
 	})
@@ -113,10 +122,14 @@ func TestDialNamesEachFailure(t *testing.T) {
 func TestDialEndsWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{began: map[string]time.Duration{}, start: time.Now()}
-		r := &Resolver{LookupHost: func(context.Context, string) ([]string, error) { return []string{"192.0.2.1", "192.0.2.2"}, nil }}
+		r := &Resolver{LookupHost: func(context.Context, string) ([]string,
+			error) {
+			return []string{"192.0.2.1", "192.0.2.2"}, nil
+		}}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := r.Dial(ctx, "mx.example.com:25", w.dial); !errors.Is(err, context.DeadlineExceeded) || time.Since(w.start) != time.Second {
+		if _, err := r.Dial(ctx, "mx.example.com:25", w.dial); !errors.Is(err, context.DeadlineExceeded) ||
+			time.Since(w.start) != time.Second {
 			t.Errorf("%v after %v", err, time.Since(w.start))
 		}
 	})
@@ -174,7 +187,8 @@ func TestSubmissionServices(t *testing.T) {
 	lookup := func(_ context.Context, service, proto, name string) (string, []*net.SRV, error) {
 		switch "_" + service + "._" + proto + "." + name {
 		case "_submissions._tcp.example.com":
-			return "", []*net.SRV{{Target: "b.example.com.", Port: 465, Priority: 9}, {Target: "a.example.com.", Port: 1465, Priority: 1, Weight: 7}}, nil
+			return "", []*net.SRV{{Target: "b.example.com.", Port: 465, Priority: 9},
+				{Target: "a.example.com.", Port: 1465, Priority: 1, Weight: 7}}, nil
 		case "_submission._tcp.example.com":
 			return "", []*net.SRV{{Target: "c.example.com.", Port: 587}, {Target: "."}}, nil
 		}
@@ -190,7 +204,8 @@ func TestSubmissionServices(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	_, err = Submission(t.Context(), "example.org", lookup)
-	if err == nil || !strings.Contains(err.Error(), "_submissions._tcp.example.org") || !strings.Contains(err.Error(), "_submission._tcp.example.org") {
+	if err == nil || !strings.Contains(err.Error(), "_submissions._tcp.example.org") ||
+		!strings.Contains(err.Error(), "_submission._tcp.example.org") {
 		t.Error(err)
 	}
 }

@@ -25,9 +25,10 @@ type TLS struct {
 	// Base.RootCAs if that is set.
 	CAFile string
 
-	// Pins are SHA-256 fingerprints, of the server's certificate or of its public key (SubjectPublicKeyInfo), as ParsePin
-	// reads them. With any, the server is the one that has a certificate or key among them: no authority is asked, nor
-	// are name and dates looked at (as DANE-EE has it, RFC 7671 §5.1). Several let a key be changed without a gap.
+	// Pins are SHA-256 fingerprints, of the server's certificate or of its public key (SubjectPublicKeyInfo), as
+	// ParsePin reads them. With any, the server is the one that has a certificate or key among them: no authority is
+	// asked, nor are name and dates looked at (as DANE-EE has it, RFC 7671 §5.1). Several let a key be changed without
+	// a gap.
 	Pins []string
 
 	// CertFile and KeyFile are PEM files with the client's certificate chain and its key, for a server that asks. They
@@ -91,7 +92,8 @@ func (t TLS) loadCA(cfg *tls.Config) error {
 		pool = cfg.RootCAs.Clone()
 	}
 	if !pool.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("CA file %s holds no certificate in PEM form (a block that begins with -----BEGIN CERTIFICATE-----)", t.CAFile)
+		return fmt.Errorf("CA file %s holds no certificate in PEM form (a block that begins with -----BEGIN "+
+			"CERTIFICATE-----)", t.CAFile)
 	}
 	cfg.RootCAs = pool
 	return nil

@@ -170,13 +170,15 @@ func TestVerification(t *testing.T) {
 	hour := time.Hour
 
 	certificates := map[string]tls.Certificate{
-		"right":        ca.issue(t, nil, "mx.example.com"),
-		"expired":      ca.issue(t, &x509.Certificate{NotBefore: time.Now().Add(-2 * hour), NotAfter: time.Now().Add(-hour)}, "mx.example.com"),
-		"of tomorrow":  ca.issue(t, &x509.Certificate{NotBefore: time.Now().Add(hour)}, "mx.example.com"),
-		"other name":   ca.issue(t, nil, "other.example.com"),
-		"CN only":      ca.issue(t, &x509.Certificate{Subject: pkix.Name{CommonName: "mx.example.com"}}),
-		"IP":           ca.issue(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}),
-		"for clients":  ca.issue(t, &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, "mx.example.com"),
+		"right": ca.issue(t, nil, "mx.example.com"),
+		"expired": ca.issue(t, &x509.Certificate{NotBefore: time.Now().Add(-2 * hour),
+			NotAfter: time.Now().Add(-hour)}, "mx.example.com"),
+		"of tomorrow": ca.issue(t, &x509.Certificate{NotBefore: time.Now().Add(hour)}, "mx.example.com"),
+		"other name":  ca.issue(t, nil, "other.example.com"),
+		"CN only":     ca.issue(t, &x509.Certificate{Subject: pkix.Name{CommonName: "mx.example.com"}}),
+		"IP":          ca.issue(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}),
+		"for clients": ca.issue(t, &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}},
+			"mx.example.com"),
 		"unknown CA":   stranger.issue(t, nil, "mx.example.com"),
 		"no middle":    middle.issue(t, nil, "mx.example.com"),
 		"whole middle": withMiddle,
@@ -221,7 +223,8 @@ func TestVerification(t *testing.T) {
 					t.Errorf("got %v", err)
 				}
 				// Whoever verified, the caller finds the certificates in the error.
-				if e, ok := errors.AsType[*tls.CertificateVerificationError](err); err != nil && (!ok || len(e.UnverifiedCertificates) == 0) {
+				if e, ok := errors.AsType[*tls.CertificateVerificationError](err); err != nil &&
+					(!ok || len(e.UnverifiedCertificates) == 0) {
 					t.Errorf("the error has no certificates: %T", err)
 				}
 			})
@@ -233,7 +236,8 @@ func TestVerification(t *testing.T) {
 func TestServerName(t *testing.T) {
 	ca := newAuthority(t, nil, 24*time.Hour)
 	file := ca.file(t)
-	cert := ca.issue(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}}, "mx.example.com")
+	cert := ca.issue(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}},
+		"mx.example.com")
 	asked := make(chan string, 1)
 	address := serve(t, &tls.Config{
 		Certificates: []tls.Certificate{cert},
@@ -258,7 +262,8 @@ func TestServerName(t *testing.T) {
 		{host: "::1", ok: true},
 		{host: "127.0.0.2"},
 	} {
-		cfg, err := TLS{Base: &tls.Config{ServerName: tt.base}, Host: tt.host, ServerName: tt.name, CAFile: file}.Config()
+		cfg, err := TLS{Base: &tls.Config{ServerName: tt.base}, Host: tt.host, ServerName: tt.name,
+			CAFile: file}.Config()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -322,7 +327,8 @@ func TestBaseVerifyConnectionIsKept(t *testing.T) {
 		tls    TLS
 		chains int
 	}{
-		{TLS{}, 1}, {TLS{NoVerifyHostname: true}, 1}, {TLS{NoVerifyCert: true}, 0}, {TLS{NoVerifyCert: true, NoVerifyHostname: true}, 0},
+		{TLS{}, 1}, {TLS{NoVerifyHostname: true}, 1}, {TLS{NoVerifyCert: true}, 0},
+		{TLS{NoVerifyCert: true, NoVerifyHostname: true}, 0},
 	} {
 		chains := -1
 		tt.tls.Base = &tls.Config{VerifyConnection: func(cs tls.ConnectionState) error {
@@ -346,8 +352,10 @@ func TestBaseIsKept(t *testing.T) {
 	roots.AddCert(ca.cert)
 	cache := tls.NewLRUClientSessionCache(1)
 	base := &tls.Config{
-		RootCAs:      roots,
-		Certificates: []tls.Certificate{ca.issue(t, &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})},
+		RootCAs: roots,
+		Certificates: []tls.Certificate{ca.issue(t, &x509.Certificate{
+			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		})},
 	}
 
 	// The CA file joins the roots of Base, and the client's certificate is sent.
@@ -377,8 +385,10 @@ func TestBaseIsKept(t *testing.T) {
 	}
 
 	// What Base says about versions, cache and verification holds.
-	cfg, err = TLS{Base: &tls.Config{MinVersion: tls.VersionTLS11, ClientSessionCache: cache, InsecureSkipVerify: true}, NoVerifyHostname: true}.Config()
-	if err != nil || cfg.MinVersion != tls.VersionTLS11 || cfg.ClientSessionCache != cache || !cfg.InsecureSkipVerify || cfg.VerifyConnection != nil {
+	cfg, err = TLS{Base: &tls.Config{MinVersion: tls.VersionTLS11, ClientSessionCache: cache, InsecureSkipVerify: true},
+		NoVerifyHostname: true}.Config()
+	if err != nil || cfg.MinVersion != tls.VersionTLS11 || cfg.ClientSessionCache != cache || !cfg.InsecureSkipVerify ||
+		cfg.VerifyConnection != nil {
 		t.Errorf("%v, %+v", err, cfg)
 	}
 }
@@ -409,10 +419,12 @@ func TestCAFile(t *testing.T) {
 		{"a folder", t.TempDir(), "is a directory"},
 		{"empty", writeFile(t, ""), "holds no certificate in PEM form"},
 		{"DER", writeFile(t, string(ca.cert.Raw)), "holds no certificate in PEM form"},
-		{"a key", writeFile(t, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("key")}))), "holds no certificate in PEM form"},
+		{"a key", writeFile(t, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("key")}))),
+			"holds no certificate in PEM form"},
 	} {
 		cfg, err := TLS{Host: "mx.example.com", CAFile: tt.file}.Config()
-		if cfg != nil || err == nil || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "CA file") {
+		if cfg != nil || err == nil || !strings.Contains(err.Error(), tt.want) ||
+			!strings.HasPrefix(err.Error(), "CA file") {
 			t.Errorf("%s: %v; want %q", tt.name, err, tt.want)
 		}
 	}

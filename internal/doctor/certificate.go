@@ -28,7 +28,8 @@ func (e *exam) certificate(chain []*x509.Certificate) {
 		Details: []string{
 			"subject: " + text.Printable(leaf.Subject.String()),
 			"issuer: " + text.Printable(leaf.Issuer.String()),
-			fmt.Sprintf("valid: %s to %s", leaf.NotBefore.UTC().Format(time.DateOnly), leaf.NotAfter.UTC().Format(time.DateOnly)),
+			fmt.Sprintf("valid: %s to %s", leaf.NotBefore.UTC().Format(time.DateOnly),
+				leaf.NotAfter.UTC().Format(time.DateOnly)),
 			fmt.Sprintf("certificates sent: %d", len(chain)),
 			fmt.Sprintf("SHA-256 of the certificate: %x", sha256.Sum256(leaf.Raw)),
 			fmt.Sprintf("SHA-256 of its public key: %x", sha256.Sum256(leaf.RawSubjectPublicKeyInfo)),
@@ -37,7 +38,8 @@ func (e *exam) certificate(chain []*x509.Certificate) {
 	if left < soon {
 		f.Level, f.Means, f.Set = Warning, "when it has ended, no mail goes out", "renew it on the server"
 		if time.Now().After(leaf.NotAfter) {
-			f.Saw = fmt.Sprintf("for %s, and ended on %s", text.Printable(strings.Join(names(leaf), ", ")), leaf.NotAfter.UTC().Format(time.DateOnly))
+			f.Saw = fmt.Sprintf("for %s, and ended on %s", text.Printable(strings.Join(names(leaf), ", ")),
+				leaf.NotAfter.UTC().Format(time.DateOnly))
 		}
 	}
 	e.found(f)
@@ -65,7 +67,8 @@ func names(cert *x509.Certificate) []string {
 // against the system's trust store, and the name; also what is switched off.
 func (e *exam) verification(chain []*x509.Certificate) {
 	trust, name := e.verify(chain, e.tls.RootCAs), chain[0].VerifyHostname(e.tls.ServerName)
-	f := Finding{Check: "verification", Stage: hint.Handshake, Level: OK, Saw: "the chain is trusted, and the name is " + e.tls.ServerName}
+	f := Finding{Check: "verification", Stage: hint.Handshake, Level: OK,
+		Saw: "the chain is trusted, and the name is " + e.tls.ServerName}
 	store := "the system's trust store"
 	if e.tls.RootCAs != nil {
 		store = "the given CA"
@@ -103,7 +106,8 @@ func (e *exam) judge(f *Finding, chain []*x509.Certificate, any, name error) {
 		f.Level, f.Saw, f.Means = Warning, "the certificate is not checked", unsafe
 		f.Set = hint.Verify()
 	case e.Config.NoVerifyHostname:
-		f.Level, f.Saw, f.Means = Warning, "the name in the certificate is not checked", unsafe+", with any valid certificate"
+		f.Level, f.Saw, f.Means = Warning, "the name in the certificate is not checked",
+			unsafe+", with any valid certificate"
 		f.Set = hint.VerifyName()
 	case any != nil:
 		// What it means was told with the handshake.

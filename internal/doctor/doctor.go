@@ -1,8 +1,8 @@
-// Package doctor examines the way to an MTA step by step, as the library would go it, and says of each step what it saw,
-// what that means for mail, and what to set.
+// Package doctor examines the way to an MTA step by step, as the library would go it, and says of each step what it
+// saw, what that means for mail, and what to set.
 //
-// It takes the library's own steps (package session) and explains what is wrong by the same table as the library's errors
-// (package hint). It goes on where the library stops, and looks at what the library has no need to.
+// It takes the library's own steps (package session) and explains what is wrong by the same table as the library's
+// errors (package hint). It goes on where the library stops, and looks at what the library has no need to.
 package doctor
 
 import (
@@ -183,7 +183,8 @@ func (e *exam) session(target string, tlsConfig *tls.Config) *session.Session {
 		TLS:  tlsConfig, Verified: e.proves, Host: e.address.Host, Port: e.address.Port, Name: e.helloName.For,
 		Mechanisms: e.Config.AuthMechanisms, AllowPlaintextAuth: e.Config.AllowPlaintextAuth, Secrets: &e.secrets,
 		Timeouts: session.Timeouts{
-			Connect: e.limit(hint.Dial), Hello: e.limit(hint.Hello), TLS: e.limit(hint.Handshake), Auth: e.limit(hint.Auth),
+			Connect: e.limit(hint.Dial), Hello: e.limit(hint.Hello), TLS: e.limit(hint.Handshake),
+			Auth:  e.limit(hint.Auth),
 			Block: e.Patience,
 		},
 	})
@@ -193,8 +194,9 @@ func (e *exam) session(target string, tlsConfig *tls.Config) *session.Session {
 func (e *exam) limit(step hint.Step) time.Duration {
 	t := &e.Config.Timeouts
 	own := map[hint.Step]time.Duration{
-		hint.Dial: t.Connect, hint.Greeting: t.Greeting, hint.Hello: t.Hello, hint.StartTLS: t.TLS, hint.Handshake: t.TLS,
-		hint.Auth: t.Auth, hint.Mail: t.Mail, hint.Rcpt: t.Rcpt, hint.Data: t.Data, hint.Content: t.Final,
+		hint.Dial: t.Connect, hint.Greeting: t.Greeting, hint.Hello: t.Hello, hint.StartTLS: t.TLS,
+		hint.Handshake: t.TLS,
+		hint.Auth:      t.Auth, hint.Mail: t.Mail, hint.Rcpt: t.Rcpt, hint.Data: t.Data, hint.Content: t.Final,
 	}[step]
 	if own > 0 {
 		return min(own, e.Patience)

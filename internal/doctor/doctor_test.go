@@ -22,7 +22,8 @@ import (
 )
 
 // examine starts a server in memory and examines it.
-func examine(t *testing.T, server func(*smtptest.Server), change func(*doctor.Exam)) (*smtptest.Server, *doctor.Report) {
+func examine(t *testing.T, server func(*smtptest.Server), change func(*doctor.Exam)) (*smtptest.Server,
+	*doctor.Report) {
 	t.Helper()
 	s := smtptest.NewUnstartedServer()
 	s.Listener = smtptest.InMemory("localhost:25")
@@ -90,7 +91,8 @@ func TestASoundServer(t *testing.T) {
 			e.Config.Address, e.To, e.Idle = "localhost:465", &to, time.Minute
 			e.Tell = func(f doctor.Finding) { told = append(told, f.Check) }
 		})
-		checks := []string{"connect", "TLS", "greeting", "EHLO after TLS", "extensions", "size", "logins offered", "login",
+		checks := []string{"connect", "TLS", "greeting", "EHLO after TLS", "extensions", "size", "logins offered",
+			"login",
 			"sender", "recipient", "pipelining", "idle", "TLS versions", "certificate", "verification"}
 		if !slices.Equal(told, checks) {
 			t.Errorf("checks %q", told)
@@ -107,9 +109,11 @@ func TestASoundServer(t *testing.T) {
 			t.Errorf("%d logins, %d messages", s.Commands("AUTH"), len(s.Messages()))
 		}
 		for check, words := range map[string]string{
-			"TLS": "TLS 1.3, TLS_", "size": "67108864 octets", "login": `"anne" is let in by PLAIN`, "logins offered": "under TLS: PLAIN LOGIN CRAM-MD5",
-			"TLS versions": "TLS 1.3, TLS 1.2; not TLS 1.1, TLS 1.0", "certificate": "for localhost, example.com, 127.0.0.1, ::1",
-			"verification": "the chain is trusted, and the name is localhost",
+			"TLS": "TLS 1.3, TLS_", "size": "67108864 octets", "login": `"anne" is let in by PLAIN`,
+			"logins offered": "under TLS: PLAIN LOGIN CRAM-MD5",
+			"TLS versions":   "TLS 1.3, TLS 1.2; not TLS 1.1, TLS 1.0",
+			"certificate":    "for localhost, example.com, 127.0.0.1, ::1",
+			"verification":   "the chain is trusted, and the name is localhost",
 		} {
 			if f := one(t, r, check); !strings.Contains(f.Saw, words) {
 				t.Errorf("%s: %s", check, f.Saw)
@@ -128,7 +132,8 @@ func TestATestMessage(t *testing.T) {
 		from, to := "anne@example.com", "bart@example.org"
 		s, r := examine(t, nil, func(e *doctor.Exam) { e.From, e.To, e.Send = &from, &to, true })
 		m := s.Messages()
-		if len(m) != 1 || m[0].From != from || !slices.Equal(m[0].To, []string{to}) || r.Worst().Level == doctor.Problem {
+		if len(m) != 1 || m[0].From != from || !slices.Equal(m[0].To, []string{to}) ||
+			r.Worst().Level == doctor.Problem {
 			t.Errorf("%d messages, %+v", len(m), r.Findings)
 		}
 	})
@@ -157,15 +162,21 @@ func TestThePasswordStaysHome(t *testing.T) {
 		attempts int
 		level    doctor.Level
 	}{
-		"in the clear":          {func(s *smtptest.Server) { s.Users = users }, faraway, 0, doctor.Problem},
-		"in the clear, allowed": {func(s *smtptest.Server) { s.Users = users }, func(c *postrider.Config) { faraway(c); c.AllowPlaintextAuth = true }, 1, doctor.OK},
-		"unverified":            {func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.CertSelfSigned }, nil, 0, doctor.Warning},
+		"in the clear": {func(s *smtptest.Server) { s.Users = users }, faraway, 0, doctor.Problem},
+		"in the clear, allowed": {func(s *smtptest.Server) { s.Users = users },
+			func(c *postrider.Config) { faraway(c); c.AllowPlaintextAuth = true }, 1, doctor.OK},
+		"unverified": {func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.CertSelfSigned }, nil, 0,
+			doctor.Warning},
 		"repeated by the server": {func(s *smtptest.Server) {
 			secured(s)
 			s.Faults = []smtptest.Fault{{Command: "AUTH", Reply: "535 not hunter2, nor AGFubmUAaHVudGVyMg=="}}
 		}, nil, 1, doctor.Problem},
-		"refused": {secured, func(c *postrider.Config) { c.Password = postrider.NewSecret("hunter3") }, 1, doctor.Problem},
-		"other ways are there": {func(s *smtptest.Server) { s.Mode, s.Users, s.Mechanisms = postrider.StartTLS, users, []string{"LOGIN"} },
+		"refused": {secured, func(c *postrider.Config) { c.Password = postrider.NewSecret("hunter3") }, 1,
+			doctor.Problem},
+		"other ways are there": {func(s *smtptest.Server) {
+			s.Mode, s.Users, s.Mechanisms = postrider.StartTLS, users,
+				[]string{"LOGIN"}
+		},
 			func(c *postrider.Config) { c.Address = "localhost:587" }, 1, doctor.OK},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -180,7 +191,8 @@ func TestThePasswordStaysHome(t *testing.T) {
 					t.Errorf("%d attempts, %+v", s.Commands("AUTH"), f)
 				}
 				shown := fmt.Sprintf("%+v %+v", r, r.Advice)
-				for _, secret := range []string{"hunter", base64.StdEncoding.EncodeToString([]byte("\x00anne\x00hunter2"))} {
+				for _, secret := range []string{"hunter",
+					base64.StdEncoding.EncodeToString([]byte("\x00anne\x00hunter2"))} {
 					if strings.Contains(shown, secret) {
 						t.Errorf("the password is shown: %s", shown)
 					}
@@ -194,11 +206,15 @@ func TestThePasswordStaysHome(t *testing.T) {
 // reply.
 func TestThePasswordRepeatedLater(t *testing.T) {
 	const long = "Tr0ub4dor&3"
-	leak := long + " " + base64.StdEncoding.EncodeToString([]byte("\x00anne\x00"+long)) + " " + base64.StdEncoding.EncodeToString([]byte("x"+long+"y"))
+	leak := long + " " + base64.StdEncoding.EncodeToString([]byte("\x00anne\x00"+long)) + " " +
+		base64.StdEncoding.EncodeToString([]byte("x"+long+"y"))
 	for _, f := range []smtptest.Fault{
-		{Command: smtptest.Greeting, Reply: "220 " + leak}, {Command: smtptest.Greeting, Reply: "554 " + leak}, {Command: smtptest.Greeting, Reply: leak},
-		{Command: "EHLO", Reply: "250-x\n250-AUTH LOGIN " + leak + "\n250 X " + leak}, {Command: "AUTH", Reply: "535 5.7.8 " + leak},
-		{Command: "MAIL", Reply: "550 5.7.1 " + leak}, {Command: "RCPT", Reply: "550 5.1.1 " + leak}, {Command: "RSET", Reply: "500 " + leak},
+		{Command: smtptest.Greeting, Reply: "220 " + leak}, {Command: smtptest.Greeting, Reply: "554 " + leak},
+		{Command: smtptest.Greeting, Reply: leak},
+		{Command: "EHLO", Reply: "250-x\n250-AUTH LOGIN " + leak + "\n250 X " + leak},
+		{Command: "AUTH", Reply: "535 5.7.8 " + leak},
+		{Command: "MAIL", Reply: "550 5.7.1 " + leak}, {Command: "RCPT", Reply: "550 5.1.1 " + leak},
+		{Command: "RSET", Reply: "500 " + leak},
 		{Idle: time.Minute, Reply: "421 4.3.2 " + leak},
 	} {
 		t.Run(f.Command+f.Reply[:3], func(t *testing.T) {
@@ -208,7 +224,8 @@ func TestThePasswordRepeatedLater(t *testing.T) {
 					s.Users, s.Faults = map[string]string{"anne": long}, []smtptest.Fault{f}
 				}, func(e *doctor.Exam) { e.From, e.To, e.Idle = &from, &to, 2*time.Minute })
 				shown := fmt.Sprintf("%+v %+v", r, r.Advice)
-				for _, secret := range []string{long, base64.StdEncoding.EncodeToString([]byte(long))[:12], strings.Fields(leak)[1][10:20], strings.Fields(leak)[2][3:12]} {
+				for _, secret := range []string{long, base64.StdEncoding.EncodeToString([]byte(long))[:12],
+					strings.Fields(leak)[1][10:20], strings.Fields(leak)[2][3:12]} {
 					if strings.Contains(shown, secret) {
 						t.Errorf("%q is shown: %s", secret, shown)
 					}
@@ -253,7 +270,8 @@ func TestWarnings(t *testing.T) {
 			func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.CertSelfSigned },
 			func(e *doctor.Exam) { e.Config.NoVerifyCert = true }, "verification", "not checked", "Config.CAFile"},
 		"any name, needlessly": {
-			secured, func(e *doctor.Exam) { e.Config.NoVerifyHostname = true }, "verification", "name", "set Config.NoVerifyHostname to false"},
+			secured, func(e *doctor.Exam) { e.Config.NoVerifyHostname = true }, "verification", "name",
+			"set Config.NoVerifyHostname to false"},
 		"any name, for a reason": {
 			func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.CertWrongHost },
 			func(e *doctor.Exam) { e.Config.NoVerifyHostname = true }, "verification", "name", "set Config.ServerName"},
@@ -262,13 +280,15 @@ func TestWarnings(t *testing.T) {
 			func(e *doctor.Exam) { e.Config.NoVerifyCert = true }, "certificate", "ended on 1999-01-01", "renew it"},
 		"in the clear, where STARTTLS is": {
 			func(s *smtptest.Server) { s.Mode = postrider.StartTLS },
-			func(e *doctor.Exam) { e.Config.Mode = postrider.Insecure; faraway(&e.Config) }, "another way", "yes: port 25 with starttls", "recommendation"},
+			func(e *doctor.Exam) { e.Config.Mode = postrider.Insecure; faraway(&e.Config) }, "another way", "yes: " +
+				"port 25 with starttls", "recommendation"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				_, r := examine(t, tt.server, tt.exam)
 				f := one(t, r, tt.check)
-				if f.Level != doctor.Warning || !strings.Contains(f.Saw, tt.saw) || !strings.Contains(f.Set.String(), tt.set) || f.Means == "" {
+				if f.Level != doctor.Warning || !strings.Contains(f.Saw, tt.saw) ||
+					!strings.Contains(f.Set.String(), tt.set) || f.Means == "" {
 					t.Errorf("%+v", f)
 				}
 				if w := r.Worst(); w.Level != doctor.Warning {
@@ -286,7 +306,10 @@ func TestWarnings(t *testing.T) {
 // two replies.
 func TestRefusedCommandsArePipelinedToo(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		_, r := examine(t, func(s *smtptest.Server) { s.Faults = []smtptest.Fault{{Command: "RSET", Reply: "530 5.7.0 No"}} }, nil)
+		_, r := examine(t, func(s *smtptest.Server) {
+			s.Faults = []smtptest.Fault{{Command: "RSET",
+				Reply: "530 5.7.0 No"}}
+		}, nil)
 		if f := one(t, r, "pipelining"); f.Level != doctor.OK {
 			t.Errorf("%+v", f)
 		}
@@ -297,7 +320,8 @@ func TestRefusedCommandsArePipelinedToo(t *testing.T) {
 func TestNoLessVerificationThanWorks(t *testing.T) {
 	for kind, needed := range map[smtptest.Certificate]bool{smtptest.CertGood: false, smtptest.CertSelfSigned: true} {
 		bubble(t, func(t *testing.T) {
-			_, r := examine(t, func(s *smtptest.Server) { secured(s); s.Certificate = kind }, func(e *doctor.Exam) { e.Config.NoVerifyCert = true })
+			_, r := examine(t, func(s *smtptest.Server) { secured(s); s.Certificate = kind },
+				func(e *doctor.Exam) { e.Config.NoVerifyCert = true })
 			if r.Advice == nil || strings.Contains(settings(r.Advice), "NoVerifyCert=true") != needed {
 				t.Errorf("%d: %+v", kind, r.Advice)
 			}
@@ -310,10 +334,11 @@ func TestNoLessVerificationThanWorks(t *testing.T) {
 func TestAPinnedServer(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var pin string
-		_, r := examine(t, func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.CertSelfSigned }, func(e *doctor.Exam) {
-			pin = pinOf(t, e.Config)
-			e.Config.Pins = []string{pin}
-		})
+		_, r := examine(t, func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.CertSelfSigned },
+			func(e *doctor.Exam) {
+				pin = pinOf(t, e.Config)
+				e.Config.Pins = []string{pin}
+			})
 		if w := r.Worst(); w.Level == doctor.Problem {
 			t.Errorf("%+v", w)
 		}
@@ -328,7 +353,8 @@ func TestAWronglyPinnedServer(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s, r := examine(t, secured, func(e *doctor.Exam) { e.Config.Pins = []string{strings.Repeat("0", 64)} })
 		w := r.Worst()
-		if w.Level != doctor.Problem || w.Check != "TLS" || !strings.Contains(w.Saw, "none of the pins") || w.Set.Field() != "Pins" {
+		if w.Level != doctor.Problem || w.Check != "TLS" || !strings.Contains(w.Saw, "none of the pins") ||
+			w.Set.Field() != "Pins" {
 			t.Errorf("%+v", w)
 		}
 		if f := one(t, r, "verification"); f.Level != doctor.Problem || s.Commands("AUTH") != 0 {
@@ -364,7 +390,8 @@ func TestAUnixSocket(t *testing.T) {
 	s.Start()
 	defer s.Close()
 	r, err := doctor.Exam{Config: s.Config(), AllPorts: true}.Run(t.Context())
-	if err != nil || r.Worst().Level != doctor.OK || len(find(r, "another way")) > 0 || settings(r.Advice) != "Address="+s.Addr+" Mode=smtp" {
+	if err != nil || r.Worst().Level != doctor.OK || len(find(r, "another way")) > 0 ||
+		settings(r.Advice) != "Address="+s.Addr+" Mode=smtp" {
 		t.Errorf("%v, %+v", err, r)
 	}
 }
@@ -389,7 +416,8 @@ func TestOneOfTwoAddressesIsDead(t *testing.T) {
 		if len(found) != 2 || found[0].Level != doctor.Warning || found[1].Level != doctor.OK {
 			t.Fatalf("%+v", found)
 		}
-		const want = "nothing listens on port 25 of ::1: the MTA may listen on 127.0.0.1 alone, so set Config.Address to 127.0.0.1:25"
+		const want = "nothing listens on port 25 of ::1: the MTA may listen on 127.0.0.1 alone, so set " +
+			"Config.Address to 127.0.0.1:25"
 		if !strings.HasPrefix(found[0].Set.String(), want) {
 			t.Errorf("%s", found[0].Set)
 		}
@@ -407,7 +435,8 @@ func TestTLSToAPlainPortThatGreetsLate(t *testing.T) {
 			s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Delay: 5 * time.Second}}
 		}, func(e *doctor.Exam) { e.Config.Mode, e.Config.Timeouts.TLS = postrider.ImplicitTLS, 3*time.Second })
 		f := r.Worst()
-		if f.Check != "TLS" || !strings.Contains(f.Saw, "greets a client in the clear") || !strings.Contains(f.Set.String(), "Config.Mode to StartTLS") {
+		if f.Check != "TLS" || !strings.Contains(f.Saw, "greets a client in the clear") ||
+			!strings.Contains(f.Set.String(), "Config.Mode to StartTLS") {
 			t.Errorf("%+v", f)
 		}
 		if !strings.HasPrefix(settings(r.Advice), "Address=localhost:25 Mode=smtp") {
@@ -426,7 +455,9 @@ func TestNoSuchName(t *testing.T) {
 			}
 		})
 		f := r.Worst()
-		if len(r.Findings) != 1 || f.Check != "resolve" || f.Set.String() != `the name "mx.invalid" does not resolve on this machine: check Config.Address` || r.Advice != nil {
+		if len(r.Findings) != 1 || f.Check != "resolve" ||
+			f.Set.String() != `the name "mx.invalid" does not resolve on this machine: check Config.Address` ||
+			r.Advice != nil {
 			t.Errorf("%+v", r.Findings)
 		}
 	})

@@ -36,7 +36,8 @@ func (t *talk) greeting(ctx context.Context) *trouble {
 	f := Finding{Check: "greeting", Stage: hint.Greeting, Level: OK, Saw: said(t.s.Last), Took: time.Since(start)}
 	if f.Took > t.e.Hush {
 		f.Level, f.Set = Warning, hint.GreetingIsLate()
-		f.Means = "every new connection waits as long: the server delays clients that it does not know, or cannot look them up"
+		f.Means = "every new connection waits as long: the server delays clients that it does not know, or cannot " +
+			"look them up"
 	}
 	t.found(f)
 	return nil
@@ -73,7 +74,8 @@ func (t *talk) hello(ctx context.Context) *trouble {
 	if !t.s.EHLO {
 		f.Level, f.Saw = Warning, "it knows HELO only"
 		f.Means = "no TLS, no login and one command at a time: that is SMTP as it was before 1995"
-		f.Set = "something between here and the server may interfere, such as a firewall that \"fixes\" SMTP: switch that off"
+		f.Set = "something between here and the server may interfere, such as a firewall that \"fixes\" SMTP: switch " +
+			"that off"
 	}
 	t.found(f)
 	return nil

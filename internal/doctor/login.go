@@ -21,7 +21,8 @@ func (t *talk) login(ctx context.Context) *trouble {
 	cfg := &t.e.Config
 	switch {
 	case !t.hasLogin():
-		t.found(Finding{Check: "login", Stage: hint.Auth, Level: OK, Saw: "no user and password are set, so none were tried"})
+		t.found(Finding{Check: "login", Stage: hint.Auth, Level: OK,
+			Saw: "no user and password are set, so none were tried"})
 		return nil
 	case t.lenient:
 		t.found(Finding{Check: "login", Stage: hint.Auth, Level: Warning, Saw: "not tried",

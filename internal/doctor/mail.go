@@ -103,7 +103,8 @@ func (t *talk) testMessage(from string) string {
 		from = "postmaster@localhost"
 	}
 	return fmt.Sprintf("From: <%s>\r\nTo: <%s>\r\nSubject: Test message of postrider check\r\nDate: %s\r\n"+
-		"Message-ID: <%s@postrider.invalid>\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n"+
+		"Message-ID: <%s@postrider.invalid>\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\nContent-Type: "+
+		"text/plain; charset=us-ascii\r\n\r\n"+
 		"This message was sent to see whether mail goes out by %s.\r\n",
 		from, *t.e.To, time.Now().Format("Mon, 02 Jan 2006 15:04:05 -0700"), rand.Text(), t.e.report.Server)
 }
@@ -149,7 +150,8 @@ func (t *talk) idle() {
 	start := time.Now()
 	r, err := t.s.Hear(t.e.Idle)
 	waited := time.Since(start).Round(time.Second)
-	f := Finding{Check: "idle", Stage: hint.Greeting, Level: OK, Saw: fmt.Sprintf("the server waits for %v and longer", waited)}
+	f := Finding{Check: "idle", Stage: hint.Greeting, Level: OK,
+		Saw: fmt.Sprintf("the server waits for %v and longer", waited)}
 	if t.s.Lost = err == nil || !timedOut(err); t.s.Lost {
 		last := "without a word"
 		if err == nil {
@@ -160,7 +162,8 @@ func (t *talk) idle() {
 		f.Saw = fmt.Sprintf("after %v the server hung up, %s", waited, last)
 		if own := t.e.idleTimeout(); own < 0 || own >= waited {
 			f.Level = Warning
-			f.Means = "connections that wait for the next message are lost, and a message may be sent a second time on a new one"
+			f.Means = "connections that wait for the next message are lost, and a message may be sent a second time " +
+				"on a new one"
 			f.Set = hint.LeaveFirst(max(waited*3/4, time.Second).Round(time.Second))
 		}
 	}

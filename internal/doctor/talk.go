@@ -168,7 +168,8 @@ func (t *talk) refused(step hint.Step, r wire.Reply, start time.Time) *trouble {
 
 // failure is what is known of a failure before it has a cause.
 func (e *exam) failure(w way, step hint.Step) hint.Failure {
-	return hint.Failure{Step: step, Mode: w.Mode.String(), Host: e.address.Host, Port: w.Port, ServerName: e.Config.ServerName}
+	return hint.Failure{Step: step, Mode: w.Mode.String(), Host: e.address.Host, Port: w.Port,
+		ServerName: e.Config.ServerName}
 }
 
 // found is a finding of this conversation.
@@ -181,14 +182,16 @@ func (t *talk) found(f Finding) {
 // blame makes a finding of a trouble.
 func (t *talk) blame(bad *trouble) {
 	t.found(Finding{
-		Check: checkOf[bad.step], Stage: bad.step, Level: Problem, Saw: bad.saw(), Means: meaning[bad.step], Set: bad.set, Took: bad.took,
+		Check: checkOf[bad.step], Stage: bad.step, Level: Problem, Saw: bad.saw(), Means: meaning[bad.step],
+		Set: bad.set, Took: bad.took,
 	})
 }
 
 // checkOf is the check that a step belongs to.
 var checkOf = map[hint.Step]string{
-	hint.Dial: "connect", hint.Handshake: "TLS", hint.Greeting: "greeting", hint.Hello: "EHLO", hint.StartTLS: "STARTTLS",
-	hint.Auth: "login", hint.Mail: "sender", hint.Rcpt: "recipient", hint.Data: "message", hint.Content: "message",
+	hint.Dial: "connect", hint.Handshake: "TLS", hint.Greeting: "greeting", hint.Hello: "EHLO",
+	hint.StartTLS: "STARTTLS",
+	hint.Auth:     "login", hint.Mail: "sender", hint.Rcpt: "recipient", hint.Data: "message", hint.Content: "message",
 }
 
 // words is an error as it can be shown.

@@ -38,7 +38,8 @@ func isOtherInvalid(r x509.InvalidReason) bool { return r != x509.Expired }
 // expiredHint serves for a certificate whose time has not come as well: crypto/x509 has one reason for both.
 func expiredHint(f Failure) string {
 	e, _ := errors.AsType[x509.CertificateInvalidError](f.Err)
-	return fmt.Sprintf("the certificate is valid from %s to %s: renew it on the server, or set this machine's clock; %s",
+	return fmt.Sprintf("the certificate is valid from %s to %s: renew it on the server, "+
+		"or set this machine's clock; %s",
 		day(e.Cert.NotBefore), day(e.Cert.NotAfter), lastResort)
 }
 
@@ -58,8 +59,8 @@ func selfSigned(f Failure) bool {
 	return cert != nil && string(cert.RawIssuer) == string(cert.RawSubject)
 }
 
-// unknownAuthorityHint tells a private CA from an intermediate certificate that the server forgot, as far as that can be
-// told: only a chain of one may lack one.
+// unknownAuthorityHint tells a private CA from an intermediate certificate that the server forgot, as far as that can
+// be told: only a chain of one may lack one.
 func unknownAuthorityHint(f Failure) string {
 	private := "if that is a private authority, name the file with its certificate in " + setting(caFile, "")
 	cert, sent := leaf(f)
@@ -89,7 +90,8 @@ func commonNameHint(f Failure) string {
 func wrongNameHint(f Failure) string {
 	e, _ := errors.AsType[hostnameError](f.Err)
 	return fmt.Sprintf("the certificate is for %s, not for %s: name the server in %s as its certificate does, "+
-		"or set %s to a name of the certificate; to accept any name set %s", quoteList(namesOf(e.Certificate)), quote(e.Host),
+		"or set %s to a name of the certificate; to accept any name set %s", quoteList(namesOf(e.Certificate)),
+		quote(e.Host),
 		setting(address, ""), setting(serverName, ""), setting(noVerifyHostname, "true"))
 }
 

@@ -31,16 +31,19 @@ var (
 	ErrNoAuth        = errors.New("the server does not offer AUTH")
 	ErrNoMechanism   = errors.New("the server offers no AUTH mechanism that may be used")
 	ErrPlaintextAuth = errors.New("credentials are not sent without TLS")
-	ErrTLSPort       = errors.New("the server waits for TLS: it says nothing to a client in the clear, and answers a ClientHello")
-	ErrPlainPort     = errors.New("the server does not answer a ClientHello: it greets a client in the clear")
-	ErrNoGreeting    = errors.New("the server says nothing, and does not answer a ClientHello either")
-	ErrCredentials   = errors.New("there are no credentials")
-	ErrTLSRequired   = errors.New("5.7.10 the message requires TLS, and the connection to the server is not verified TLS")
-	ErrNoRequireTLS  = errors.New("5.7.30 the message requires TLS on its whole way, and the server does not offer REQUIRETLS")
-	ErrTooBig        = errors.New("the message is larger than the server accepts")
-	ErrNoSMTPUTF8    = errors.New("the server does not offer SMTPUTF8, and an address is not ASCII")
-	ErrUnproven      = errors.New("the server says yes, but has not proven that it knows the password")
-	ErrToken         = errors.New("the server refuses the token")
+	ErrTLSPort       = errors.New("the server waits for TLS: it says nothing to a client in the clear, and answers a " +
+		"ClientHello")
+	ErrPlainPort   = errors.New("the server does not answer a ClientHello: it greets a client in the clear")
+	ErrNoGreeting  = errors.New("the server says nothing, and does not answer a ClientHello either")
+	ErrCredentials = errors.New("there are no credentials")
+	ErrTLSRequired = errors.New("5.7.10 the message requires TLS, and the connection to the server is not verified " +
+		"TLS")
+	ErrNoRequireTLS = errors.New("5.7.30 the message requires TLS on its whole way, and the server does not offer " +
+		"REQUIRETLS")
+	ErrTooBig     = errors.New("the message is larger than the server accepts")
+	ErrNoSMTPUTF8 = errors.New("the server does not offer SMTPUTF8, and an address is not ASCII")
+	ErrUnproven   = errors.New("the server says yes, but has not proven that it knows the password")
+	ErrToken      = errors.New("the server refuses the token")
 )
 
 // Failure is everything about a failure that a hint may depend on. What is not known is left zero.

@@ -34,73 +34,106 @@ func wrapped(err error) error { return fmt.Errorf("while connecting: %w", err) }
 func replies() []row {
 	const denied = "<bart@example.org>: Relay access denied"
 	return []row{
-		{Failure{Step: StartTLS, Mode: "starttls", Err: wrapped(ErrNoStartTLS)}, "STARTTLS not offered", []string{"587", "Config.Mode to Insecure"}},
-		{Failure{Step: Auth, Err: wrapped(ErrNoAuth), OfferedStartTLS: true}, "AUTH only after STARTTLS", []string{"Config.Mode to StartTLS"}},
-		{Failure{Step: Auth, Err: ErrNoMechanism, OfferedStartTLS: true, OfferedAuth: true, Mechanisms: []string{"GSSAPI"}}, "AUTH only after STARTTLS", nil},
-		{Failure{Step: Auth, Err: ErrNoAuth, OfferedStartTLS: true, Encrypted: true}, "AUTH not offered", []string{"587", "465", "without Config.User and Config.Password"}},
+		{Failure{Step: StartTLS, Mode: "starttls", Err: wrapped(ErrNoStartTLS)}, "STARTTLS not offered",
+			[]string{"587", "Config.Mode to Insecure"}},
+		{Failure{Step: Auth, Err: wrapped(ErrNoAuth), OfferedStartTLS: true}, "AUTH only after STARTTLS",
+			[]string{"Config.Mode to StartTLS"}},
+		{Failure{Step: Auth, Err: ErrNoMechanism, OfferedStartTLS: true, OfferedAuth: true,
+			Mechanisms: []string{"GSSAPI"}}, "AUTH only after STARTTLS", nil},
+		{Failure{Step: Auth, Err: ErrNoAuth, OfferedStartTLS: true, Encrypted: true}, "AUTH not offered",
+			[]string{"587", "465", "without Config.User and Config.Password"}},
 		{Failure{Step: Auth, Err: ErrNoAuth}, "AUTH not offered", nil},
-		{Failure{Step: Auth, Err: wrapped(ErrNoMechanism), OfferedAuth: true, Mechanisms: []string{"GSSAPI", "NTLM"}}, "no common mechanism", []string{`"GSSAPI", "NTLM"`, "Config.AuthMechanisms"}},
-		{Failure{Step: Auth, Err: ErrNoMechanism, OfferedAuth: true}, "no common mechanism", []string{"without a mechanism"}},
-		{Failure{Step: Auth, Err: ErrPlaintextAuth, OfferedStartTLS: true}, "credentials in the clear, needlessly", []string{"StartTLS"}},
-		{Failure{Step: Auth, Err: wrapped(ErrPlaintextAuth)}, "credentials in the clear", []string{"Config.AllowPlaintextAuth to true", "safe without TLS"}},
+		{Failure{Step: Auth, Err: wrapped(ErrNoMechanism), OfferedAuth: true, Mechanisms: []string{"GSSAPI", "NTLM"}},
+			"no common mechanism", []string{`"GSSAPI", "NTLM"`, "Config.AuthMechanisms"}},
+		{Failure{Step: Auth, Err: ErrNoMechanism, OfferedAuth: true}, "no common mechanism",
+			[]string{"without a mechanism"}},
+		{Failure{Step: Auth, Err: ErrPlaintextAuth, OfferedStartTLS: true}, "credentials in the clear, needlessly",
+			[]string{"StartTLS"}},
+		{Failure{Step: Auth, Err: wrapped(ErrPlaintextAuth)}, "credentials in the clear",
+			[]string{"Config.AllowPlaintextAuth to true", "safe without TLS"}},
 		{Failure{Step: Mail, Err: wrapped(ErrTooBig)}, "message too big, by SIZE", []string{"message_size_limit"}},
 		{Failure{Step: Rcpt, Err: wrapped(ErrNoSMTPUTF8)}, "SMTPUTF8 missing", []string{"xn--", "smtputf8_enable"}},
 		{Failure{Step: Mail, Err: wrapped(ErrTLSRequired)}, "TLS required", []string{"Config.Pins"}},
 		{Failure{Step: Mail, Err: wrapped(ErrNoRequireTLS)}, "no REQUIRETLS", []string{"Message.RequireTLS"}},
 		{Failure{Step: Auth, Err: wrapped(ErrCredentials)}, "no credentials", []string{"Config.Credentials"}},
-		{Failure{Step: Auth, Code: 235, Err: fmt.Errorf("AUTH SCRAM-SHA-256: %w", ErrUnproven)}, "unproven server", []string{"not be the right server"}},
-		{Failure{Step: Auth, Code: 535, Err: fmt.Errorf(`AUTH XOAUTH2: %w: "{}"`, ErrToken)}, "token refused", []string{"fresh token", "Config.Credentials"}},
+		{Failure{Step: Auth, Code: 235, Err: fmt.Errorf("AUTH SCRAM-SHA-256: %w", ErrUnproven)}, "unproven server",
+			[]string{"not be the right server"}},
+		{Failure{Step: Auth, Code: 535, Err: fmt.Errorf(`AUTH XOAUTH2: %w: "{}"`, ErrToken)}, "token refused",
+			[]string{"fresh token", "Config.Credentials"}},
 		{Failure{Step: Handshake, Err: wrapped(pinned{errors.New("no pin")})}, "wrong pin", []string{"Config.Pins"}},
 
 		// RFC 3207 §4, RFC 4954 §6.
-		{Failure{Step: Mail, Code: 530, Enhanced: "5.7.0", Text: "5.7.0 Must issue a STARTTLS command first"}, "530, STARTTLS first", []string{"StartTLS"}},
-		{Failure{Step: Mail, Code: 530, Text: "Authentication required", OfferedStartTLS: true}, "530, STARTTLS first", nil},
-		{Failure{Step: Mail, Code: 530, Enhanced: "5.7.0", Text: "5.7.0 Authentication required"}, "530, AUTH first", []string{"Config.User and Config.Password"}},
-		{Failure{Step: Mail, Code: 530, Text: "Log in (TLS is on)", OfferedStartTLS: true, Encrypted: true}, "530, AUTH first", nil},
-		{Failure{Step: Rcpt, Code: 550, Enhanced: "5.7.1", Text: "5.7.1 Authentication required"}, "530, AUTH first", nil},
+		{Failure{Step: Mail, Code: 530, Enhanced: "5.7.0", Text: "5.7.0 Must issue a STARTTLS command first"},
+			"530, STARTTLS first", []string{"StartTLS"}},
+		{Failure{Step: Mail, Code: 530, Text: "Authentication required", OfferedStartTLS: true}, "530, STARTTLS first",
+			nil},
+		{Failure{Step: Mail, Code: 530, Enhanced: "5.7.0", Text: "5.7.0 Authentication required"}, "530, AUTH first",
+			[]string{"Config.User and Config.Password"}},
+		{Failure{Step: Mail, Code: 530, Text: "Log in (TLS is on)", OfferedStartTLS: true, Encrypted: true},
+			"530, AUTH first", nil},
+		{Failure{Step: Rcpt, Code: 550, Enhanced: "5.7.1", Text: "5.7.1 Authentication required"}, "530, AUTH first",
+			nil},
 		{Failure{Step: Rcpt, Code: 550, Enhanced: "5.7.26", Text: "5.7.26 This mail is unauthenticated"}, "", nil},
-		{Failure{Step: Auth, Code: 538, Enhanced: "5.7.11", Text: "5.7.11 Encryption required"}, "538, encryption for this mechanism", []string{"StartTLS"}},
-		{Failure{Step: Auth, Code: 534, Enhanced: "5.7.9", Text: "5.7.9 Application-specific password required"}, "mechanism refused", []string{"Config.AuthMechanisms", "application password"}},
+		{Failure{Step: Auth, Code: 538, Enhanced: "5.7.11", Text: "5.7.11 Encryption required"},
+			"538, encryption for this mechanism", []string{"StartTLS"}},
+		{Failure{Step: Auth, Code: 534, Enhanced: "5.7.9", Text: "5.7.9 Application-specific password required"},
+			"mechanism refused", []string{"Config.AuthMechanisms", "application password"}},
 		{Failure{Step: Auth, Code: 504, Text: "Unrecognized authentication type"}, "mechanism refused", nil},
-		{Failure{Step: Auth, Code: 535, Enhanced: "5.7.8", Text: "5.7.8 Error: authentication failed"}, "535 and its kin", []string{"Config.User and Config.Password", "application password"}},
+		{Failure{Step: Auth, Code: 535, Enhanced: "5.7.8", Text: "5.7.8 Error: authentication failed"},
+			"535 and its kin", []string{"Config.User and Config.Password", "application password"}},
 		{Failure{Step: Auth, Code: 571, Text: "Bad authentication"}, "535 and its kin", nil}, // fact 33
 		{Failure{Step: Auth, Code: 501, Text: "Cannot decode"}, "", nil},
-		{Failure{Step: Auth, Code: 454, Enhanced: "4.7.0", Text: "4.7.0 Temporary authentication failure"}, "AUTH deferred", []string{"its log"}},
-		{Failure{Step: StartTLS, Mode: "starttls", OfferedStartTLS: true, Code: 454, Text: "TLS not available due to temporary reason"}, "STARTTLS refused", []string{"certificate or key"}},
-		{Failure{Step: StartTLS, Mode: "starttls", OfferedStartTLS: true, Code: 501, Text: "Syntax error"}, "STARTTLS refused", nil},
+		{Failure{Step: Auth, Code: 454, Enhanced: "4.7.0", Text: "4.7.0 Temporary authentication failure"},
+			"AUTH deferred", []string{"its log"}},
+		{Failure{Step: StartTLS, Mode: "starttls", OfferedStartTLS: true, Code: 454,
+			Text: "TLS not available due to temporary reason"}, "STARTTLS refused", []string{"certificate or key"}},
+		{Failure{Step: StartTLS, Mode: "starttls", OfferedStartTLS: true, Code: 501, Text: "Syntax error"},
+			"STARTTLS refused", nil},
 		{Failure{Step: Hello, Code: 550, Text: "Bad HELO"}, "EHLO refused", []string{"Config.LocalName"}},
 		{Failure{Step: Hello, Code: 421, Text: "Try later"}, "", nil},
 
-		{Failure{Step: Greeting, Code: 421, Enhanced: "4.7.0", Text: "4.7.0 mx Error: too many connections from 192.0.2.1"}, "too many connections", []string{"fewer at once", "smtpd_client_connection_count_limit"}},
-		{Failure{Step: Mail, Code: 421, Text: "Too many concurrent SMTP connections; please try again later."}, "too many connections", nil},
+		{Failure{Step: Greeting, Code: 421, Enhanced: "4.7.0",
+			Text: "4.7.0 mx Error: too many connections from 192.0.2.1"}, "too many connections",
+			[]string{"fewer at once", "smtpd_client_connection_count_limit"}},
+		{Failure{Step: Mail, Code: 421, Text: "Too many concurrent SMTP connections; please try again later."},
+			"too many connections", nil},
 		{Failure{Step: Greeting, Code: 554, Text: "Too many connections"}, "too many connections", nil},
 		{Failure{Step: Auth, Code: 421, Text: "Too many connections"}, "too many connections", nil},
-		{Failure{Step: Greeting, Code: 421, Text: "mx.example.com Service not available"}, "greeting 421", []string{"its log"}},
+		{Failure{Step: Greeting, Code: 421, Text: "mx.example.com Service not available"}, "greeting 421",
+			[]string{"its log"}},
 		{Failure{Step: Greeting, Code: 554, Text: "No SMTP service here"}, "greeting 554", []string{"blocked", "587"}},
 		{Failure{Step: Mail, Code: 421, Text: "Bye"}, "", nil},
 
-		{Failure{Step: Rcpt, Code: 554, Enhanced: "5.7.1", Text: "5.7.1 " + denied, Remote: "192.0.2.1:25"}, "relay denied", []string{"Config.User and Config.Password", "mynetworks"}},
+		{Failure{Step: Rcpt, Code: 554, Enhanced: "5.7.1", Text: "5.7.1 " + denied, Remote: "192.0.2.1:25"},
+			"relay denied", []string{"Config.User and Config.Password", "mynetworks"}},
 		{Failure{Step: Rcpt, Code: 454, Text: denied, Remote: "127.0.0.1:25"}, "relay denied", nil},
 		{Failure{Step: Rcpt, Code: 550, Text: "relay not permitted"}, "relay denied", nil},
-		{Failure{Step: Rcpt, Code: 554, Text: denied, Host: "localhost", Port: "25", Remote: "[::1]:25"}, "relay denied to ::1", []string{"Config.Address to 127.0.0.1:25,", "[::1]/128"}},
+		{Failure{Step: Rcpt, Code: 554, Text: denied, Host: "localhost", Port: "25", Remote: "[::1]:25"},
+			"relay denied to ::1", []string{"Config.Address to 127.0.0.1:25,", "[::1]/128"}},
 		{Failure{Step: Rcpt, Code: 550, Enhanced: "5.1.1", Text: "5.1.1 User unknown"}, "", nil},
 		{Failure{Step: Rcpt, Code: 550, Enhanced: "5.7.1", Text: "5.7.1 Policy"}, "", nil},
 
 		// RFC 1870 §6, RFC 3463 §3.4; a full mailbox and too many recipients are other matters.
-		{Failure{Step: Mail, Code: 552, Text: "message size exceeds fixed maximum message size"}, "message too big", []string{"message_size_limit"}},
+		{Failure{Step: Mail, Code: 552, Text: "message size exceeds fixed maximum message size"}, "message too big",
+			[]string{"message_size_limit"}},
 		{Failure{Step: Content, Code: 552, Enhanced: "5.3.4", Text: "5.3.4 Message too big"}, "message too big", nil},
 		{Failure{Step: Content, Code: 554, Enhanced: "5.3.4", Text: "5.3.4 Message too big"}, "message too big", nil},
 		{Failure{Step: Rcpt, Code: 552, Enhanced: "5.2.2", Text: "5.2.2 Mailbox full"}, "", nil},
 		{Failure{Step: Rcpt, Code: 552, Text: "Too many recipients"}, "", nil},
-		{Failure{Step: Mail, Code: 553, Enhanced: "5.7.1", Text: "5.7.1 Sender address rejected: not owned by user"}, "sender refused", []string{"address of that user"}},
+		{Failure{Step: Mail, Code: 553, Enhanced: "5.7.1", Text: "5.7.1 Sender address rejected: not owned by user"},
+			"sender refused", []string{"address of that user"}},
 		{Failure{Step: Mail, Code: 550, Text: "Sender unknown"}, "sender refused", nil},
 		{Failure{Step: Mail, Code: 451, Text: "Try later"}, "", nil},
 		{Failure{Step: Content, Code: 554, Text: "Spam"}, "", nil},
 
-		{Failure{Step: Greeting, Mode: "smtp", Port: "2465", Text: "\x15\x03\x01\x00\x02\x02F"}, "plain client on a TLS port", []string{"Config.Mode to ImplicitTLS"}},
-		{Failure{Step: Greeting, Mode: "starttls", Port: "25", Err: errors.New(`not an SMTP reply: "\x15\x03\x03\x00\x02"`)}, "plain client on a TLS port", nil},
-		{Failure{Step: Greeting, Mode: "starttls", Port: "2525", Err: wrapped(ErrTLSPort)}, "plain client on a TLS port", nil},
-		{Failure{Step: Greeting, Mode: "smtp", Port: "465", Err: wrapped(ErrNoGreeting)}, "late greeting", []string{"Config.Timeouts.Greeting"}},
+		{Failure{Step: Greeting, Mode: "smtp", Port: "2465", Text: "\x15\x03\x01\x00\x02\x02F"},
+			"plain client on a TLS port", []string{"Config.Mode to ImplicitTLS"}},
+		{Failure{Step: Greeting, Mode: "starttls", Port: "25",
+			Err: errors.New(`not an SMTP reply: "\x15\x03\x03\x00\x02"`)}, "plain client on a TLS port", nil},
+		{Failure{Step: Greeting, Mode: "starttls", Port: "2525", Err: wrapped(ErrTLSPort)},
+			"plain client on a TLS port", nil},
+		{Failure{Step: Greeting, Mode: "smtp", Port: "465", Err: wrapped(ErrNoGreeting)}, "late greeting",
+			[]string{"Config.Timeouts.Greeting"}},
 		{Failure{Step: Handshake, Mode: "smtps", Port: "25", Err: wrapped(ErrPlainPort)}, "TLS to a plain port", nil},
 		{Failure{Step: Greeting, Err: errors.New(`not an SMTP reply: "SSH-2.0"`)}, "", nil},
 		{Failure{}, "", nil},
@@ -155,8 +188,8 @@ func TestHintsReadWell(t *testing.T) {
 	}
 }
 
-// What a hint tells to set are fields of Config, as the root package declares it, and those are in the list by which the
-// doors are tested; the list has no others.
+// What a hint tells to set are fields of Config, as the root package declares it, and those are in the list by which
+// the doors are tested; the list has no others.
 func TestHintsNameWhatExists(t *testing.T) {
 	declared := structFields(t, "../../config.go")
 	exists := func(field string) bool {
@@ -177,7 +210,8 @@ func TestHintsNameWhatExists(t *testing.T) {
 	}
 	for field := range named {
 		if !exists(field) || !slices.Contains(Fields(), field) {
-			t.Errorf("the field %s: in Config %t, in the list %t", field, exists(field), slices.Contains(Fields(), field))
+			t.Errorf("the field %s: in Config %t, in the list %t", field, exists(field),
+				slices.Contains(Fields(), field))
 		}
 	}
 	for _, field := range Fields() {

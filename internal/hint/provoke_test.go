@@ -45,11 +45,15 @@ func dialRows(t *testing.T) []row {
 	_, gaveUp := (&net.Dialer{}).DialContext(canceled, "tcp", "127.0.0.1:25")
 
 	return []row{
-		{at("mx.invalid", "25", lookup(t, noSuchName)), "no such name", []string{`"mx.invalid"`, "check Config.Address"}},
+		{at("mx.invalid", "25", lookup(t, noSuchName)), "no such name",
+			[]string{`"mx.invalid"`, "check Config.Address"}},
 		{at("mx.invalid", "25", lookup(t, noResolver)), "resolver fails", []string{"Config.Address"}},
-		{at("localhost", "2525", refused), "refused on this machine", []string{"port 2525 of this machine", "container"}},
-		{at("127.0.0.1", "25", refused), "refused on this machine", []string{"port 25 of 127.0.0.1", "not on ::1 alone"}},
-		{at("::1", "25", refused), "refused on this machine", []string{"port 25 of ::1", "127.0.0.1 alone, so set Config.Address to 127.0.0.1:25;"}},
+		{at("localhost", "2525", refused), "refused on this machine",
+			[]string{"port 2525 of this machine", "container"}},
+		{at("127.0.0.1", "25", refused), "refused on this machine",
+			[]string{"port 25 of 127.0.0.1", "not on ::1 alone"}},
+		{at("::1", "25", refused), "refused on this machine",
+			[]string{"port 25 of ::1", "127.0.0.1 alone, so set Config.Address to 127.0.0.1:25;"}},
 		{at("192.0.2.1", "25", refused), "refused", []string{"587 for starttls", "465 for smtps"}},
 		{at(gone, "", noSocket), "no such socket", []string{"MTA running"}},
 		{at(dead, "", noListener), "no such socket", nil},
@@ -128,14 +132,20 @@ func silenceRows(t *testing.T) []row {
 	closed := readError(t, func(s net.Conn) { s.Close() })
 	half := wrapped(io.ErrUnexpectedEOF)
 	return []row{
-		{Failure{Step: Greeting, Mode: "smtp", Port: "465", Err: late}, "silence on port 465", []string{"Config.Mode to ImplicitTLS"}},
+		{Failure{Step: Greeting, Mode: "smtp", Port: "465", Err: late}, "silence on port 465",
+			[]string{"Config.Mode to ImplicitTLS"}},
 		{Failure{Step: Greeting, Mode: "starttls", Port: "465", Err: closed}, "silence on port 465", nil},
 		{Failure{Step: Greeting, Mode: "smtps", Port: "465", Err: closed}, "hung up before the greeting", nil},
-		{Failure{Step: Greeting, Mode: "smtp", Port: "25", Err: half}, "hung up before the greeting", []string{"Config.Mode to ImplicitTLS"}},
-		{Failure{Step: Greeting, Mode: "smtp", Port: "25", Err: late}, "no greeting in time", []string{"Config.Timeouts.Greeting "}},
-		{Failure{Step: Greeting, Mode: "smtp", Port: "25", Err: wrapped(context.DeadlineExceeded)}, "no greeting in time", nil},
-		{Failure{Step: Handshake, Mode: "smtps", Err: closed}, "hung up in the handshake", []string{"port without TLS"}},
-		{Failure{Step: Handshake, Mode: "smtps", Err: wrapped(context.DeadlineExceeded)}, "no answer in time", []string{"Config.Timeouts.TLS,"}},
+		{Failure{Step: Greeting, Mode: "smtp", Port: "25", Err: half}, "hung up before the greeting",
+			[]string{"Config.Mode to ImplicitTLS"}},
+		{Failure{Step: Greeting, Mode: "smtp", Port: "25", Err: late}, "no greeting in time",
+			[]string{"Config.Timeouts.Greeting "}},
+		{Failure{Step: Greeting, Mode: "smtp", Port: "25", Err: wrapped(context.DeadlineExceeded)},
+			"no greeting in time", nil},
+		{Failure{Step: Handshake, Mode: "smtps", Err: closed}, "hung up in the handshake",
+			[]string{"port without TLS"}},
+		{Failure{Step: Handshake, Mode: "smtps", Err: wrapped(context.DeadlineExceeded)}, "no answer in time",
+			[]string{"Config.Timeouts.TLS,"}},
 		{Failure{Step: Hello, Err: late}, "no answer in time", []string{"Config.Timeouts.Hello,"}},
 		{Failure{Step: StartTLS, Err: late}, "no answer in time", []string{"Config.Timeouts.TLS,"}},
 		{Failure{Step: Auth, Err: late}, "no answer in time", []string{"Config.Timeouts.Auth,"}},
@@ -169,17 +179,24 @@ func handshakeRows(t *testing.T) []row {
 	with := func(mode string, client, server *tls.Config) Failure {
 		server.Certificates = []tls.Certificate{good}
 		client.ServerName, client.RootCAs = "mx.example.com", ca.pool()
-		return Failure{Step: Handshake, Mode: mode, Host: "mx.example.com", Port: "465", Err: wrapped(handshake(t, client, server))}
+		return Failure{Step: Handshake, Mode: mode, Host: "mx.example.com", Port: "465",
+			Err: wrapped(handshake(t, client, server))}
 	}
 	plain := wrapped(toPlainServer(t))
 	return []row{
-		{Failure{Step: Handshake, Mode: "smtps", Port: "25", Err: plain}, "TLS to a plain port", []string{"Config.Mode to StartTLS", "465"}},
-		{Failure{Step: Handshake, Mode: "starttls", Port: "25", Err: plain}, "no TLS after STARTTLS", []string{"interfere"}},
-		{with("smtps", &tls.Config{}, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}), "protocol version", []string{"MinVersion in Config.TLS"}},
-		{with("smtps", &tls.Config{MaxVersion: tls.VersionTLS12}, &tls.Config{MinVersion: tls.VersionTLS13}), "protocol version", nil},
-		{with("starttls", &tls.Config{MaxVersion: tls.VersionTLS12}, &tls.Config{CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}),
+		{Failure{Step: Handshake, Mode: "smtps", Port: "25", Err: plain}, "TLS to a plain port",
+			[]string{"Config.Mode to StartTLS", "465"}},
+		{Failure{Step: Handshake, Mode: "starttls", Port: "25", Err: plain}, "no TLS after STARTTLS",
+			[]string{"interfere"}},
+		{with("smtps", &tls.Config{}, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}),
+			"protocol version", []string{"MinVersion in Config.TLS"}},
+		{with("smtps", &tls.Config{MaxVersion: tls.VersionTLS12}, &tls.Config{MinVersion: tls.VersionTLS13}),
+			"protocol version", nil},
+		{with("starttls", &tls.Config{MaxVersion: tls.VersionTLS12},
+			&tls.Config{CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}),
 			"no cipher in common", []string{"Config.TLS"}},
-		{with("smtps", &tls.Config{}, &tls.Config{ClientAuth: tls.RequireAnyClientCert}), "client certificate", []string{"Config.ClientCert and Config.ClientKey"}},
+		{with("smtps", &tls.Config{}, &tls.Config{ClientAuth: tls.RequireAnyClientCert}), "client certificate",
+			[]string{"Config.ClientCert and Config.ClientKey"}},
 	}
 }
 
@@ -195,17 +212,21 @@ func certificateRows(t *testing.T) []row {
 	self := newCA(t, "mx.example.com")
 
 	verify := func(host string, cert tls.Certificate) Failure {
-		err := handshake(t, &tls.Config{ServerName: host, RootCAs: ca.pool()}, &tls.Config{Certificates: []tls.Certificate{cert}})
+		err := handshake(t, &tls.Config{ServerName: host, RootCAs: ca.pool()},
+			&tls.Config{Certificates: []tls.Certificate{cert}})
 		return Failure{Step: Handshake, Mode: "starttls", Host: host, Port: "587", Err: wrapped(err)}
 	}
 	bare := verify("mx.example.com", whole)
 	bare.Err = wrapped(x509.UnknownAuthorityError{Cert: stranger.cert}) // as a check of the caller's own may return it
 	return []row{
-		{verify("mx.example.com", ca.issue(t, &x509.Certificate{DNSNames: names, NotBefore: past, NotAfter: past.Add(time.Hour)})),
+		{verify("mx.example.com", ca.issue(t, &x509.Certificate{DNSNames: names, NotBefore: past,
+			NotAfter: past.Add(time.Hour)})),
 			"certificate expired", []string{"from 2001-02-03 to 2001-02-03", "renew", "Config.NoVerifyCert to true"}},
-		{verify("mx.example.com", ca.issue(t, &x509.Certificate{DNSNames: names, NotBefore: future, NotAfter: future.Add(time.Hour)})),
+		{verify("mx.example.com", ca.issue(t, &x509.Certificate{DNSNames: names, NotBefore: future,
+			NotAfter: future.Add(time.Hour)})),
 			"certificate expired", []string{"from 2091-02-03", "clock"}},
-		{verify("mx.example.com", ca.issue(t, &x509.Certificate{DNSNames: names, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})),
+		{verify("mx.example.com", ca.issue(t, &x509.Certificate{DNSNames: names,
+			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})),
 			"certificate for other uses", []string{"issue it again"}},
 		{verify("mx.example.com", self.tls()), "self-signed", []string{"Config.CAFile"}},
 		{verify("mx.example.com", stranger.issue(t, &x509.Certificate{DNSNames: names})),
@@ -213,9 +234,11 @@ func certificateRows(t *testing.T) []row {
 		{verify("mx.example.com", whole), "unknown authority", []string{"Config.CAFile", "!intermediate"}},
 		{bare, "unknown authority", []string{"Config.CAFile"}},
 		{verify("mx.example.com", ca.issue(t, &x509.Certificate{Subject: cn})),
-			"CN only", []string{`legacy Common Name, "mx.example.com"`, "subjectAltName", "Config.NoVerifyHostname to true"}},
+			"CN only", []string{`legacy Common Name, "mx.example.com"`, "subjectAltName",
+				"Config.NoVerifyHostname to true"}},
 		{verify("smtp.example.com", ca.issue(t, &x509.Certificate{DNSNames: names, Subject: cn})),
-			"wrong name", []string{`is for "mx.example.com", "mx2.example.com", not for "smtp.example.com"`, "Config.ServerName", "Config.NoVerifyHostname to true"}},
+			"wrong name", []string{`is for "mx.example.com", "mx2.example.com", not for "smtp.example.com"`,
+				"Config.ServerName", "Config.NoVerifyHostname to true"}},
 		{verify("127.0.0.1", ca.issue(t, &x509.Certificate{DNSNames: names})),
 			"wrong name", []string{`not for "127.0.0.1"`}},
 		{verify("127.0.0.1", ca.issue(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(192, 0, 2, 1)}})),

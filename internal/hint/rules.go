@@ -40,22 +40,26 @@ var localRules = []rule{
 	{"AUTH only after STARTTLS", all(cause(ErrNoAuth, ErrNoMechanism), canUpgrade),
 		always("it offers STARTTLS, and may offer more logins after it: " + useStartTLS)},
 	{"AUTH not offered", cause(ErrNoAuth),
-		always("try its submission port, 587 with starttls or 465 with smtps; if it needs no login, do without " + login)},
+		always("try its submission port, 587 with starttls or 465 with smtps; if it needs no login, " +
+			"do without " + login)},
 	{"no common mechanism", cause(ErrNoMechanism), noMechanism},
 	{"credentials in the clear, needlessly", all(cause(ErrPlaintextAuth), canUpgrade),
 		always("the server offers STARTTLS: " + useStartTLS)},
 	{"credentials in the clear", cause(ErrPlaintextAuth),
-		always("use a port with TLS (587 with starttls, 465 with smtps); only if the way to the server is safe without TLS, " +
+		always("use a port with TLS (587 with starttls, 465 with smtps); only if the way to the server is safe " +
+			"without TLS, " +
 			"set " + setting(allowPlaintextAuth, "true"))},
 	{"TLS required", cause(ErrTLSRequired),
-		always(useStartTLS + ", or " + useImplicitTLS + " for port 465, and let the certificate be verified, or pin it by " +
+		always(useStartTLS + ", or " + useImplicitTLS +
+			" for port 465, and let the certificate be verified, or pin it by " +
 			setting(pins, ""))},
 	{"no REQUIRETLS", cause(ErrNoRequireTLS),
 		always("send the message without Message.RequireTLS, or by a server that knows RFC 8689")},
 	{"no credentials", cause(ErrCredentials),
 		always("see to what " + setting(credentials, "") + " calls")},
 	{"unproven server", cause(ErrUnproven),
-		always("this may not be the right server, whatever its certificate says: " + checkAddress + ", and do not send by it")},
+		always("this may not be the right server, whatever its certificate says: " + checkAddress +
+			", and do not send by it")},
 	{"message too big, by SIZE", cause(ErrTooBig),
 		always(tooBig)},
 	{"SMTPUTF8 missing", cause(ErrNoSMTPUTF8),
@@ -73,15 +77,18 @@ var replyRules = []rule{
 	{"538, encryption for this mechanism", code(538),
 		always("the server takes this login under TLS only: " + useStartTLS)},
 	{"mechanism refused", all(at(Auth), code(504, 534)),
-		always("the server does not take this mechanism: name another that it offers in " + setting(authMechanisms, "") +
+		always("the server does not take this mechanism: name another that it offers in " +
+			setting(authMechanisms, "") +
 			", or get an application password from the provider")},
 	// 535 is the rule (RFC 4954 §6); 550, 554 and 571 are met too. 500 to 503 are about the command, not the login.
 	{"token refused", all(at(Auth), cause(ErrToken)),
-		always("get a fresh token, for this server and with the scope that its provider names, as " + setting(password, "") +
+		always("get a fresh token, for this server and with the scope that its provider names, as " +
+			setting(password, "") +
 			" or by " + setting(credentials, ""))},
 	{"535 and its kin", all(at(Auth), permanent, not(code(500, 501, 502, 503))),
 		always("the server refused the login: check " + login +
-			"; many providers want the whole address as user name, and an application password instead of the account's")},
+			"; many providers want the whole address as user name, and an application password instead of the " +
+			"account's")},
 	{"AUTH deferred", all(at(Auth), temporary, not(code(421))),
 		always("the server cannot check logins just now: its log tells why")},
 	{"STARTTLS refused", all(at(StartTLS), either(temporary, permanent)),
@@ -112,14 +119,16 @@ var replyRules = []rule{
 }
 
 // crowded is how servers word their limits: Postfix, Exim, Sendmail, Exchange, and what imitates them.
-var crowded = []string{"too many connections", "too many concurrent", "number of concurrent", "connection limit", "connection rate"}
+var crowded = []string{"too many connections", "too many concurrent", "number of concurrent", "connection limit",
+	"connection rate"}
 
 // dialRules are about the way to the server, before a byte is read.
 var dialRules = []rule{
 	{"no such name", all(at(Dial), dnsNotFound),
 		hostHint("the name %s does not resolve on this machine: " + checkAddress)},
 	{"resolver fails", all(at(Dial), dnsFails),
-		always("the name server does not answer: look at this machine's resolver, or write an IP address in " + setting(address, ""))},
+		always("the name server does not answer: look at this machine's resolver, or write an IP address in " +
+			setting(address, ""))},
 	{"no such socket", all(at(Dial), onUnixSocket, cause(fs.ErrNotExist, syscall.ECONNREFUSED)),
 		hostHint("nothing listens on the socket %s: is the MTA running, and is this its socket? " + checkAddress)},
 	{"socket not allowed", all(at(Dial), onUnixSocket, cause(fs.ErrPermission)),
@@ -137,11 +146,13 @@ var dialRules = []rule{
 
 // tlsRules are about the handshake; what is wrong with a certificate stands in certificate.go.
 var tlsRules = []rule{
-	{"TLS to a plain port", all(at(Handshake), mode("smtps"), either(causeAs[tls.RecordHeaderError], cause(ErrPlainPort))),
+	{"TLS to a plain port", all(at(Handshake), mode("smtps"),
+		either(causeAs[tls.RecordHeaderError], cause(ErrPlainPort))),
 		always("the server does not speak TLS from the start on this port: " +
 			useStartTLS + ", or use the port for TLS, 465")},
 	{"no TLS after STARTTLS", all(at(Handshake), causeAs[tls.RecordHeaderError]),
-		always("the server agreed to STARTTLS and then did not speak TLS: something between here and there may interfere")},
+		always("the server agreed to STARTTLS and then did not speak TLS: something between here and there may " +
+			"interfere")},
 	{"protocol version", all(at(Handshake), errorSays("protocol version")),
 		always("the server speaks no TLS version that this client accepts (1.2 and up): " +
 			"mend the server; only if that cannot be, a Go program can set MinVersion in Config.TLS")},
@@ -149,15 +160,18 @@ var tlsRules = []rule{
 		always("the server found no cipher in common with this client: " +
 			"renew the server's TLS settings; a Go program that narrows its own in Config.TLS has to widen them")},
 	{"client certificate", errorSays("tls: certificate required"),
-		always("the server wants a client certificate: set " + setting(clientCert, "") + " and " + setting(clientKey, ""))},
+		always("the server wants a client certificate: set " + setting(clientCert, "") + " and " +
+			setting(clientKey, ""))},
 	{"wrong pin", causeAs[wrongPin],
-		always("if the server's key was changed, and you know the new one from elsewhere, add it to " + setting(pins, "") +
+		always("if the server's key was changed, and you know the new one from elsewhere, add it to " +
+			setting(pins, "") +
 			"; otherwise this is not the server")},
 	{"certificate expired", certificateReason(isExpired), expiredHint},
 	{"certificate for other uses", certificateReason(isOtherInvalid),
 		always("the certificate cannot serve for this server: issue it again, for TLS servers; " + lastResort)},
 	{"self-signed", all(causeAs[unknownAuthority], selfSigned),
-		always("the certificate is self-signed: name its file in " + setting(caFile, "") + ", or pin it by " + setting(pins, "") +
+		always("the certificate is self-signed: name its file in " + setting(caFile, "") + ", or pin it by " +
+			setting(pins, "") +
 			"; " + lastResort)},
 	{"unknown authority", causeAs[unknownAuthority], unknownAuthorityHint},
 	{"CN only", all(causeAs[hostnameError], hasNoNames), commonNameHint},
@@ -167,12 +181,14 @@ var tlsRules = []rule{
 // silenceRules are about a server that hangs up or says nothing, where nothing else told why.
 var silenceRules = []rule{
 	{"late greeting", all(at(Greeting), cause(ErrNoGreeting)),
-		always("the server greets late, or not at all, and TLS is not what it waits for: raise " + setting(timeouts+"Greeting", "") +
+		always("the server greets late, or not at all, and TLS is not what it waits for: raise " +
+			setting(timeouts+"Greeting", "") +
 			"; its log tells why it delays this machine")},
 	{"silence on port 465", all(at(Greeting), not(mode("smtps")), port("465"), either(hungUp, timedOut)),
 		always(implicitPort)},
 	{"hung up before the greeting", all(at(Greeting), hungUp),
-		always("the server hung up without a word: it may not accept this machine, or it speaks TLS from the start on this port; then " +
+		always("the server hung up without a word: it may not accept this machine, or it speaks TLS from the start " +
+			"on this port; then " +
 			useImplicitTLS)},
 	{"no greeting in time", all(at(Greeting), timedOut),
 		always("the server says nothing: it may speak TLS from the start on this port, then " + useImplicitTLS +
@@ -190,15 +206,17 @@ func noMechanism(f Failure) string {
 		setting(authMechanisms, "") + "; otherwise the server must offer another, PLAIN for one"
 }
 
-// refusedHere answers the two classics: an MTA that listens on one of the two loopback addresses, and a container, whose
-// localhost is not its host's.
+// refusedHere answers the two classics: an MTA that listens on one of the two loopback addresses, and a container,
+// whose localhost is not its host's.
 func refusedHere(f Failure) string {
 	const container = "; inside a container, localhost is the container itself"
 	switch ip, _ := netip.ParseAddr(f.Host); {
 	case ip.Is6():
-		return "nothing listens on port " + f.Port + " of ::1: the MTA may listen on 127.0.0.1 alone, so set " + loopback(f) + container
+		return "nothing listens on port " + f.Port + " of ::1: the MTA may listen on 127.0.0.1 alone, so set " +
+			loopback(f) + container
 	case ip.Is4():
-		return "nothing listens on port " + f.Port + " of " + f.Host + ": is the MTA running, and not on ::1 alone? " + checkAddress + container
+		return "nothing listens on port " + f.Port + " of " + f.Host + ": is the MTA running, and not on ::1 alone? " +
+			checkAddress + container
 	default:
 		return "nothing listens on port " + f.Port + " of this machine: is the MTA running? " + checkAddress + container
 	}
@@ -219,7 +237,8 @@ func slowHint(f Failure) string {
 	if field == "" || f.Step == Greeting {
 		return ""
 	}
-	return "the server did not answer in time: its log tells why; the limit is " + setting(timeouts+field, "") + ", or the caller's deadline"
+	return "the server did not answer in time: its log tells why; the limit is " + setting(timeouts+field, "") +
+		", or the caller's deadline"
 }
 
 // The rest are the words that the table is written in.
@@ -300,8 +319,8 @@ func loginWanted(f Failure) bool {
 		says("authentication required", "authentication is required", "must authenticate", "authenticate first")(f)
 }
 
-// tlsRecord: the octets of a TLS alert, RFC 8446 §5.1, where a greeting should be: as they came, or quoted in the error of
-// the parser that did not know what to make of them.
+// tlsRecord: the octets of a TLS alert, RFC 8446 §5.1, where a greeting should be: as they came, or quoted in the error
+// of the parser that did not know what to make of them.
 func tlsRecord(f Failure) bool {
 	return strings.HasPrefix(f.Text, "\x15\x03") || errorSays(`"\x15\x03`)(f)
 }

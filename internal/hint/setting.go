@@ -40,7 +40,8 @@ const (
 
 // timeoutOf is the field of Timeouts for the answer at each step.
 var timeoutOf = map[Step]string{
-	Greeting: "Greeting", Hello: "Hello", StartTLS: "TLS", Handshake: "TLS", Auth: "Auth", Mail: "Mail", Rcpt: "Rcpt", Data: "Data",
+	Greeting: "Greeting", Hello: "Hello", StartTLS: "TLS", Handshake: "TLS", Auth: "Auth", Mail: "Mail", Rcpt: "Rcpt",
+	Data:    "Data",
 	Content: "Final",
 }
 
@@ -103,7 +104,8 @@ func inGo(field, value string) string {
 
 // GreetingIsLate is for a server that takes its time to greet.
 func GreetingIsLate() Hint {
-	return Hint("keep " + setting(timeouts+"Greeting", "") + " above that; reusing connections saves most of it; the server's log tells why")
+	return Hint("keep " + setting(timeouts+"Greeting", "") +
+		" above that; reusing connections saves most of it; the server's log tells why")
 }
 
 // LeaveFirst is for a server that closes idle connections before the library does.

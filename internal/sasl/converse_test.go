@@ -48,15 +48,22 @@ func TestConverse(t *testing.T) {
 		shown   []string
 		err     error
 	}{
-		{"an initial response", talker{initial: []byte("i"), has: true}, []reply{{235, "", nil}}, []string{"AUTH X aQ=="}, []string{"AUTH X ********"}, nil},
+		{"an initial response", talker{initial: []byte("i"), has: true}, []reply{{235, "", nil}},
+			[]string{"AUTH X aQ=="}, []string{"AUTH X ********"}, nil},
 		{"an empty one", talker{has: true}, []reply{{235, "", nil}}, []string{"AUTH X ="}, []string{"AUTH X ="}, nil},
-		{"none", talker{}, []reply{{334, "Yw==", nil}, {535, "", nil}}, []string{"AUTH X", "cg=="}, []string{"AUTH X", "********"}, nil},
-		{"a challenge that is not base64", talker{}, []reply{{334, "%", nil}, {501, "", nil}}, []string{"AUTH X", "*"}, []string{"AUTH X", "*"}, errors.New("")},
-		{"a challenge without an answer", talker{next: refused}, []reply{{334, "", nil}, {501, "", nil}}, []string{"AUTH X", "*"}, []string{"AUTH X", "*"}, refused},
-		{"a yes that is not believed", talker{verdict: unbelieved}, []reply{{235, "", nil}}, []string{"AUTH X"}, []string{"AUTH X"}, unbelieved},
+		{"none", talker{}, []reply{{334, "Yw==", nil}, {535, "", nil}}, []string{"AUTH X", "cg=="},
+			[]string{"AUTH X", "********"}, nil},
+		{"a challenge that is not base64", talker{}, []reply{{334, "%", nil}, {501, "", nil}}, []string{"AUTH X", "*"},
+			[]string{"AUTH X", "*"}, errors.New("")},
+		{"a challenge without an answer", talker{next: refused}, []reply{{334, "", nil}, {501, "", nil}},
+			[]string{"AUTH X", "*"}, []string{"AUTH X", "*"}, refused},
+		{"a yes that is not believed", talker{verdict: unbelieved}, []reply{{235, "", nil}}, []string{"AUTH X"},
+			[]string{"AUTH X"}, unbelieved},
 		{"a lost server", talker{}, []reply{{0, "", io.EOF}}, []string{"AUTH X"}, []string{"AUTH X"}, io.EOF},
 		{"nothing to say", talker{start: refused}, nil, nil, nil, refused},
-		{"a server that asks on and on", talker{}, slices.Repeat([]reply{{334, "", nil}}, 7), append([]string{"AUTH X"}, "cg==", "cg==", "cg==", "cg==", "cg==", "*"), []string{"AUTH X", "********", "********", "********", "********", "********", "*"}, errors.New("")},
+		{"a server that asks on and on", talker{}, slices.Repeat([]reply{{334, "", nil}}, 7),
+			append([]string{"AUTH X"}, "cg==", "cg==", "cg==", "cg==", "cg==", "*"),
+			[]string{"AUTH X", "********", "********", "********", "********", "********", "*"}, errors.New("")},
 	} {
 		var lines, shown []string
 		err := Converse(&tt.x, "X", func(line, s string) (int, string, error) {
@@ -70,7 +77,8 @@ func TestConverse(t *testing.T) {
 		if (err == nil) != (tt.err == nil) || tt.err != nil && tt.err.Error() != "" && !errors.Is(err, tt.err) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
-		if last := tt.replies; len(last) > 0 && last[len(lines)-1].code/100 != 3 && lines[len(lines)-1] != "*" && last[0].err == nil && len(tt.x.accepted) != 1 {
+		if last := tt.replies; len(last) > 0 && last[len(lines)-1].code/100 != 3 && lines[len(lines)-1] != "*" &&
+			last[0].err == nil && len(tt.x.accepted) != 1 {
 			t.Errorf("%s: the verdict was told %d times", tt.name, len(tt.x.accepted))
 		}
 	}

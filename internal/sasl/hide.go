@@ -17,8 +17,8 @@ const (
 	gram = 8
 	word = 4
 
-	// cutToken is the shortest piece of the secret itself that is hidden: servers cut long tokens off. It is longer than
-	// what a password may share with a host's name.
+	// cutToken is the shortest piece of the secret itself that is hidden: servers cut long tokens off. It is longer
+	// than what a password may share with a host's name.
 	cutToken = 16
 
 	// mostSecrets bounds what a server's redactor remembers of tokens that were fetched, one an hour perhaps.
@@ -26,9 +26,9 @@ const (
 )
 
 // Redactor takes out of a server's words the passwords and tokens that it was told: some servers repeat them, even in
-// replies to later commands. It knows a secret as it is, and as it looks within base64 at each of the three places where
-// it can begin there. User names are no secrets. The zero value knows none, and costs nothing; it is for any number of
-// goroutines.
+// replies to later commands. It knows a secret as it is, and as it looks within base64 at each of the three places
+// where it can begin there. User names are no secrets. The zero value knows none, and costs nothing; it is for any
+// number of goroutines.
 type Redactor struct {
 	known atomic.Pointer[forms]
 	mu    sync.Mutex // of Add

@@ -35,8 +35,8 @@ func (p *plain) Next(challenge []byte) ([]byte, error) {
 }
 
 // login is LOGIN: the server prompts for the user name and then for the password, in words of its own ("Username:",
-// "User Name\x00", nothing at all). The turn decides what is answered; the words only ever stop the exchange, so that the
-// password is not given where a user name was asked for, and so perhaps logged.
+// "User Name\x00", nothing at all). The turn decides what is answered; the words only ever stop the exchange, so that
+// the password is not given where a user name was asked for, and so perhaps logged.
 //
 // There is no initial response: a server that overlooks it asks for the user name afterwards, and would get the
 // password as the answer.

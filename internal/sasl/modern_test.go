@@ -16,10 +16,12 @@ func TestSCRAMVectors(t *testing.T) {
 	for _, tt := range []struct{ mechanism, nonce, first, server, proof, final string }{
 		{SCRAMSHA1, "fyko+d2lbbFgONRv9qkxdawL", "n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL",
 			"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096",
-			"c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=", "v=rmF9pqV8S7suAoZWja4dJRkFsKQ="},
+			"c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
+			"v=rmF9pqV8S7suAoZWja4dJRkFsKQ="},
 		{SCRAMSHA256, "rOprNGfwEbeRWgbNEkqO", "n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
 			"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
-			"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=", "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="},
+			"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+			"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="},
 	} {
 		x, err := newSCRAM(tt.mechanism, byPassword("user", "pencil"), Peer{}, func() string { return tt.nonce })
 		if err != nil {
@@ -43,10 +45,12 @@ func TestSCRAMVectors(t *testing.T) {
 // underTLS12 is a peer whose binding is tls-server-end-point.
 func underTLS12(offered ...string) Peer {
 	cert := &x509.Certificate{Raw: []byte("a certificate"), SignatureAlgorithm: x509.ECDSAWithSHA384}
-	return Peer{TLS: &tls.ConnectionState{Version: tls.VersionTLS12, PeerCertificates: []*x509.Certificate{cert}}, Offered: offered}
+	return Peer{TLS: &tls.ConnectionState{Version: tls.VersionTLS12, PeerCertificates: []*x509.Certificate{cert}},
+		Offered: offered}
 }
 
-// An independent server takes what we say, in each way of binding; one that knows -PLUS does not take our word that it does not.
+// An independent server takes what we say, in each way of binding; one that knows -PLUS does not take our word that it
+// does not.
 func TestSCRAMAgainstServer(t *testing.T) {
 	stripped := underTLS12(SCRAMSHA256)
 	for _, tt := range []struct {
@@ -56,7 +60,8 @@ func TestSCRAMAgainstServer(t *testing.T) {
 		refused         bool
 	}{
 		{"clear", SCRAMSHA256, Peer{}, Peer{}, "n,", false},
-		{"bound", SCRAMSHA256Plus, underTLS12(SCRAMSHA256Plus, SCRAMSHA256), underTLS12(), "p=tls-server-end-point,", false},
+		{"bound", SCRAMSHA256Plus, underTLS12(SCRAMSHA256Plus, SCRAMSHA256), underTLS12(), "p=tls-server-end-point,",
+			false},
 		{"not wanted", SCRAMSHA1, underTLS12(SCRAMSHA1, "scram-sha-1-plus"), underTLS12(), "n,", false},
 		{"not offered", SCRAMSHA256, stripped, Peer{}, "y,", false},
 		{"offer stripped", SCRAMSHA256, stripped, underTLS12(), "y,", true},
@@ -118,7 +123,8 @@ func TestSCRAMBadServers(t *testing.T) {
 		for _, c := range challenges {
 			_, err = x.Next([]byte(c))
 		}
-		if err == nil || len(err.Error()) > 400 || strings.ContainsAny(err.Error(), "\x00\r\n") || strings.Contains(err.Error(), secret) {
+		if err == nil || len(err.Error()) > 400 || strings.ContainsAny(err.Error(), "\x00\r\n") ||
+			strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if x.Verdict(true) == nil || x.Verdict(false) != nil {
@@ -133,8 +139,9 @@ func TestOAuth(t *testing.T) {
 	peer := Peer{Host: "server.example.com", Port: "143"}
 	c := Credentials{User: "user@example.com", Password: token, Token: true}
 	for mechanism, want := range map[string][2]string{
-		OAuthBearer: {"n,a=user@example.com,\x01host=server.example.com\x01port=143\x01auth=Bearer " + token + "\x01\x01", "\x01"},
-		XOAuth2:     {"user=user@example.com\x01auth=Bearer " + token + "\x01\x01", ""},
+		OAuthBearer: {"n,a=user@example.com,\x01host=server.example.com\x01port=143\x01auth=Bearer " + token +
+			"\x01\x01", "\x01"},
+		XOAuth2: {"user=user@example.com\x01auth=Bearer " + token + "\x01\x01", ""},
 	} {
 		x, err := New(mechanism, c, peer)
 		if err != nil {
@@ -142,7 +149,8 @@ func TestOAuth(t *testing.T) {
 		}
 		initial, has, _ := x.Start()
 		again, err := x.Next(nil)
-		if string(initial) != want[0] || string(again) != want[0] || !has || err != nil || x.Verdict(true) != nil || x.Verdict(false) != nil {
+		if string(initial) != want[0] || string(again) != want[0] || !has || err != nil || x.Verdict(true) != nil ||
+			x.Verdict(false) != nil {
 			t.Errorf("%s: %q, %q, %v", mechanism, initial, again, err)
 		}
 		document := `{"status":"invalid_token","scope":"` + token + "\"}\r\n" + strings.Repeat("x", 5000)
@@ -186,7 +194,8 @@ func TestExternal(t *testing.T) {
 
 // Credentials of one kind are never sent as those of another.
 func TestKindsOfCredentials(t *testing.T) {
-	for _, c := range []Credentials{byPassword("u", "p"), {User: "u", Password: "p", Token: true}, {Certificate: true}} {
+	for _, c := range []Credentials{byPassword("u", "p"), {User: "u", Password: "p", Token: true},
+		{Certificate: true}} {
 		for _, mechanism := range Known() {
 			want := !c.Token && c.Password != ""
 			switch mechanism {

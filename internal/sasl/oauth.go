@@ -7,11 +7,12 @@ import (
 	"github.com/postrider/postrider/internal/hint"
 )
 
-// ErrToken is behind the error of a server that tells what it does not like about an OAuth token. A fresh token may help.
+// ErrToken is behind the error of a server that tells what it does not like about an OAuth token. A fresh token may
+// help.
 var ErrToken = hint.ErrToken
 
-// oauth is XOAUTH2, which Google and Microsoft have, and OAUTHBEARER, which became the standard (RFC 7628): a token in one
-// message, which is the initial response. A server that refuses it sends a document that says why, and waits for an
+// oauth is XOAUTH2, which Google and Microsoft have, and OAUTHBEARER, which became the standard (RFC 7628): a token in
+// one message, which is the initial response. A server that refuses it sends a document that says why, and waits for an
 // acknowledgement before it says 535.
 type oauth struct {
 	credentials func() Credentials
@@ -39,8 +40,8 @@ func (o *oauth) message() string {
 	return gs2 + bearer
 }
 
-// Next repeats the message for an empty challenge, as the other mechanisms do, and acknowledges a document: with %x01 by
-// RFC 7628 §3.2.3, and with nothing where Google invented it.
+// Next repeats the message for an empty challenge, as the other mechanisms do, and acknowledges a document: with %x01
+// by RFC 7628 §3.2.3, and with nothing where Google invented it.
 func (o *oauth) Next(challenge []byte) ([]byte, error) {
 	switch {
 	case o.told != "" || len(challenge) == 0 && o.sent:
@@ -67,8 +68,8 @@ func (o *oauth) Verdict(accepted bool) error {
 	return fmt.Errorf("AUTH %s: %w: %s", o.name, ErrToken, o.told)
 }
 
-// external is EXTERNAL (RFC 4422 Appendix A): the client certificate of the TLS handshake says who we are. The user name,
-// if there is one, is whom to act as.
+// external is EXTERNAL (RFC 4422 Appendix A): the client certificate of the TLS handshake says who we are. The user
+// name, if there is one, is whom to act as.
 type external struct {
 	user     string
 	answered bool

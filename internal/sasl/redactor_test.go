@@ -58,8 +58,8 @@ func survivor(secret, text string) string {
 	return ""
 }
 
-// Whatever the secret is, and wherever it stands in what a server says, as it is, within base64 of something longer, cut
-// off, or broken into lines: it is not seen, and all the rest is.
+// Whatever the secret is, and wherever it stands in what a server says, as it is, within base64 of something longer,
+// cut off, or broken into lines: it is not seen, and all the rest is.
 func TestRedactorHidesSecretsAnywhere(t *testing.T) {
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))
@@ -77,7 +77,8 @@ func TestRedactorHidesSecretsAnywhere(t *testing.T) {
 		cut := encoded[:r.IntN(len(encoded)+1)]
 		at := r.IntN(len(encoded) + 1)
 		for name, shown := range map[string]string{
-			"raw": secret, "base64": encoded, "cut off": cut, "in two lines": encoded[:at] + "\n" + encoded[at:], "both": encoded + " " + secret,
+			"raw": secret, "base64": encoded, "cut off": cut, "in two lines": encoded[:at] + "\n" + encoded[at:],
+			"both": encoded + " " + secret,
 		} {
 			got := red.Hide(ahead + shown + behind)
 			if strings.Contains(got, secret) || survivor(secret, got) != "" {
@@ -105,7 +106,8 @@ func FuzzRedactor(f *testing.F) {
 			if seen := survivor(secret, got); seen != "" {
 				t.Errorf("%q in %q: %q is seen in %q", secret, shown, seen, got)
 			}
-			if rest := strings.ReplaceAll(got, hidden, "\n"); len(secret) > 8 && !strings.Contains("\n", secret) && strings.Contains(rest, secret) {
+			if rest := strings.ReplaceAll(got, hidden, "\n"); len(secret) > 8 && !strings.Contains("\n", secret) &&
+				strings.Contains(rest, secret) {
 				t.Errorf("%q is seen in %q", secret, got)
 			}
 		}
@@ -118,7 +120,8 @@ func TestRedactorLeavesWords(t *testing.T) {
 	red.Add(byPassword("anne@example.com", "correct horse battery staple"))
 	red.Add(byPassword("anne@example.com", "mail"))
 	for _, said := range []string{
-		"", "ok", "2.0.0 Ok: queued as 4ZkQmT1Xv3z9sS", "the horse battery is correct", "anne@example.com does not exist", "mail is no word to hide",
+		"", "ok", "2.0.0 Ok: queued as 4ZkQmT1Xv3z9sS", "the horse battery is correct",
+		"anne@example.com does not exist", "mail is no word to hide",
 		"c29tZXRoaW5nIGVsc2UgdGhhdCBpcyBsb25n", "\xff\xfe",
 	} {
 		if got := red.Hide(said); got != said {
@@ -156,7 +159,8 @@ func TestRedactorOfHostileReplies(t *testing.T) {
 	var red Redactor
 	secret := strings.Repeat("x", 1500) + strings.Repeat("xy", 300)
 	red.Add(Credentials{User: "u", Password: secret, Token: true})
-	for _, said := range []string{strings.Repeat("x", 64<<10), strings.Repeat("xy", 32<<10), strings.Repeat("eHh4", 16<<10)} {
+	for _, said := range []string{strings.Repeat("x", 64<<10), strings.Repeat("xy", 32<<10),
+		strings.Repeat("eHh4", 16<<10)} {
 		if got := red.Hide(said); len(got) > 100 {
 			t.Errorf("%d octets of %.20q… are left", len(got), said)
 		}

@@ -127,7 +127,8 @@ func (c Credentials) Check() error {
 	case strings.Contains(c.Password, "\x00"):
 		return errors.New("the password contains a NUL")
 	case c.Token && strings.ContainsFunc(c.User+c.Password, func(r rune) bool { return r < ' ' }):
-		return errors.New("the user name or the token contains a control character") // RFC 7628 §3.1: they divide the message
+		// RFC 7628 §3.1: they divide the message
+		return errors.New("the user name or the token contains a control character")
 	}
 	return nil
 }
@@ -136,8 +137,8 @@ var errKind = errors.New("these credentials are of another kind: XOAUTH2 and OAU
 	"EXTERNAL a client certificate, the others a password")
 
 // Fit tells why a mechanism, in any case, can do nothing with these credentials. A token is never shown as if it were a
-// password, nor a password as if it were a token. What is not UTF-8 goes out as the octets that it is, but by SCRAM: its
-// messages are UTF-8, and what proves the password is made of its characters, after SASLprep (RFC 5802 §5.1).
+// password, nor a password as if it were a token. What is not UTF-8 goes out as the octets that it is, but by SCRAM:
+// its messages are UTF-8, and what proves the password is made of its characters, after SASLprep (RFC 5802 §5.1).
 func (c Credentials) Fit(mechanism string) error {
 	mechanism = strings.ToUpper(mechanism)
 	suits := !c.Token && c.hasPassword()
@@ -161,22 +162,23 @@ func (c Credentials) Fit(mechanism string) error {
 
 const asOctets = "give it in UTF-8, or allow PLAIN, LOGIN or CRAM-MD5, which carry any octets"
 
-// Choose returns the first of preferred that peer offers, New knows, and c is fit for, by its registered name. Names are
-// compared without regard to case, as EHLO keywords are (RFC 5321 §4.1.1.1).
+// Choose returns the first of preferred that peer offers, New knows, and c is fit for, by its registered name. Names
+// are compared without regard to case, as EHLO keywords are (RFC 5321 §4.1.1.1).
 func Choose(preferred []string, c Credentials, peer Peer) (mechanism string, ok bool) {
 	_, bound := peer.binding()
 	for _, name := range preferred {
 		name = strings.ToUpper(name)
 		isName := func(s string) bool { return strings.EqualFold(s, name) }
-		if slices.Contains(Known(), name) && slices.ContainsFunc(peer.Offered, isName) && c.Fit(name) == nil && (bound || !isPlus(name)) {
+		if slices.Contains(Known(), name) && slices.ContainsFunc(peer.Offered, isName) && c.Fit(name) == nil &&
+			(bound || !isPlus(name)) {
 			return name, true
 		}
 	}
 	return "", false
 }
 
-// Why tells what keeps credentials that Choose found nothing for from a mechanism that is both preferred and offered; nil
-// if there is none.
+// Why tells what keeps credentials that Choose found nothing for from a mechanism that is both preferred and offered;
+// nil if there is none.
 func Why(preferred []string, c Credentials, peer Peer) error {
 	for _, name := range preferred {
 		isName := func(s string) bool { return strings.EqualFold(s, name) }
@@ -189,10 +191,10 @@ func Why(preferred []string, c Credentials, peer Peer) error {
 
 // Default returns the order of preference, for a server that TLS has proven to be the right one, or has not.
 //
-// To a proven one that is PLAIN, which costs one round trip where SCRAM needs three, and works wherever a password does:
-// servers offer SCRAM also for accounts that they know in another form only. Otherwise whoever is at the other end shall
-// not be told the password, so that SCRAM comes first, bound to the TLS connection where that is possible. LOGIN, three
-// round trips for what PLAIN does in one, is for servers that offer nothing else.
+// To a proven one that is PLAIN, which costs one round trip where SCRAM needs three, and works wherever a password
+// does: servers offer SCRAM also for accounts that they know in another form only. Otherwise whoever is at the other
+// end shall not be told the password, so that SCRAM comes first, bound to the TLS connection where that is possible.
+// LOGIN, three round trips for what PLAIN does in one, is for servers that offer nothing else.
 func Default(c Credentials, proven bool) []string {
 	switch {
 	case c.Token:
@@ -207,7 +209,8 @@ func Default(c Credentials, proven bool) []string {
 
 // Known returns the mechanisms that New accepts.
 func Known() []string {
-	return []string{CRAMMD5, External, Login, OAuthBearer, Plain, SCRAMSHA1, SCRAMSHA1Plus, SCRAMSHA256, SCRAMSHA256Plus, XOAuth2}
+	return []string{CRAMMD5, External, Login, OAuthBearer, Plain, SCRAMSHA1, SCRAMSHA1Plus, SCRAMSHA256,
+		SCRAMSHA256Plus, XOAuth2}
 }
 
 // ForTokens tells the mechanisms that carry an OAuth token, in any case.

@@ -38,14 +38,18 @@ func TestExchanges(t *testing.T) {
 		{"PLAIN", "PLAIN", "testuser", "testpass", "\x00testuser\x00testpass", nil},
 		{"PLAIN, RFC 4616 §4", "PLAIN", "tim", "tanstaaftanstaaf", "\x00tim\x00tanstaaftanstaaf", nil},
 		{"PLAIN, not ASCII", "plain", "renée", secret, "\x00ren\xc3\xa9e\x00w\xc3\xb6rd of h0nour", nil},
-		{"PLAIN, initial response left out", "PLAIN", "tim", "tom", "\x00tim\x00tom", []step{{"", "\x00tim\x00tom"}, {"", refuse}}},
+		{"PLAIN, initial response left out", "PLAIN", "tim", "tom", "\x00tim\x00tom",
+			[]step{{"", "\x00tim\x00tom"}, {"", refuse}}},
 		{"PLAIN, challenged", "PLAIN", "tim", "tom", "\x00tim\x00tom", []step{{"who?", refuse}}},
 
-		{"LOGIN", "LOGIN", "tim", secret, "", []step{{"Username:", "tim"}, {"Password:", secret}, {"Password:", refuse}}},
-		{"LOGIN, draft-murchison", "LOGIN", "tim", "tom", "", []step{{"User Name\x00", "tim"}, {"Password\x00", "tom"}}},
+		{"LOGIN", "LOGIN", "tim", secret, "", []step{{"Username:", "tim"}, {"Password:", secret},
+			{"Password:", refuse}}},
+		{"LOGIN, draft-murchison", "LOGIN", "tim", "tom", "",
+			[]step{{"User Name\x00", "tim"}, {"Password\x00", "tom"}}},
 		{"LOGIN, without words", "LOGIN", "tim", "tom", "", []step{{"", "tim"}, {"", "tom"}}},
 		{"LOGIN, in another language", "LOGIN", "tim", "tom", "", []step{{"Benutzer:", "tim"}, {"Kennwort:", "tom"}}},
-		{"LOGIN, both words", "LOGIN", "tim", "tom", "", []step{{"Username and password:", "tim"}, {"Password of user tim:", "tom"}}},
+		{"LOGIN, both words", "LOGIN", "tim", "tom", "",
+			[]step{{"Username and password:", "tim"}, {"Password of user tim:", "tom"}}},
 		{"LOGIN, password first", "LOGIN", "tim", "tom", "", []step{{"PASSWORD:", refuse}}},
 		{"LOGIN, user name twice", "LOGIN", "tim", "tom", "", []step{{"Username:", "tim"}, {"username:", refuse}}},
 
@@ -136,7 +140,9 @@ func TestPasswordIsNotPrinted(t *testing.T) {
 	for _, mechanism := range Known() {
 		c := c
 		c.Token, c.Certificate = ForTokens(mechanism), mechanism == External
-		x, err := New(mechanism, c, Peer{TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{SignatureAlgorithm: x509.SHA256WithRSA}}}})
+		x, err := New(mechanism, c, Peer{TLS: &tls.ConnectionState{
+			PeerCertificates: []*x509.Certificate{{SignatureAlgorithm: x509.SHA256WithRSA}},
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -151,7 +157,8 @@ func TestPasswordIsNotPrinted(t *testing.T) {
 		slog.New(slog.NewJSONHandler(&out, nil)).Info("m", "h", h)
 		_ = json.NewEncoder(&out).Encode(h)
 	}
-	for _, form := range []string{secret, fmt.Sprintf("%q", secret)[1:9], fmt.Sprintf("%x", secret), fmt.Sprintf("%d", []byte(secret))} {
+	for _, form := range []string{secret, fmt.Sprintf("%q", secret)[1:9], fmt.Sprintf("%x", secret),
+		fmt.Sprintf("%d", []byte(secret))} {
 		for line := range strings.Lines(out.String()) {
 			if strings.Contains(line, form) {
 				t.Errorf("the password is printed: %s", line)
@@ -170,8 +177,10 @@ func TestChoose(t *testing.T) {
 		{[]string{"GSSAPI", "LOGIN"}, []string{"GSSAPI", "LOGIN"}, "LOGIN"}, // preferred and offered, but not known
 		{[]string{"XOAUTH2"}, []string{"XOAUTH2", "PLAIN"}, ""},             // a password is no token
 		{[]string{"EXTERNAL"}, []string{"EXTERNAL"}, ""},
-		{[]string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1"}, []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1"}, "SCRAM-SHA-1"}, // nothing to bind to
-		{[]string{"PLAIN"}, []string{"CRAM-MD5"}, ""},                                                                 // a preference is a limit too
+		// nothing to bind to
+		{[]string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1"}, []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1"}, "SCRAM-SHA-1"},
+		// a preference is a limit too
+		{[]string{"PLAIN"}, []string{"CRAM-MD5"}, ""},
 		{nil, []string{"PLAIN"}, ""},
 		{[]string{"PLAIN"}, nil, ""},
 	} {
@@ -230,7 +239,8 @@ func TestCredentialsThatAreNoUTF8(t *testing.T) {
 			t.Errorf("%q, %q became %q, %q", c.User, c.Password, p.User, p.Password)
 		}
 		for _, name := range []string{SCRAMSHA1, SCRAMSHA256, "scram-sha-256-plus"} {
-			if _, err := New(name, c, underTLS12()); err == nil || !strings.Contains(err.Error(), "not valid UTF-8") || strings.Contains(err.Error(), latin) {
+			if _, err := New(name, c, underTLS12()); err == nil || !strings.Contains(err.Error(), "not valid UTF-8") ||
+				strings.Contains(err.Error(), latin) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -273,7 +283,8 @@ func TestChallengesThatRepeatTheSecret(t *testing.T) {
 // That a password will come is enough to choose by, and not to log in with.
 func TestAPasswordThatComesLater(t *testing.T) {
 	later := Credentials{Later: true}
-	if got, ok := Choose(Default(later, true), later, Peer{Offered: []string{Login, External, Plain}}); !ok || got != Plain {
+	if got, ok := Choose(Default(later, true), later, Peer{Offered: []string{Login, External, Plain}}); !ok ||
+		got != Plain {
 		t.Errorf("%q, %t", got, ok)
 	}
 	if got, ok := Choose([]string{XOAuth2, External}, later, Peer{Offered: []string{XOAuth2, External}}); ok {

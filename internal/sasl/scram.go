@@ -94,8 +94,8 @@ func (s *scramMethod) Start() ([]byte, bool, error) {
 	return []byte(first), true, err
 }
 
-// Next answers the server's first message with the proof, and its final one, when it has proven itself, with nothing. An
-// empty challenge asks for the initial response.
+// Next answers the server's first message with the proof, and its final one, when it has proven itself, with nothing.
+// An empty challenge asks for the initial response.
 func (s *scramMethod) Next(challenge []byte) ([]byte, error) {
 	if len(challenge) == 0 && !s.started {
 		s.started = true

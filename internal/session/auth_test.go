@@ -22,7 +22,8 @@ const plain = "AGFubmUAaHVudGVyMg==" // RFC 4616: NUL anne NUL hunter2
 // introduced is a session behind an EHLO that offers mechanisms.
 func introduced(t *testing.T, mechanisms string, s script, change func(*session.Settings)) *rig {
 	t.Helper()
-	r := meet(t, append(script{"S: 220 mx", "C: EHLO client.example.com", "S: 250-mx", "S: 250 " + mechanisms}, s...), change)
+	r := meet(t, append(script{"S: 220 mx", "C: EHLO client.example.com", "S: 250-mx", "S: 250 " + mechanisms}, s...),
+		change)
 	if failed := firstOf(r.Greeting(time.Minute), r.Hello(t.Context())); failed != nil {
 		t.Fatal(failed)
 	}
@@ -41,7 +42,8 @@ func TestAuth(t *testing.T) {
 	}{
 		{name: "PLAIN", script: script{"C: AUTH PLAIN " + plain, "S: 235 2.7.0 in"}},
 		{name: "LOGIN", mechanism: "LOGIN", script: script{
-			"C: AUTH LOGIN", "S: 334 VXNlcm5hbWU6", "C: YW5uZQ==", "S: 334 UGFzc3dvcmQ6", "C: aHVudGVyMg==", "S: 235 in",
+			"C: AUTH LOGIN", "S: 334 VXNlcm5hbWU6", "C: YW5uZQ==", "S: 334 UGFzc3dvcmQ6", "C: aHVudGVyMg==",
+			"S: 235 in",
 		}},
 		{name: "refused", script: script{"C: AUTH PLAIN " + plain, "S: 535 5.7.8 no"}, renew: true,
 			want: "AUTH: 535 5.7.8 no (AUTH PLAIN was refused)"},
@@ -53,14 +55,18 @@ func TestAuth(t *testing.T) {
 			want: "AUTH: 250 ok (this reply cannot answer the command: replies and commands are out of step)"},
 		{name: "354 is no challenge", script: script{"C: AUTH PLAIN " + plain, "S: 354 go"}, is: session.ErrOutOfStep,
 			want: "AUTH: 354 go (this reply cannot answer the command: replies and commands are out of step)"},
-		{name: "a challenge that is none", mechanism: "LOGIN", script: script{"C: AUTH LOGIN", "S: 334 !", "C: *", "S: 501 cancelled"},
-			want: "AUTH: 334 ! (the server's challenge is not base64)"},
+		{name: "a challenge that is none", mechanism: "LOGIN",
+			script: script{"C: AUTH LOGIN", "S: 334 !", "C: *", "S: 501 cancelled"},
+			want:   "AUTH: 334 ! (the server's challenge is not base64)"},
 		{name: "closed", script: script{"C: AUTH PLAIN " + plain, "close"}, is: io.EOF, lost: true,
 			want: "AUTH: the server closed the connection"},
-		{name: "silent", script: script{"C: AUTH PLAIN " + plain, "hang"}, lost: true, want: "AUTH: no reply within 1m0s: "},
-		{name: "repeats the password", script: script{"C: AUTH PLAIN " + plain, "S: 535 5.7.8 not hunter2, nor " + plain}, renew: true,
+		{name: "silent", script: script{"C: AUTH PLAIN " + plain, "hang"}, lost: true,
+			want: "AUTH: no reply within 1m0s: "},
+		{name: "repeats the password", script: script{"C: AUTH PLAIN " + plain, "S: 535 5.7.8 not hunter2, nor " +
+			plain}, renew: true,
 			want: "AUTH: 535 5.7.8 not ********, nor AGFubmUA********g== (AUTH PLAIN was refused)"},
-		{name: "an unfit password", mechanism: "XOAUTH2", want: "AUTH: AUTH XOAUTH2: these credentials are of another kind"},
+		{name: "an unfit password", mechanism: "XOAUTH2",
+			want: "AUTH: AUTH XOAUTH2: these credentials are of another kind"},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			if tt.mechanism == "" {
@@ -69,13 +75,15 @@ func TestAuth(t *testing.T) {
 			r := introduced(t, "AUTH PLAIN LOGIN XOAUTH2", tt.script, nil)
 			failed, renew := r.Auth(tt.mechanism, anne)
 			got := failure(failed)
-			if (got == "") != (tt.want == "") || !strings.HasPrefix(got, tt.want) || tt.is != nil && !errors.Is(failed, tt.is) {
+			if (got == "") != (tt.want == "") || !strings.HasPrefix(got, tt.want) || tt.is != nil &&
+				!errors.Is(failed, tt.is) {
 				t.Errorf("%q; want %q", got, tt.want)
 			}
 			if renew != tt.renew || r.LoggedIn != (tt.want == "") || r.Lost != tt.lost {
 				t.Errorf("renew %t, logged in %t, lost %t", renew, r.LoggedIn, r.Lost)
 			}
-			if shown := strings.Join(r.events, "\n"); strings.Contains(shown, "hunter2") || strings.Contains(shown, plain) {
+			if shown := strings.Join(r.events, "\n"); strings.Contains(shown, "hunter2") ||
+				strings.Contains(shown, plain) {
 				t.Errorf("the password is shown: %s", shown)
 			}
 			r.leave(t)
@@ -83,8 +91,8 @@ func TestAuth(t *testing.T) {
 	}
 }
 
-// RFC 4954 §4, RFC 5321 §4.5.3.1.4: a command line has at most 512 octets, CRLF included; an initial response that makes it
-// longer waits to be asked for.
+// RFC 4954 §4, RFC 5321 §4.5.3.1.4: a command line has at most 512 octets, CRLF included; an initial response that
+// makes it longer waits to be asked for.
 func TestAuthLineOf512Octets(t *testing.T) {
 	// "AUTH PLAIN " and CRLF leave 499 octets: 124 groups of base64, which are 372 octets of NUL anne NUL password.
 	for length, waits := range map[int]bool{366: false, 367: true} {
@@ -107,7 +115,8 @@ func TestAuthLineOf512Octets(t *testing.T) {
 			for line := range lines {
 				all = append(all, line)
 			}
-			if len(all[0]) > 512 || waits != (all[0] == "AUTH PLAIN\r\n") || len(all) != map[bool]int{false: 1, true: 2}[waits] {
+			if len(all[0]) > 512 || waits != (all[0] == "AUTH PLAIN\r\n") ||
+				len(all) != map[bool]int{false: 1, true: 2}[waits] {
 				t.Errorf("%d lines, the first of %d octets", len(all), len(all[0]))
 			}
 		})
@@ -144,7 +153,8 @@ func TestMechanism(t *testing.T) {
 				}
 			})
 			got, failed := r.Mechanism(tt.kind)
-			if got != tt.want || (failed != nil) != (tt.is != nil) || tt.is != nil && (!errors.Is(failed, tt.is) || failed.Step != hint.Auth) {
+			if got != tt.want || (failed != nil) != (tt.is != nil) || tt.is != nil &&
+				(!errors.Is(failed, tt.is) || failed.Step != hint.Auth) {
 				t.Errorf("%q, %v", got, failed)
 			}
 			if slices.ContainsFunc(r.events, func(e string) bool { return strings.Contains(e, "C: AUTH") }) || r.Lost {
@@ -172,7 +182,8 @@ func TestMechanismOfAProvenServer(t *testing.T) {
 	}
 }
 
-// A server that lets us in without having proven that it knows the password is not believed, and time does not mend that.
+// A server that lets us in without having proven that it knows the password is not believed, and time does not mend
+// that.
 func TestAYesThatIsNotBelieved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
@@ -182,7 +193,8 @@ func TestAYesThatIsNotBelieved(t *testing.T) {
 		s := introducedTo(t, client, nil, &events)
 		failed, renew := s.Auth("SCRAM-SHA-256", anne)
 		var lasting session.Lasting
-		if failed == nil || renew || !errors.Is(failed, sasl.ErrUnproven) || !errors.As(failed, &lasting) || s.LoggedIn {
+		if failed == nil || renew || !errors.Is(failed, sasl.ErrUnproven) || !errors.As(failed, &lasting) ||
+			s.LoggedIn {
 			t.Errorf("%v, renew %t", failed, renew)
 		}
 		s.Raw.Close()

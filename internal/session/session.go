@@ -162,7 +162,8 @@ func (e Lasting) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e Lasting) Unwrap() error { return e.Err }
 
-// refusal is the error for a reply that does not accept the command. Its cause says so if it cannot be an answer at all.
+// refusal is the error for a reply that does not accept the command. Its cause says so if it cannot be an answer at
+// all.
 func refusal(step hint.Step, c wire.Command, r wire.Reply) *Error {
 	e := &Error{Step: step, Reply: r}
 	if !c.CanAnswer(r.Code) {

@@ -149,15 +149,18 @@ func TestGreeting(t *testing.T) {
 			want: "greeting: 250 ok (this reply cannot answer the command: replies and commands are out of step)"},
 		{name: "354 is no greeting", script: script{"S: 354 go"}, is: session.ErrOutOfStep,
 			want: "greeting: 354 go (this reply cannot answer the command: replies and commands are out of step)"},
-		{name: "no SMTP", script: script{"S: SSH-2.0-OpenSSH"}, want: `greeting: not an SMTP reply: "SSH-2.0-OpenSSH"`, lost: true},
-		{name: "closed", script: script{"close"}, want: "greeting: the server closed the connection", is: io.EOF, lost: true},
+		{name: "no SMTP", script: script{"S: SSH-2.0-OpenSSH"}, want: `greeting: not an SMTP reply: "SSH-2.0-OpenSSH"`,
+			lost: true},
+		{name: "closed", script: script{"close"}, want: "greeting: the server closed the connection", is: io.EOF,
+			lost: true},
 		{name: "closed within", script: script{"S: 220-mx", "close"}, is: io.ErrUnexpectedEOF, lost: true,
 			want: "greeting: the server closed the connection in the middle of a reply"},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			r := meet(t, tt.script, nil)
 			failed := r.Greeting(time.Minute)
-			if failure(failed) != tt.want || tt.is != nil && !errors.Is(failed, tt.is) || r.Lost != tt.lost || r.Exim != tt.exim {
+			if failure(failed) != tt.want || tt.is != nil && !errors.Is(failed, tt.is) || r.Lost != tt.lost ||
+				r.Exim != tt.exim {
 				t.Errorf("%v; lost %t, Exim %t", failed, r.Lost, r.Exim)
 			}
 			r.leave(t)
@@ -181,11 +184,13 @@ func TestGreetingComesLate(t *testing.T) {
 		start := time.Now()
 		var late net.Error
 		failed := r.Greeting(2 * time.Second)
-		if failed == nil || !errors.As(failed, &late) || !late.Timeout() || !strings.Contains(failed.Error(), "no reply within 2s") || !r.Lost {
+		if failed == nil || !errors.As(failed, &late) || !late.Timeout() ||
+			!strings.Contains(failed.Error(), "no reply within 2s") || !r.Lost {
 			t.Errorf("%v; lost %t", failed, r.Lost)
 		}
 		go io.WriteString(server, "220 at last\r\n")
-		if failed := r.Greeting(time.Second); failed != nil || r.Lost || time.Since(start) != 2*time.Second || r.Last.Text != "at last" {
+		if failed := r.Greeting(time.Second); failed != nil || r.Lost || time.Since(start) != 2*time.Second ||
+			r.Last.Text != "at last" {
 			t.Errorf("%v; lost %t after %v", failed, r.Lost, time.Since(start))
 		}
 	})
@@ -201,13 +206,16 @@ func TestHello(t *testing.T) {
 		ehlo   bool
 		caps   string
 	}{
-		{name: "EHLO", ehlo: true, caps: "PIPELINING SIZE", script: script{"C: EHLO client.example.com", "S: 250-mx", "S: 250-PIPELINING", "S: 250 SIZE 100"}},
+		{name: "EHLO", ehlo: true, caps: "PIPELINING SIZE",
+			script: script{"C: EHLO client.example.com", "S: 250-mx", "S: 250-PIPELINING", "S: 250 SIZE 100"}},
 		{name: "HELO", script: append(slices.Clone(helo), "S: 250 mx PIPELINING")},
 		{name: "HELO refused", script: append(slices.Clone(helo), "S: 550 no"), want: "EHLO: 550 no"},
-		{name: "EHLO refused", script: script{"C: EHLO client.example.com", "S: 550 5.7.1 Who?"}, want: "EHLO: 550 5.7.1 Who?"},
+		{name: "EHLO refused", script: script{"C: EHLO client.example.com", "S: 550 5.7.1 Who?"},
+			want: "EHLO: 550 5.7.1 Who?"},
 		{name: "EHLO answered by 252", script: script{"C: EHLO client.example.com", "S: 252 mx"},
 			want: "EHLO: 252 mx (this reply cannot answer the command: replies and commands are out of step)"},
-		{name: "closed", script: script{"C: EHLO client.example.com", "close"}, want: "EHLO: the server closed the connection"},
+		{name: "closed", script: script{"C: EHLO client.example.com", "close"},
+			want: "EHLO: the server closed the connection"},
 	} {
 		bubble(t, tt.name, func(t *testing.T) {
 			r := meet(t, append(script{"S: 220 mx"}, tt.script...), nil)
@@ -218,7 +226,8 @@ func TestHello(t *testing.T) {
 			if failure(failed) != tt.want || r.EHLO != tt.ehlo || (r.HelloText != "") != tt.ehlo {
 				t.Errorf("%v; EHLO %t, %q", failed, r.EHLO, r.HelloText)
 			}
-			if r.Caps.Pipelining != strings.Contains(tt.caps, "PIPELINING") || r.Caps.HasSize != strings.Contains(tt.caps, "SIZE") {
+			if r.Caps.Pipelining != strings.Contains(tt.caps, "PIPELINING") ||
+				r.Caps.HasSize != strings.Contains(tt.caps, "SIZE") {
 				t.Errorf("%+v", r.Caps)
 			}
 			r.leave(t)
@@ -239,7 +248,8 @@ func TestTheNewestHelloCounts(t *testing.T) {
 		if !r.Caps.StartTLS || len(r.Caps.Auth) != 1 {
 			t.Errorf("%+v", r.Caps)
 		}
-		if failed := r.Hello(t.Context()); failed != nil || r.Caps.StartTLS || len(r.Caps.Auth) != 0 || r.HelloText != "" {
+		if failed := r.Hello(t.Context()); failed != nil || r.Caps.StartTLS || len(r.Caps.Auth) != 0 ||
+			r.HelloText != "" {
 			t.Errorf("%v; %+v, %q", failed, r.Caps, r.HelloText)
 		}
 		r.leave(t)
@@ -255,7 +265,8 @@ func firstOf(all ...*session.Error) *session.Error {
 	return nil
 }
 
-// What is said before its command answers nothing (a 2yz least of all); only a refusal, such as a goodbye, may come early.
+// What is said before its command answers nothing (a 2yz least of all); only a refusal, such as a goodbye, may come
+// early.
 func TestSurplus(t *testing.T) {
 	for _, tt := range []struct {
 		name, early string
@@ -271,7 +282,8 @@ func TestSurplus(t *testing.T) {
 				t.Fatal(failed)
 			}
 			failed := r.Hello(t.Context())
-			if failed == nil || tt.is != nil && !errors.Is(failed, tt.is) || tt.want != "" && failed.Error() != tt.want || r.Lost != (tt.is != nil) {
+			if failed == nil || tt.is != nil && !errors.Is(failed, tt.is) || tt.want != "" &&
+				failed.Error() != tt.want || r.Lost != (tt.is != nil) {
 				t.Errorf("%v; lost %t", failed, r.Lost)
 			}
 			r.leave(t)
@@ -318,7 +330,8 @@ func TestDialIsLeftBehind(t *testing.T) {
 		start := time.Now()
 		failed := s.Dial(t.Context())
 		const want = "dial: no connection within 3s: context deadline exceeded"
-		if failure(failed) != want || failed.Step != hint.Dial || !errors.Is(failed, context.DeadlineExceeded) || time.Since(start) != 3*time.Second {
+		if failure(failed) != want || failed.Step != hint.Dial || !errors.Is(failed, context.DeadlineExceeded) ||
+			time.Since(start) != 3*time.Second {
 			t.Errorf("%v after %v", failed, time.Since(start))
 		}
 		if len(events) != 1 || !strings.HasPrefix(events[0], "dialed no connection within 3s") || s.Raw != nil {
@@ -341,7 +354,8 @@ func TestDialIsLeftBehind(t *testing.T) {
 // The observer is told of everything once, in order.
 func TestEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := meet(t, script{"S: 220 mx", "C: EHLO client.example.com", "S: 250-mx", "S: 250 AUTH PLAIN", "C: AUTH PLAIN AGFubmUAaHVudGVyMg==", "S: 235 in"}, nil)
+		r := meet(t, script{"S: 220 mx", "C: EHLO client.example.com", "S: 250-mx", "S: 250 AUTH PLAIN",
+			"C: AUTH PLAIN AGFubmUAaHVudGVyMg==", "S: 235 in"}, nil)
 		if failed := firstOf(r.Greeting(time.Minute), r.Hello(t.Context())); failed != nil {
 			t.Fatal(failed)
 		}
@@ -375,8 +389,8 @@ func (c brokenOff) Read(b []byte) (int, error) {
 }
 func (c brokenOff) Write([]byte) (int, error) { return 0, errBroken }
 
-// A command that cannot be written: what the peer said before it hung up tells more than that; it is looked for, but not
-// for long.
+// A command that cannot be written: what the peer said before it hung up tells more than that; it is looked for, but
+// not for long.
 func TestACommandThatCannotBeWritten(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -384,7 +398,8 @@ func TestACommandThatCannotBeWritten(t *testing.T) {
 		want string
 		took time.Duration
 	}{
-		{"a reason", strings.NewReader("220 mx\r\n421 4.4.2 Idle for too long\r\n"), "EHLO: 421 4.4.2 Idle for too long", 0},
+		{"a reason", strings.NewReader("220 mx\r\n421 4.4.2 Idle for too long\r\n"),
+			"EHLO: 421 4.4.2 Idle for too long", 0},
 		{"none", strings.NewReader("220 mx\r\n"), "EHLO: broken pipe", 0},
 		{"garbage", strings.NewReader("220 mx\r\n\x15\x03\x01\r\n"), `EHLO: not an SMTP reply: "\x15\x03\x01"`, 0},
 		{"silence", nil, "EHLO: no reply within 2s: ", 2 * time.Second},

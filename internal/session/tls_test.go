@@ -67,11 +67,15 @@ func TestStartTLS(t *testing.T) {
 		lost         bool
 	}{
 		{name: "agreed", offers: "STARTTLS", script: script{"C: STARTTLS", "S: 220 go"}},
-		{name: "not offered", offers: "SIZE", want: "STARTTLS: the server does not offer STARTTLS", is: hint.ErrNoStartTLS},
-		{name: "refused", offers: "STARTTLS", script: script{"C: STARTTLS", "S: 454 4.7.0 not now"}, want: "STARTTLS: 454 4.7.0 not now"},
-		{name: "250 is no answer", offers: "STARTTLS", script: script{"C: STARTTLS", "S: 250 ok"}, is: session.ErrOutOfStep,
+		{name: "not offered", offers: "SIZE", want: "STARTTLS: the server does not offer STARTTLS",
+			is: hint.ErrNoStartTLS},
+		{name: "refused", offers: "STARTTLS", script: script{"C: STARTTLS", "S: 454 4.7.0 not now"},
+			want: "STARTTLS: 454 4.7.0 not now"},
+		{name: "250 is no answer", offers: "STARTTLS", script: script{"C: STARTTLS", "S: 250 ok"},
+			is:   session.ErrOutOfStep,
 			want: "STARTTLS: 250 ok (this reply cannot answer the command: replies and commands are out of step)"},
-		{name: "octets behind the 220", offers: "STARTTLS", script: script{"C: STARTTLS", "S> 220 go\r\n250-mx\r\n"}, lost: true,
+		{name: "octets behind the 220", offers: "STARTTLS", script: script{"C: STARTTLS", "S> 220 go\r\n250-mx\r\n"},
+			lost: true,
 			want: "STARTTLS: the server sent octets in the clear behind its reply to STARTTLS; they may be injected"},
 		{name: "closed", offers: "STARTTLS", script: script{"C: STARTTLS", "close"}, is: io.EOF, lost: true,
 			want: "STARTTLS: the server closed the connection"},
@@ -79,11 +83,13 @@ func TestStartTLS(t *testing.T) {
 		bubble(t, tt.name, func(t *testing.T) {
 			r := introduced(t, tt.offers, tt.script, nil)
 			failed := r.StartTLS()
-			if failure(failed) != tt.want || tt.is != nil && !errors.Is(failed, tt.is) || r.Lost != tt.lost || r.Encrypted {
+			if failure(failed) != tt.want || tt.is != nil && !errors.Is(failed, tt.is) || r.Lost != tt.lost ||
+				r.Encrypted {
 				t.Errorf("%v; lost %t", failed, r.Lost)
 			}
 			var lasting session.Lasting
-			if injected := strings.Contains(tt.name, "octets"); failed != nil && errors.As(failed, &lasting) != injected {
+			if injected := strings.Contains(tt.name, "octets"); failed != nil &&
+				errors.As(failed, &lasting) != injected {
 				t.Errorf("%v lasts: %t", failed, !injected)
 			}
 			r.leave(t)
@@ -102,8 +108,10 @@ func TestHandshake(t *testing.T) {
 		want   string
 	}{
 		{"trusted", &tls.Config{ServerName: "mx.example.com", RootCAs: roots}, ""},
-		{"not trusted", &tls.Config{ServerName: "mx.example.com", RootCAs: x509.NewCertPool()}, "TLS handshake: tls: failed to verify certificate"},
-		{"another name", &tls.Config{ServerName: "example.net", RootCAs: roots}, "TLS handshake: tls: failed to verify certificate"},
+		{"not trusted", &tls.Config{ServerName: "mx.example.com", RootCAs: x509.NewCertPool()},
+			"TLS handshake: tls: failed to verify certificate"},
+		{"another name", &tls.Config{ServerName: "example.net", RootCAs: roots},
+			"TLS handshake: tls: failed to verify certificate"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			client, server := net.Pipe()
@@ -121,11 +129,13 @@ func TestHandshake(t *testing.T) {
 			var events []string
 			r := introducedTo(t, client, tt.client, &events)
 			failed := r.Handshake(t.Context())
-			if got := failure(failed); !strings.HasPrefix(got, tt.want) || (got == "") != (tt.want == "") || r.Encrypted != (tt.want == "") {
+			if got := failure(failed); !strings.HasPrefix(got, tt.want) || (got == "") != (tt.want == "") ||
+				r.Encrypted != (tt.want == "") {
 				t.Fatalf("%v", failed)
 			}
 			if failed == nil {
-				if failed := r.Hello(t.Context()); failed != nil || r.TLSState.Version != tls.VersionTLS13 || !r.TLSState.HandshakeComplete {
+				if failed := r.Hello(t.Context()); failed != nil || r.TLSState.Version != tls.VersionTLS13 ||
+					!r.TLSState.HandshakeComplete {
 					t.Errorf("%v, %x", failed, r.TLSState.Version)
 				}
 				if line := <-heard; line != "EHLO client.example.com\r\n" {
@@ -174,7 +184,8 @@ func TestHandshakeEnds(t *testing.T) {
 			s := introducedTo(t, client, cfg, &events)
 			start := time.Now()
 			failed := s.Handshake(t.Context())
-			if failed == nil || !strings.Contains(failed.Error(), "no TLS handshake within 1m0s") || time.Since(start) != time.Minute || !s.Lost {
+			if failed == nil || !strings.Contains(failed.Error(), "no TLS handshake within 1m0s") ||
+				time.Since(start) != time.Minute || !s.Lost {
 				t.Errorf("%v after %v", failed, time.Since(start))
 			}
 			close(release)
@@ -218,7 +229,8 @@ func TestHandshakeWithAPeerThatCloses(t *testing.T) {
 		var events []string
 		s := introducedTo(t, client, &tls.Config{ServerName: "mx.example.com"}, &events)
 		failed := s.Handshake(t.Context())
-		if failure(failed) != "TLS handshake: the server closed the connection" || !errors.Is(failed, io.EOF) || !s.Lost {
+		if failure(failed) != "TLS handshake: the server closed the connection" || !errors.Is(failed, io.EOF) ||
+			!s.Lost {
 			t.Errorf("%v", failed)
 		}
 		s.Raw.Close()
