@@ -152,7 +152,9 @@ func (d *delivery) fail(err *Error) {
 			continue // put off by a reply, which stands
 		}
 		d.note(err)
-		d.outcomes[i] = Outcome{Recipient: d.outcomes[i].Recipient, State: Untried, Stage: err.Stage, Reply: err.Reply, Err: err}
+		d.outcomes[i] = Outcome{
+			Recipient: d.outcomes[i].Recipient, State: Untried, Stage: err.Stage, Reply: err.Reply, Err: err,
+		}
 	}
 	d.pending = nil
 }

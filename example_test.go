@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/postrider/postrider"
 	"github.com/postrider/postrider/config"
@@ -323,6 +324,43 @@ func ExampleConnection_Send() {
 	// nobody@example.com is refused at rcpt
 	// Cate <cate@example.com> is refused at local
 	// error: <nil>
+}
+
+// Only those who can be sent to again without a duplicate are.
+func ExampleResult_Remaining() {
+	server := smtptest.NewServer()
+	defer server.Close()
+	server.Inject(
+		smtptest.Fault{Command: "RCPT", Nth: 2, Reply: "450 4.2.0 greylisted"},
+		smtptest.Fault{Command: "RCPT", Nth: 3, Reply: "550 5.1.1 no such user"},
+	)
+	conn, err := postrider.NewConnection(server.Config())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.Close()
+
+	m := &postrider.Message{
+		From: "anne@example.com", To: []string{"bart@example.com", "cate@example.com", "dave@example.com"},
+		Content: postrider.Bytes([]byte(aardvarks)),
+	}
+	for try := 1; m != nil && try <= 5; try++ {
+		result, err := conn.Send(context.Background(), m)
+		if err != nil {
+			fmt.Println(err)
+		}
+		for _, o := range result.Outcomes {
+			fmt.Println(try, o)
+		}
+		m = result.Remaining()
+		time.Sleep(time.Millisecond) // minutes, with a real server
+	}
+	// Output:
+	// 1 bart@example.com: accepted at content: 250 2.0.0 Ok: queued as 1-1
+	// 1 cate@example.com: deferred at rcpt: 450 4.2.0 greylisted
+	// 1 dave@example.com: refused at rcpt: 550 5.1.1 no such user
+	// 2 cate@example.com: accepted at content: 250 2.0.0 Ok: queued as 1-2
 }
 
 func ExampleConnection_SendAll() {

@@ -49,10 +49,10 @@ func wishesOf(m *Message) (*wishes, error) {
 }
 
 var (
-	errNoFutureRelease = errors.New("the message is to be held, and the server does not offer FUTURERELEASE (RFC 4865): " +
-		"send it without HoldFor and HoldUntil when it is due, or by another server")
-	errNoDeliverBy = errors.New("the message is to be returned if it is late, and the server does not offer DELIVERBY " +
-		"(RFC 2852): send it without DeliverBy.OrReturn, or by another server")
+	errNoFutureRelease = errors.New("the message is to be held, and the server does not offer FUTURERELEASE " +
+		"(RFC 4865): send it without HoldFor and HoldUntil when it is due, or by another server")
+	errNoDeliverBy = errors.New("the message is to be returned if it is late, and the server does not offer " +
+		"DELIVERBY (RFC 2852): send it without DeliverBy.OrReturn, or by another server")
 )
 
 func (w *wishes) checkTimes(holdFor time.Duration) error {
@@ -143,11 +143,11 @@ func (w *wishes) cannotHold(caps *smtp.Capabilities, now time.Time) error {
 	case !caps.FutureRelease:
 		return errNoFutureRelease
 	case caps.HoldMax > 0 && w.holdFor > caps.HoldMax:
-		return fmt.Errorf("the message is to be held for %d seconds, and the server holds for at most %d (FUTURERELEASE)",
-			w.holdFor, caps.HoldMax)
+		return fmt.Errorf("the message is to be held for %d seconds, and the server holds for at most %d "+
+			"(FUTURERELEASE)", w.holdFor, caps.HoldMax)
 	case until && !caps.HoldMaxDate.IsZero() && w.holdUntil.After(caps.HoldMaxDate):
-		return fmt.Errorf("the message is to be held until %s, and the server holds until %s at the latest (FUTURERELEASE)",
-			w.holdUntil.UTC().Format(time.RFC3339), caps.HoldMaxDate.Format(time.RFC3339))
+		return fmt.Errorf("the message is to be held until %s, and the server holds until %s at the latest "+
+			"(FUTURERELEASE)", w.holdUntil.UTC().Format(time.RFC3339), caps.HoldMaxDate.Format(time.RFC3339))
 	}
 	return nil
 }

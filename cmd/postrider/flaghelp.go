@@ -34,9 +34,13 @@ var flagHelp = kong.Vars{
 	// send
 	"help_read_recipients": `Take the recipients from the fields To, Cc and Bcc of the message (Resent-To, Resent-Cc ` +
 		`and Resent-Bcc if it has any of these), and remove Bcc and Resent-Bcc from what is sent.`,
-	"help_notify":  `Ask for delivery status notifications (DSN): never, or some of success,failure,delay.`,
-	"help_verbose": `Show the dialogue with the server on standard error, without passwords and content.`,
-	"help_timeout": `Give up after this time, like 30s or 5m. Default: never; each step has a limit of its own.`,
+	"help_notify":   `Ask for delivery status notifications (DSN): never, or some of success,failure,delay.`,
+	"help_verbose":  `Show the dialogue with the server on standard error, without passwords and content.`,
+	"help_hold_for": `Ask the server to hold the message for TIME before it delivers it (FUTURERELEASE).`,
+	"help_deliver_by": `Ask for delivery within TIME, and for a notice if the message is late, or with ",return" ` +
+		`for the message itself (DELIVERBY).`,
+	"help_priority": `Ask for a priority from -9 to 9, where 9 is the most urgent (MT-PRIORITY).`,
+	"help_timeout":  `Give up after this time, like 30s or 5m. Default: never; each step has a limit of its own.`,
 
 	// mail
 	"help_recipients": `The file of recipients: an address per line, CSV, or JSON Lines.`,

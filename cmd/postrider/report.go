@@ -52,6 +52,12 @@ func (r *report) printLines(std streams) {
 				std.warn("%s", r.line(o))
 			}
 		}
+		for _, t := range r.result.Transactions {
+			if len(t.LeftOut) > 0 {
+				std.warn("the server does not offer %s: it was not asked for that", strings.Join(t.LeftOut, ", "))
+				break
+			}
+		}
 	}
 	if r.err != nil && !r.allRefused() {
 		std.warn("%s", words(r.err))
@@ -125,6 +131,7 @@ type (
 		Wire       int `json:"wire"`
 		Recipients int `json:"recipients"`
 		jsonReply
+		LeftOut []string `json:"left_out,omitempty"`
 	}
 	jsonReply struct {
 		Code     int    `json:"code,omitempty"`
@@ -168,7 +175,7 @@ func (r *report) printJSON(std streams, code int) error {
 			j.Outcomes = append(j.Outcomes, outcomeJSON(o))
 		}
 		for _, t := range r.result.Transactions {
-			j.Transactions = append(j.Transactions, jsonTransaction{t.Wire, t.Recipients, replyJSON(t.Reply)})
+			j.Transactions = append(j.Transactions, jsonTransaction{t.Wire, t.Recipients, replyJSON(t.Reply), t.LeftOut})
 		}
 	}
 	return writeJSON(std.out, j)

@@ -26,6 +26,10 @@ type sendCmd struct {
 	Return string `short:"R" name:"ret" placeholder:"full|hdrs" help:"Ask notifications to return this of the message."`
 	EnvID  string `short:"V" name:"envid" placeholder:"ID" help:"Set an identifier that notifications repeat."`
 
+	HoldFor   time.Duration `placeholder:"TIME" help:"${help_hold_for}"`
+	DeliverBy string        `placeholder:"TIME[,return]" help:"${help_deliver_by}"`
+	Priority  int           `placeholder:"N" help:"${help_priority}"`
+
 	JSON    bool          `help:"Print the result as one JSON object."`
 	Verbose bool          `short:"v" help:"${help_verbose}"`
 	DryRun  bool          `help:"Check everything and show what would be sent, but open no connection."`
@@ -72,7 +76,28 @@ func (c *sendCmd) Validate() error {
 	if !slices.Contains([]string{"", "FULL", "HDRS"}, strings.ToUpper(c.Return)) {
 		return fmt.Errorf("-R %s: use full or hdrs", c.Return)
 	}
-	return errors.Join(c.validateNotify(), c.settings.Validate())
+	_, err := c.deliverBy()
+	switch {
+	case c.HoldFor < 0:
+		err = errors.New("--hold-for: use a positive time")
+	case c.Priority < -9 || c.Priority > 9:
+		err = errors.New("--priority: use a number from -9 to 9")
+	}
+	return errors.Join(err, c.validateNotify(), c.settings.Validate())
+}
+
+// deliverBy reads --deliver-by.
+func (c *sendCmd) deliverBy() (by postrider.DeliverBy, err error) {
+	if c.DeliverBy == "" {
+		return by, nil
+	}
+	word, mode, found := strings.Cut(c.DeliverBy, ",")
+	by.Within, err = time.ParseDuration(word)
+	by.OrReturn = found
+	if err != nil || by.Within <= 0 || found && mode != "return" {
+		err = fmt.Errorf("--deliver-by %s: use a time, like 30m, or a time and return, like 30m,return", c.DeliverBy)
+	}
+	return by, err
 }
 
 // validateNotify is RFC 3461 §4.1.
@@ -129,8 +154,10 @@ func (c *sendCmd) send(ctx context.Context, std streams, r *report) error {
 	r.size = in.size
 	r.message = &postrider.Message{
 		From: c.sender(&route.cfg), To: c.To, Content: in.content,
-		DSN: postrider.DSN{Return: strings.ToUpper(c.Return), EnvelopeID: c.EnvID},
+		DSN:     postrider.DSN{Return: strings.ToUpper(c.Return), EnvelopeID: c.EnvID},
+		HoldFor: c.HoldFor, Priority: c.Priority,
 	}
+	r.message.DeliverBy, _ = c.deliverBy() // Validate has read it
 	if c.Header {
 		r.message.To = in.recipients
 	}

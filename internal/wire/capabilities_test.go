@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestCapabilities(t *testing.T) {
@@ -102,6 +103,29 @@ func TestLimits(t *testing.T) {
 		c := ParseCapabilities("mx.example.com\n" + tt.line)
 		if got := (limits{c.MailMax, c.RcptMax, c.RcptDomainMax}); got != tt.want {
 			t.Errorf("%q: %+v, want %+v", tt.line, got, tt.want)
+		}
+	}
+}
+
+// RFC 4865, RFC 2852 and RFC 6710: what is not in its form limits nothing.
+func TestTimesAndPriorityAreOffered(t *testing.T) {
+	until := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	for line, want := range map[string]Capabilities{
+		"FUTURERELEASE 86400 2030-01-02T03:04:05Z": {FutureRelease: true, HoldMax: 86400, HoldMaxDate: until},
+		"futurerelease 999999999":                  {FutureRelease: true, HoldMax: 999999999},
+		"FUTURERELEASE":                            {FutureRelease: true},
+		"FUTURERELEASE 1000000000 999999999":       {FutureRelease: true},
+		"FUTURERELEASE -1 2030-01-02":              {FutureRelease: true},
+		"FUTURERELEASES 86400":                     {},
+		"DELIVERBY":                                {DeliverBy: true},
+		"DeliverBy 240":                            {DeliverBy: true, DeliverByMin: 240},
+		"DELIVERBY 240,X-MORE=1":                   {DeliverBy: true, DeliverByMin: 240},
+		"DELIVERBY soon":                           {DeliverBy: true},
+		"MT-PRIORITY":                              {MTPriority: true},
+		"mt-priority MIXER":                        {MTPriority: true},
+	} {
+		if got := ParseCapabilities("mx.example.com\n" + line); !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %+v, want %+v", line, got, want)
 		}
 	}
 }

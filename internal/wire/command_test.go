@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/internal/text"
 )
@@ -154,6 +155,65 @@ func TestCheckHelloName(t *testing.T) {
 	} {
 		if err := CheckHelloName(name); (err == nil) != good {
 			t.Errorf("CheckHelloName(%q) = %v", name, err)
+		}
+	}
+}
+
+// The types of RFC 3461 §4.2 and RFC 6533 §3.
+func TestORCPT(t *testing.T) {
+	for _, tt := range []struct {
+		orcpt, ascii, utf8 string // as sent without SMTPUTF8 and with it; the same if ""
+	}{
+		{"rfc822;Bob@Example.COM", "rfc822;Bob@Example.COM", ""},
+		{"rfc822;a+b=c @d", "rfc822;a+2Bb+3Dc+20@d", ""},
+		{"x400;/S=x/;y", "x400;/S+3Dx/;y", ""},
+		{"UTF-8;a@b", "UTF-8;a@b", ""},
+		{`utf-8;é+\=@例.jp`, `utf-8;\x{E9}\x{2B}\x{5C}\x{3D}@\x{4F8B}.jp`, `utf-8;é\x{2B}\x{5C}\x{3D}@例.jp`},
+		{"utf-8;\U0001F600@b", `utf-8;\x{1F600}@b`, "utf-8;\U0001F600@b"},
+		{"rfc822;" + strings.Repeat("x", 500-len("ORCPT=rfc822;")), "rfc822;" + strings.Repeat("x", 487), ""},
+	} {
+		if err := CheckORCPT(tt.orcpt); err != nil {
+			t.Errorf("%q: %v", tt.orcpt, err)
+		}
+		for utf8, want := range map[bool]string{false: tt.ascii, true: cmp.Or(tt.utf8, tt.ascii)} {
+			p := RcptParams{ORCPT: tt.orcpt, Original: "not@this", UTF8: utf8}
+			if got := string(AppendRcpt(nil, "a@b", p)); got != "RCPT TO:<a@b> ORCPT="+want+"\r\n" {
+				t.Errorf("%q: got %q, want %q", tt.orcpt, got, want)
+			}
+		}
+	}
+	for _, bad := range []string{
+		"anne@example.com", ";anne@example.com", "rfc822;", "rfc 822;a", "rf=c822;a", "rfc822\r\n;a", "é;a",
+		"rfc822;a\r\nDATA", "rfc822;é", "rfc822;\x00", "rfc822;\xff", "utf-8;\xff", "utf-8;a\r\nDATA", "utf-8;a\u2028b",
+		"rfc822;" + strings.Repeat("x", 488), "rfc822;" + strings.Repeat("+", 163), "utf-8;" + strings.Repeat("é", 83),
+	} {
+		err := CheckORCPT(bad)
+		if err == nil {
+			t.Errorf("%q is let through", bad)
+		} else if text.Printable(err.Error()) != err.Error() {
+			t.Errorf("not fit for a terminal: %q", err)
+		}
+	}
+}
+
+// RFC 4865, RFC 2852 and RFC 6710; none is longer than what the extension adds to a line.
+func TestTimesAndPriority(t *testing.T) {
+	latest := time.Date(9999, 12, 31, 23, 59, 59, 999, time.FixedZone("", 3600))
+	for _, tt := range []struct {
+		p    MailParams
+		want string
+		room int
+	}{
+		{MailParams{HoldFor: MaxSeconds}, " HOLDFOR=999999999", 34},
+		{MailParams{HoldUntil: latest}, " HOLDUNTIL=9999-12-31T22:59:59Z", 34},
+		{MailParams{By: By{Mode: ByReturn, Seconds: 120}}, " BY=120;R", 17},
+		{MailParams{By: By{Mode: ByNotify, Seconds: -MaxSeconds, Trace: true}}, " BY=-999999999;NT", 17},
+		{MailParams{By: By{Mode: ByNotify}}, " BY=0;N", 17},
+		{MailParams{Priority: -MaxPriority}, " MT-PRIORITY=-9", 15},
+		{MailParams{Priority: MaxPriority}, " MT-PRIORITY=9", 15},
+	} {
+		if got := string(AppendMail(nil, "", tt.p)); got != "MAIL FROM:<>"+tt.want+"\r\n" || len(tt.want) > tt.room {
+			t.Errorf("got %q, want %q of at most %d octets", got, tt.want, tt.room)
 		}
 	}
 }

@@ -42,7 +42,8 @@ var asking = []asked{
 		ask: func(m *postrider.Message) { m.HoldFor = 999999999 * time.Second },
 	},
 	{
-		name: "held until a time in another zone", offers: []string{everything}, mail: " HOLDUNTIL=2000-01-01T12:30:00Z",
+		name: "held until a time in another zone", offers: []string{everything},
+		mail: " HOLDUNTIL=2000-01-01T12:30:00Z",
 		ask: func(m *postrider.Message) {
 			m.HoldUntil = epoch.Add(12*time.Hour + 30*time.Minute).In(time.FixedZone("x", -5*3600))
 		},
@@ -76,8 +77,8 @@ var asking = []asked{
 		ask: func(m *postrider.Message) { m.DeliverBy = postrider.DeliverBy{Within: -time.Hour, Trace: true} },
 	},
 	{
-		name: "told if late, where that is not known", ask: func(m *postrider.Message) { m.DeliverBy.Within = time.Second },
-		leftOut: "DELIVERBY",
+		name: "told if late, where that is not known", leftOut: "DELIVERBY",
+		ask: func(m *postrider.Message) { m.DeliverBy.Within = time.Second },
 	},
 	{
 		name: "urgent", offers: []string{everything}, mail: " MT-PRIORITY=9",
@@ -157,10 +158,14 @@ func TestWhatAServerCannotGrantIsRefusedHere(t *testing.T) {
 		ask    func(*postrider.Message)
 		says   string
 	}{
-		"held":                {"DSN", func(m *postrider.Message) { m.HoldFor = time.Second }, "FUTURERELEASE"},
-		"held until":          {"DSN", func(m *postrider.Message) { m.HoldUntil = epoch.Add(time.Second) }, "FUTURERELEASE"},
-		"held too long":       {everything, func(m *postrider.Message) { m.HoldFor = 86401 * time.Second }, "at most 86400"},
-		"held too long until": {everything, func(m *postrider.Message) { m.HoldUntil = epoch.Add(86401 * time.Second) }, "2000-01-02"},
+		"held": {"DSN", func(m *postrider.Message) { m.HoldFor = time.Second }, "FUTURERELEASE"},
+		"held until": {"DSN", func(m *postrider.Message) {
+			m.HoldUntil = epoch.Add(time.Second)
+		}, "FUTURERELEASE"},
+		"held too long": {everything, func(m *postrider.Message) { m.HoldFor = 86401 * time.Second }, "at most 86400"},
+		"held too long until": {everything, func(m *postrider.Message) {
+			m.HoldUntil = epoch.Add(86401 * time.Second)
+		}, "2000-01-02"},
 		"returned": {"DSN", func(m *postrider.Message) {
 			m.DeliverBy = postrider.DeliverBy{Within: time.Hour, OrReturn: true}
 		}, "DELIVERBY"},
@@ -222,23 +227,22 @@ func TestTheTimeForDeliveryBeginsWithSend(t *testing.T) {
 }
 
 func TestWhatCannotBeAskedIsToldBeforeDialling(t *testing.T) {
-	for name, ask := range map[string]func(*postrider.Message){
-		"both ways of holding":  func(m *postrider.Message) { m.HoldFor, m.HoldUntil = time.Hour, epoch.Add(time.Hour) },
-		"held for less than 0":  func(m *postrider.Message) { m.HoldFor = -1 },
-		"held for an age":       func(m *postrider.Message) { m.HoldFor = 1_000_000_000 * time.Second },
-		"a year of five digits": func(m *postrider.Message) { m.HoldUntil = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
-		"no time":               func(m *postrider.Message) { m.DeliverBy.OrReturn = true },
-		"returned at once":      func(m *postrider.Message) { m.DeliverBy = postrider.DeliverBy{Within: -1, OrReturn: true} },
-		"ten digits":            func(m *postrider.Message) { m.DeliverBy.Within = -1_000_000_000 * time.Second },
-		"more urgent than 9":    func(m *postrider.Message) { m.Priority = 10 },
-		"less urgent than -9":   func(m *postrider.Message) { m.Priority = -10 },
-		"options of nobody":     func(m *postrider.Message) { m.Options = make([]postrider.RecipientOptions, 3) },
+	for name, m := range map[string]postrider.Message{
+		"both ways of holding":  {HoldFor: time.Hour, HoldUntil: epoch.Add(time.Hour)},
+		"held for less than 0":  {HoldFor: -1},
+		"held for an age":       {HoldFor: 1_000_000_000 * time.Second},
+		"a year of five digits": {HoldUntil: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
+		"no time":               {DeliverBy: postrider.DeliverBy{OrReturn: true}},
+		"returned at once":      {DeliverBy: postrider.DeliverBy{Within: -1, OrReturn: true}},
+		"ten digits":            {DeliverBy: postrider.DeliverBy{Within: -1_000_000_000 * time.Second}},
+		"more urgent than 9":    {Priority: 10},
+		"less urgent than -9":   {Priority: -10},
+		"options of nobody":     {Options: make([]postrider.RecipientOptions, 3)},
 	} {
 		rig.InBubble(t, name, func(t *testing.T) {
 			r := rig.Setting{}.Start(t, rig.Options{})
-			m := rig.Mail("bart@example.com", "cate@example.com")
-			ask(m)
-			result, err := r.Deliver(m)
+			m.From, m.To = "anne@example.com", []string{"bart@example.com", "cate@example.com"}
+			result, err := r.Deliver(&m)
 			if rig.Fates(result) != "untried local 0, untried local 0" || rig.Trouble(err) != "local message 0 lasts" {
 				t.Errorf("%v, %v", result.Outcomes, err)
 			}
@@ -255,7 +259,8 @@ func TestOptionsOfRecipients(t *testing.T) {
 		r := s.Start(t, rig.Options{})
 		m := rig.Mail("a@example.com", "b@example.com", "c@example.com", "d@example.com", "e@example.com")
 		m.Options = []postrider.RecipientOptions{
-			{Notify: "SOMETIMES"}, {Notify: "NEVER"}, {ORCPT: "anne@example.com"}, {}, {ORCPT: "rfc822;old+e@example.com"},
+			{Notify: "SOMETIMES"}, {Notify: "NEVER"}, {ORCPT: "anne@example.com"}, {},
+			{ORCPT: "rfc822;old+e@example.com"},
 		}
 		result, err := r.Deliver(m)
 		if err != nil {
