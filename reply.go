@@ -44,7 +44,7 @@ func (r Reply) String() string {
 	if r.Code == 0 && r.Text == "" {
 		return "no reply"
 	}
-	words := text.Words(strings.ReplaceAll(r.Text, "\n", " / "))
+	words := text.Lines(r.Text)
 	if r.Code == 0 {
 		return words // a verdict of our own, as SendMail puts it
 	}

@@ -48,7 +48,8 @@ func TestServersAreSound(t *testing.T) {
 				t.Errorf("%+v", f)
 			}
 		}
-		if r.Advice == nil || !slices.Contains(r.Advice.Settings, doctor.Setting{Field: "Mode", Value: string(o.Mode)}) {
+		if r.Advice == nil ||
+			!slices.Contains(r.Advice.Settings, doctor.Setting{Field: "Mode", Value: string(o.Mode)}) {
 			t.Errorf("recommended: %+v", r.Advice)
 		}
 		if n := len(server.Messages(t)); n != 0 {

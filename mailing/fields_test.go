@@ -325,3 +325,32 @@ func TestSignedWithoutAKeyIsAnErrorBeforeAnythingLeaves(t *testing.T) {
 		t.Errorf("%v; %d messages left", err, sender.count())
 	}
 }
+
+// A header may be larger than what is held in memory of a content, and end within any of its lines there.
+func TestSignedWithALargeHeader(t *testing.T) {
+	for filler := range 14 {
+		var b strings.Builder
+		fmt.Fprintf(&b, "From: a@example.com\r\nSubject: %s\r\n", strings.Repeat("x", filler+1))
+		for b.Len() < 100_000 {
+			b.WriteString("X-Long-Name: 1\r\n")
+		}
+		b.WriteString("\r\nhello\r\n")
+		m := message("b@x.com")
+		m.Content = postrider.Bytes([]byte(b.String()))
+		one := built(t, mailing.Signed(mailing.Whole, key(t)), m)[0]
+		if got := text(t, one); !strings.HasPrefix(got, "DKIM-Signature") || !strings.HasSuffix(got, b.String()) {
+			t.Errorf("filler %d: %.100q", filler, got)
+		}
+	}
+}
+
+// A bare CR ends a line on the wire, and so it does for an edit: no field hides behind one.
+func TestFieldsBehindABareCR(t *testing.T) {
+	m := message("b@x.com")
+	m.Content = postrider.Bytes([]byte("From: a@example.com\rBcc: secret@x.com\r\nSubject: s\r\n\r\nhello\r\n"))
+	without := mailing.Edit{Apply: func(d *mailing.Draft) error { d.Header.Del("Bcc"); return nil }}
+	one := built(t, mailing.Individual(nil, without), m)[0]
+	if got := text(t, one); got != "From: a@example.com\r\nSubject: s\r\n\r\nhello\r\n" {
+		t.Errorf("%q", got)
+	}
+}

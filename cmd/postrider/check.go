@@ -17,7 +17,7 @@ type checkCmd struct {
 	To       *string       `placeholder:"ADDRESS" help:"Try this recipient, and take it back: nothing is sent."`
 	Send     bool          `help:"Send a test message from --from to --to."`
 	Idle     time.Duration `placeholder:"TIME" help:"${help_idle}"`
-	Patience time.Duration `placeholder:"TIME" default:"30s" help:"Wait at most this long for each answer."`
+	Patience time.Duration `placeholder:"TIME" default:"30s" help:"${help_patience} Default: ${default}."`
 	Timeout  time.Duration `placeholder:"TIME" help:"Give up after this time. Default: never."`
 	JSON     bool          `help:"Print the result as one JSON object."`
 

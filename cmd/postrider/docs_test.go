@@ -57,3 +57,26 @@ func hasStatuses(t *testing.T, page, table string) {
 		}
 	}
 }
+
+// The help of a flag shows its default, and no other.
+func TestDefaultsInTheHelp(t *testing.T) {
+	app := kong.Must(new(cli), kong.NoDefaultHelp(), flagHelp)
+	checked := 0
+	for _, command := range app.Model.Children {
+		for _, flag := range command.Flags {
+			_, shown, _ := strings.Cut(flag.Help, "Default: ")
+			shown = strings.Trim(strings.TrimSuffix(shown, "."), "'")
+			if !flag.HasDefault || flag.Hidden {
+				continue
+			}
+			checked++
+			if shown != flag.Default && !strings.HasPrefix(shown, flag.Default+"', ") {
+				t.Errorf("%s --%s: the default is %q, and the help says %q",
+					command.Name, flag.Name, flag.Default, flag.Help)
+			}
+		}
+	}
+	if checked < 10 {
+		t.Errorf("only %d flags have a default", checked)
+	}
+}

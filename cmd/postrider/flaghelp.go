@@ -74,6 +74,8 @@ var flagHelp = kong.Vars{
 	"help_idle": `In the end, wait this long, like 6m, for the server to close the connection, and report when ` +
 		`it did.`,
 
+	"help_patience": `Wait at most this long for each answer.`,
+
 	// sink
 	"help_listen": `Listen at this address: [HOST]:PORT or unix:/path. Without HOST only this machine can connect; ` +
 		`port 0 picks a free one. Default: 127.0.0.1:2525.`,

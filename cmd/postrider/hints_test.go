@@ -18,7 +18,7 @@ import (
 // Every setting that a hint names has a flag, and there is such a flag.
 func TestHintsHaveFlags(t *testing.T) {
 	known := []string{"--set"}
-	for _, command := range kong.Must(new(cli), kong.NoDefaultHelp()).Model.Children {
+	for _, command := range kong.Must(new(cli), kong.NoDefaultHelp(), flagHelp).Model.Children {
 		for _, group := range command.AllFlags(true) {
 			for _, f := range group {
 				known = append(known, "--"+f.Name, "--no-"+f.Name)
@@ -72,7 +72,8 @@ func TestWordsOfHints(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, err := range []error{err, fmt.Errorf("all in all: %w", err)} {
-		if got := words(err); strings.Contains(got, "Config.") || !strings.HasSuffix(got, "check --server (smtp_host and smtp_port)") {
+		if got := words(err); strings.Contains(got, "Config.") ||
+			!strings.HasSuffix(got, "check --server (smtp_host and smtp_port)") {
 			t.Errorf("%q", got)
 		}
 	}
@@ -84,15 +85,18 @@ func noSuchHost(context.Context, string, string) (net.Conn, error) {
 
 func TestAdvice(t *testing.T) {
 	a := &doctor.Advice{Settings: []doctor.Setting{
-		{Field: "Address", Value: "localhost:465"}, {Field: "Mode", Value: "smtps"}, {Field: "NoVerifyCert", Value: "true"},
+		{Field: "Address", Value: "localhost:465"}, {Field: "Mode", Value: "smtps"},
+		{Field: "NoVerifyCert", Value: "true"},
 		{Field: "User", Value: "anne o'brien"}, {Field: "Password"}, {Field: "LocalName", Value: "localhost"},
 	}}
-	const lines = "[mta]\nsmtp_host: localhost\nsmtp_port: 465\nsmtp_secure_mode: smtps\nsmtp_verify_cert: no\nsmtp_user: anne o'brien\n" +
+	const lines = "[mta]\nsmtp_host: localhost\nsmtp_port: 465\nsmtp_secure_mode: smtps\nsmtp_verify_cert: no\n" +
+		"smtp_user: anne o'brien\n" +
 		"# smtp_pass: as it is, or smtp_pass_file in [postrider]\n[postrider]\nlocal_name: localhost\n"
 	if got := adviceLines(a); got != lines {
 		t.Errorf("recommended:\n%s", got)
 	}
-	const flags = `--server localhost:465 --mode smtps --no-verify-cert --user 'anne o'\''brien' --password-file FILE --local-name localhost`
+	const flags = `--server localhost:465 --mode smtps --no-verify-cert --user 'anne o'\''brien' ` +
+		`--password-file FILE --local-name localhost`
 	if got := adviceFlags(a); got != flags {
 		t.Errorf("recommended: %s", got)
 	}

@@ -362,7 +362,7 @@ func checkSender(ctx context.Context, from string) error {
 		return nil
 	}
 	if err := postrider.CheckAddress(from); err != nil {
-		return fail(exitData, fmt.Errorf("the sender %q (-f): %w", from, err))
+		return fail(exitData, fmt.Errorf("the sender %q (-f) is no address: %w", from, err))
 	}
 	return nil
 }

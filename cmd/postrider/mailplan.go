@@ -138,7 +138,7 @@ func removeBcc(message []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fail(exitData, err)
 	}
-	// The journal tells an empty message from none: never nil.
+	// Never nil: the journal distinguishes an empty message from none.
 	return append(append([]byte{}, withoutBcc(section)...), body...), nil
 }
 
@@ -353,17 +353,23 @@ func hashJSON(h hash.Hash, v any) {
 	_ = json.NewEncoder(h).Encode(v)
 }
 
-// messages builds the first messages of a plan, and counts all.
-func messages(parts iter.Seq[mailing.Part], first int) (built []*postrider.Message, count int, err error) {
-	for p := range parts {
-		if count++; count > first {
+// preview is the first messages of a plan, and how many it has.
+type preview struct {
+	messages []*postrider.Message
+	count    int
+}
+
+// firstMessages builds the first messages of a plan, and counts all.
+func firstMessages(parts iter.Seq[mailing.Part], first int) (p preview, err error) {
+	for part := range parts {
+		if p.count++; p.count > first {
 			continue
 		}
-		m, err := p.Build()
+		m, err := part.Build()
 		if err != nil {
-			return nil, 0, err
+			return preview{}, err
 		}
-		built = append(built, m)
+		p.messages = append(p.messages, m)
 	}
-	return built, count, nil
+	return p, nil
 }

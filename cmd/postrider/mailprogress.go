@@ -15,7 +15,7 @@ type tally struct {
 	mu     sync.Mutex
 	states map[int]postrider.State // of those whose last outcome is not Accepted, by place
 	counts [postrider.Unknown + 1]int
-	sends  int // without those that left everybody untried: they came to no server
+	sends  int // without those that left every recipient untried: they reached no server
 }
 
 // add enters an attempt. Who is tried again is counted once, by the last outcome.

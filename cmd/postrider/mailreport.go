@@ -238,33 +238,31 @@ func (c *mailCmd) show(std streams, r *mailReport, files *mailTextFiles) error {
 	if err != nil {
 		return err
 	}
-	first, count, err := messages(ready.parts, c.First)
+	shown, err := firstMessages(ready.parts, c.First)
 	if err != nil {
 		return fail(exitData, err)
 	}
 	if c.Preview != "" {
-		if err := c.writePreview(std, r.out, first); err != nil {
+		if err := c.writePreview(std, r.out, shown.messages); err != nil {
 			return err
 		}
 	}
 	if c.DryRun && c.JSON {
-		return c.showJSON(std, r, files, count)
+		return c.showJSON(std, r, files, shown.count)
 	}
 	if c.DryRun {
-		return c.showText(std, r, files, first, count)
+		return c.showText(std, r, files, shown)
 	}
 	return nil
 }
 
-func (c *mailCmd) showText(
-	std streams, r *mailReport, files *mailTextFiles, first []*postrider.Message, count int,
-) error {
+func (c *mailCmd) showText(std streams, r *mailReport, files *mailTextFiles, p preview) error {
 	fmt.Fprintln(std.out, "dry run: nothing was sent")
 	fmt.Fprintf(std.out, "server:     %s\n", r.route.describe())
 	fmt.Fprintf(std.out, "sender:     <%s>\n", text.Printable(r.from))
 	fmt.Fprintf(std.out, "recipients: %d, skipped %d\n", len(r.people), len(r.skipped))
-	fmt.Fprintf(std.out, "plan:       %s, %d messages\n", c.kind(files), count)
-	for i, m := range first {
+	fmt.Fprintf(std.out, "plan:       %s, %d messages\n", c.kind(files), p.count)
+	for i, m := range p.messages {
 		fmt.Fprintf(std.out, "\nmessage %d from %s\n", i+1, envelope(m))
 		octets, err := content(m)
 		if err != nil {

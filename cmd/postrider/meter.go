@@ -82,7 +82,7 @@ func (m *meter) count() int64 {
 	return m.messages
 }
 
-// verdicts gives the kinds of outcomes, the good ones first.
+// verdicts returns the kinds of outcomes, the good ones first.
 func (m *meter) verdicts() []verdict {
 	var all []verdict
 	for v := range m.groups {

@@ -42,7 +42,7 @@ func FuzzDamage(f *testing.F) {
 	})
 }
 
-// ofRecords gives a journal's file, and the records that were written to it.
+// ofRecords returns a journal's file, and the records that were written to it.
 func ofRecords(t *testing.T) (file []byte, records []string) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "j")

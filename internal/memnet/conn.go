@@ -14,7 +14,7 @@ type Conn struct {
 	local, remote Addr
 }
 
-// Pipe gives the two ends of a connection that no listener knows, with that
+// Pipe returns the two ends of a connection that no listener knows, with that
 // many octets of buffer in each direction (0: DefaultBuffer).
 func Pipe(buffer int) (a, b *Conn) {
 	return newPair("a", "b", buffer)
@@ -28,7 +28,7 @@ func newPair(local, remote Addr, buffer int) (near, far *Conn) {
 	return near, far
 }
 
-// Read reads what the peer has written. After the peer's Close it gives what is
+// Read reads what the peer has written. After the peer's Close it returns what is
 // still buffered, and then io.EOF.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.in.read(p)
@@ -41,7 +41,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, c.wrap("write", err)
 }
 
-// CloseWrite gives the peer EOF behind what is buffered; reading goes on.
+// CloseWrite returns the peer EOF behind what is buffered; reading goes on.
 func (c *Conn) CloseWrite() error {
 	c.out.closeWriter()
 	return nil
@@ -89,7 +89,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// wrap gives errors the shape that those of TCP have. io.EOF stays bare.
+// wrap makes errors like those of TCP. io.EOF stays bare.
 func (c *Conn) wrap(op string, err error) error {
 	if err == nil || err == io.EOF {
 		return err

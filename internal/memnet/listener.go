@@ -18,7 +18,7 @@ type Addr string
 // Network is "memnet".
 func (Addr) Network() string { return "memnet" }
 
-// String gives the name.
+// String returns the name.
 func (a Addr) String() string { return string(a) }
 
 // Listener is a [net.Listener] that one dials by its Dial method.
@@ -35,7 +35,7 @@ type Listener struct {
 	closed  chan struct{}
 }
 
-// Listen gives a listener of that name; the name is free, and Dial does not look
+// Listen returns a listener of that name; the name is free, and Dial does not look
 // at it.
 func Listen(name string) *Listener {
 	return &Listener{addr: Addr(name), waiting: make(chan *Conn, backlog), closed: make(chan struct{})}
@@ -99,7 +99,7 @@ func (l *Listener) Close() error {
 // Addr is the name that was given to Listen.
 func (l *Listener) Addr() net.Addr { return l.addr }
 
-// dialError and acceptError give errors the shape that those of TCP have, so that
+// dialError and acceptError make errors like those of TCP, so that
 // code which looks into a *net.OpError finds one.
 func (l *Listener) dialError(err error) error {
 	return &net.OpError{Op: "dial", Net: l.addr.Network(), Addr: l.addr, Err: err}

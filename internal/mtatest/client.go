@@ -60,7 +60,7 @@ type PythonError struct {
 	Recipients map[string]Reply // of SMTPRecipientsRefused
 }
 
-// Error gives the exception in one line.
+// Error returns the exception in one line.
 func (e *PythonError) Error() string { return e.Type + ": " + e.Text }
 
 // MailmanOptions are the other parameters of Mailman's Connection; the zero value has its defaults.
@@ -130,7 +130,7 @@ func (c *Client) Quit(t testing.TB) Answer {
 	return c.ask(t, map[string]any{"Op": "quit"})
 }
 
-// Command says one command as it is, without EHLO before it, and gives the reply (smtplib only).
+// Command says one command as it is, without EHLO before it, and returns the reply (smtplib only).
 func (c *Client) Command(t testing.TB, line string) Answer {
 	t.Helper()
 	return c.ask(t, map[string]any{"Op": "command", "Line": line})

@@ -12,7 +12,7 @@ import (
 // octets of a BDAT that it refused for commands.
 var goSMTPVersions = []string{"0.21", "0.24", "0.25"}
 
-// GoSMTP gives the function that starts a server on that version of go-smtp. It refuses recipients whose local
+// GoSMTP returns the function that starts a server on that version of go-smtp. It refuses recipients whose local
 // part begins with "refused", and keeps every message in memory. Only Plain, without a User, and it has
 // nothing to configure: TLS and AUTH are the Go library's own, and seen elsewhere.
 func GoSMTP(version string) func(testing.TB, Options) *Server {

@@ -61,7 +61,7 @@ func TestNothingStaysAfterACrash(t *testing.T) {
 	t.Fatalf("no server was started: %s", out)
 }
 
-// wantGone gives the kernel and the guard their time.
+// wantGone returns the kernel and the guard their time.
 func wantGone(t *testing.T, name string, group int, dir, address string) {
 	t.Helper()
 	remains := ""

@@ -39,7 +39,7 @@ func (s *MailmanServer) ask(t testing.TB, request map[string]any) (answer struct
 	return answer
 }
 
-// ConnectionCount gives the connections since the last Reset, by asking over one more connection that
+// ConnectionCount returns the connections since the last Reset, by asking over one more connection that
 // is not counted. In StartTLS mode only the first call after a Reset is right; and unread Credentials
 // come out in place of the count, which fails the test.
 func (s *MailmanServer) ConnectionCount(t testing.TB) int {
@@ -47,7 +47,7 @@ func (s *MailmanServer) ConnectionCount(t testing.TB) int {
 	return s.ask(t, map[string]any{"op": "count"}).Count
 }
 
-// Credentials gives the oldest unread AUTH PLAIN response in base64, or "" if nobody has logged in.
+// Credentials returns the oldest unread AUTH PLAIN response in base64, or "" if nobody has logged in.
 func (s *MailmanServer) Credentials(t testing.TB) string {
 	t.Helper()
 	return s.ask(t, map[string]any{"op": "credentials"}).Credentials

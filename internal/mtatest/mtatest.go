@@ -82,7 +82,7 @@ type Message struct {
 	Record string
 }
 
-// Messages gives the messages that the server has accepted until now, oldest first; it leaves them
+// Messages returns the messages that the server has accepted until now, oldest first; it leaves them
 // where they are. A message whose final reply the client has read is among them.
 // OpenSMTPD's queue tells the age only to the granularity of file times: those accepted within
 // a few milliseconds may change places.
@@ -95,7 +95,7 @@ func (s *Server) Messages(t testing.TB) []Message {
 	return messages
 }
 
-// Log gives what the server has logged until now. When its test has failed it is logged by itself.
+// Log returns what the server has logged until now. When its test has failed it is logged automatically.
 func (s *Server) Log() string { return s.process.log() }
 
 // Reload lets a Postfix read its configuration again: processes that serve a connection go on to its
@@ -120,7 +120,7 @@ func (s *Server) Restart(t testing.TB) {
 // WholeLog is Log without its limit: for tests that count in it.
 func (s *Server) WholeLog() string { return s.process.tail(math.MaxInt) }
 
-// TLSConfig gives a client configuration that trusts the server and knows it as localhost.
+// TLSConfig returns a client configuration that trusts the server and knows it as localhost.
 func (s *Server) TLSConfig() *tls.Config {
 	return &tls.Config{RootCAs: s.CAs, ServerName: "localhost"}
 }

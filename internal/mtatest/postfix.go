@@ -64,7 +64,7 @@ func makePostfixDirectories(t testing.TB, dir string) {
 	}
 }
 
-// settings gives a main.cf in which the extra lines stand in the place of those that set the same parameters. Postfix
+// settings returns a main.cf in which the extra lines stand in the place of those that set the same parameters. Postfix
 // would take a second one, but each of its daemons warns of it when it starts, by way of postlogd, and postlogd too:
 // it waits for ever, and all others with it, if its queue (net.unix.max_dgram_qlen, 10 messages) is full by then.
 func settings(main string, extra []string) string {

@@ -150,10 +150,10 @@ func (p *process) ended() bool {
 	}
 }
 
-// log gives the end of everything that the program wrote.
+// log returns the end of everything that the program wrote.
 func (p *process) log() string { return p.tail(logLimit) }
 
-// tail gives the end of each log file, of limit octets at the most.
+// tail returns the end of each log file, of at most limit octets.
 func (p *process) tail(limit int) string {
 	files, _ := filepath.Glob(p.logs)
 	var all strings.Builder
@@ -223,7 +223,7 @@ func newDir(t testing.TB) string {
 	return dir
 }
 
-// own gives a file or an empty directory to a server's user.
+// own returns a file or an empty directory to a server's user.
 func own(t testing.TB, name, path string) {
 	t.Helper()
 	account, err := user.Lookup(name)

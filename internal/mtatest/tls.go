@@ -25,7 +25,7 @@ const (
 )
 
 // writeCertificates makes an authority and one server certificate for the loopback names, writes both
-// and the server's key to dir, and gives the authority as a pool. Each server has an authority of its
+// and the server's key to dir, and returns the authority as a pool. Each server has an authority of its
 // own, so that a test which trusts the wrong one fails.
 func writeCertificates(t testing.TB, dir string) *x509.CertPool {
 	t.Helper()

@@ -27,7 +27,7 @@ const (
 	maxRest   = time.Minute
 )
 
-// At gives the state at a time.
+// At returns the state at a time.
 func (h *Health) At(t time.Time) State {
 	switch {
 	case !h.down:

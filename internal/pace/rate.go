@@ -66,7 +66,7 @@ func (r *Rate) Wait(ctx context.Context, n int) error {
 		return context.Cause(ctx)
 	}
 	if r.slow.Load() {
-		r.recover()
+		r.speedUp()
 	}
 	if !r.Limits() {
 		return nil
@@ -120,9 +120,9 @@ func (r *Rate) Current() float64 {
 	return float64(r.current)
 }
 
-// recover goes faster again, a step for each quiet second, and gives up holding back when what was measured before is
+// speedUp goes faster again, a step for each quiet second, and gives up holding back when what was measured before is
 // left behind.
-func (r *Rate) recover() {
+func (r *Rate) speedUp() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()

@@ -9,7 +9,7 @@ import (
 // Unseen finds the first character of s that is invisible, or looks like a blank, and returns its name, like
 // "ZERO WIDTH SPACE (U+200B)": format characters (Cf), blanks (Zs),
 // the default ignorable code points of Unicode, and U+FFFD, which stands for
-// characters that were lost. Not among them are U+0020, which everybody knows,
+// characters that were lost. Not among them are U+0020, the common blank,
 // U+200C and U+200D, without which words of some scripts cannot be written, and the
 // few format characters that can be seen.
 func Unseen(s string) (name string, found bool) {
