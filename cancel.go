@@ -3,6 +3,8 @@ package postrider
 import (
 	"context"
 	"errors"
+
+	"github.com/postrider/postrider/internal/verdict"
 )
 
 // How what was begun is ended before its time: by a context, by leaving a SendAll,
@@ -71,9 +73,12 @@ func (c *Connection) cancelOnWireLocked(w *wire, d *delivery, err *Error) (wait 
 			continue
 		}
 		tx.broken = err
+		border := tx.border()
+		if goesOn && tx.content == contentCommitted {
+			border = max(border, verdict.Begun) // a terminator that is sure to leave is as good as gone
+		}
 		for k, i := range tx.rcpts {
-			// On a wire that goes on, a terminator that is sure to leave is as good as gone.
-			d.outcomes[i], _ = tx.outcome(k, tx.begun() || goesOn && tx.content == contentCommitted)
+			d.outcomes[i], _ = tx.outcome(k, border)
 			if s := d.outcomes[i].State; s == Untried || s == Unknown {
 				d.note(err)
 			}

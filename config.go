@@ -10,6 +10,15 @@ import (
 	"time"
 )
 
+// The defaults of a [Config] whose fields are zero. Those of its [Timeouts] stand there.
+const (
+	DefaultWindow         = 64
+	DefaultWindowOctets   = 1 << 20
+	DefaultIdleTimeout    = 2 * time.Minute
+	DefaultProbeAfter     = 5 * time.Second
+	DefaultAuthRetryAfter = time.Minute
+)
+
 // Config says which MTA a [Connection] or a [Pool] hands mail to, and how. The zero value
 // speaks plain SMTP to localhost:25, as Mailman does. It is copied by
 // [NewConnection]; later changes have no effect.
@@ -149,6 +158,13 @@ type Config struct {
 	// [UseOff] is DATA for every message. [UseTrusted] does not wait for that proof: a
 	// server that does not discard takes what stands in a message for commands then.
 	Chunking ExtensionUse
+
+	// Weight is the share of the mail that this server of a [Pool] gets, beside the other
+	// servers that have one. A Send waits for its first wire for at most a second when its
+	// turn comes. Servers with 0 are on standby, in their order: they are used when all that
+	// have a weight are down. Without any weight the first server that is up gets everything.
+	// NewPool refuses a negative one; NewConnection ignores it.
+	Weight int
 
 	// Trace hooks see what happens on the wires. nil: none.
 	Trace *Trace

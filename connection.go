@@ -30,7 +30,7 @@ type Connection struct {
 
 	// Pool.mu may be held when mu is taken, never the other way round. Below mu there are
 	// only leaves, under which nothing else is locked: those of logins, quirks, Redactor,
-	// looseConn and body.Stream.
+	// detach.Conn and body.Stream.
 	mu         monitor
 	queue      ring.Ring[*delivery] // Sends that wait for their turn, and Quits
 	stopped    chan struct{}        // closed when the engine stops
@@ -76,19 +76,30 @@ func newConnection(s *server, ids *atomic.Int64) *Connection {
 func (c *Connection) Send(ctx context.Context, m *Message) (*Result, error) {
 	d, err := newDelivery(ctx, m, c.cfg.Redirect)
 	defer d.body.Discard(ctx)
-	c.deliver(d, err)
+	c.submit(d, err)
+	c.await(ctx, d)
 	return c.finished(d)
 }
 
-// deliver waits until a delivery has come to its end on this connection, or its
-// context is done.
-func (c *Connection) deliver(d *delivery, err error) {
-	c.submit(d, err)
-	select {
-	case <-d.done:
-	case <-d.ctx.Done():
-		if c.cancel(d) {
-			<-d.done // the engine is writing the caller's content
+// await waits until a delivery has come to its end on this connection, or its context is
+// done. One that was not begun is taken back when waiting is done, which is its context
+// or one that ends before.
+func (c *Connection) await(waiting context.Context, d *delivery) {
+	withdrawn := waiting.Done()
+	for {
+		select {
+		case <-d.done:
+			return
+		case <-d.ctx.Done():
+			if c.cancel(d) {
+				<-d.done // the engine is writing the caller's content
+			}
+			return
+		case <-withdrawn:
+			withdrawn = nil
+			if d.ctx.Err() == nil {
+				c.withdraw(d)
+			}
 		}
 	}
 }

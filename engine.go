@@ -8,6 +8,7 @@ import (
 
 	"github.com/postrider/postrider/internal/quirks"
 	"github.com/postrider/postrider/internal/ring"
+	"github.com/postrider/postrider/internal/verdict"
 )
 
 // The engine is one goroutine per connection, which runs while there is a wire or
@@ -118,13 +119,7 @@ func (c *Connection) openForQueue() (*wire, *Error) {
 		return nil, nil
 	}
 	w, err := c.open(ctx, id)
-	if ctx.Err() != nil { // given up, if only just: whoever has wanted a wire meanwhile gets another attempt
-		if w != nil {
-			w.sever()
-		}
-		w, err = nil, nil
-	}
-	c.finishOpening(w, err)
+	w, err = c.finishOpening(ctx, w, err)
 	if c.opened != nil && (w != nil || err != nil) {
 		c.opened(err)
 	}
@@ -144,25 +139,30 @@ func (c *Connection) beginOpening(cancel context.CancelFunc) (id int, wanted boo
 	return int(c.ids.Add(1)), true
 }
 
-// finishOpening puts the wire in its place; with neither a wire nor an error the attempt
-// was given up.
-func (c *Connection) finishOpening(w *wire, err *Error) {
+// finishOpening puts the wire in its place. An attempt that was given up, if only just,
+// comes to nothing: whoever has wanted a wire meanwhile gets another one.
+func (c *Connection) finishOpening(ctx context.Context, w *wire, err *Error) (*wire, *Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cancelOpen = nil
-	if w != nil {
+	switch {
+	case ctx.Err() != nil: // asked with the lock held, under which it is cancelled
+		c.stats.DialFailures++
+		if w != nil {
+			w.sever()
+		}
+		return nil, nil
+	case err == nil:
 		c.wire, c.wanted = w, false
 		c.room.Store(1)
-		return
+		return w, nil
 	}
 	c.stats.DialFailures++
-	if err == nil {
-		return
-	}
 	c.wanted = false
 	if err.refusesLogin() {
 		c.rejectLogin(err)
 	}
+	return nil, err
 }
 
 // failQueue tells everybody who waits that there is no wire.
@@ -280,10 +280,10 @@ func (c *Connection) settleLocked(tx *transaction) {
 	d := tx.d
 	tx.state = txEnded
 	d.inFlight--
-	if tx.final.Code != 0 {
+	if tx.Final.Code != 0 {
 		d.resent = false
 	}
-	told := Transaction{Wire: tx.wire.id, Recipients: len(tx.rcpts), Reply: tx.lastReply()}
+	told := Transaction{Wire: tx.wire.id, Recipients: len(tx.rcpts), Reply: replyFrom(tx.Last())}
 	told.LeftOut = d.wishes.leftOut(&tx.wire.caps)
 	if c.tracing() {
 		c.mu.noteLocked(settlement{told: told, took: tx.took(), outcomes: tx.outcomes()})
@@ -292,13 +292,13 @@ func (c *Connection) settleLocked(tx *transaction) {
 		return // its Send has returned what was known then
 	}
 	d.transactions, d.wire = append(d.transactions, told), tx.wire
-	if tx.data.Code >= 400 {
-		d.dataRefusal = replyFrom(tx.data)
+	if tx.Data.Code >= 400 {
+		d.dataRefusal = replyFrom(tx.Data)
 	}
 	queued := len(d.pending) > 0
 	decided := true
 	for k, i := range tx.rcpts {
-		o, putOff := tx.outcome(k, tx.begun())
+		o, putOff := tx.outcome(k, tx.border())
 		d.outcomes[i] = o
 		if putOff && d.givenUp == nil {
 			d.pending = append(d.pending, i)
@@ -344,12 +344,12 @@ func (c *Connection) resendLocked(tx *transaction) bool {
 	if c.closed || tx.broken != nil && tx.broken != w.err {
 		return false
 	}
-	if tx.mishap == noMishap || tx.mishap == shifted {
+	if tx.Mishap == verdict.None || tx.Mishap == verdict.Shifted {
 		if w.lost == notLost || w.lost.ours() || w.completed == 0 {
 			return false
 		}
 	}
-	if tx.failedHere || tx.mishap == elsewhere || tx.mishap == misread {
+	if tx.failedHere || tx.Mishap == verdict.Elsewhere || tx.Mishap == verdict.Misread {
 		// Its own command met the failure: once only.
 		if tx.d.resent {
 			return false
@@ -444,7 +444,7 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 	c.stats.countEnding(w.endingLocked())
 	left := w.inFlight
 	w.inFlight = nil
-	isBehind := func(tx *transaction) bool { return tx.behind && tx.final.Code == 0 }
+	isBehind := func(tx *transaction) bool { return tx.behind && tx.Final.Code == 0 }
 	if (w.lost == lostByFault || w.lost == lostByHangUp) && !w.windowed && slices.ContainsFunc(left, isBehind) {
 		// It has never taken a transaction behind an unread one, and hung up, fell
 		// silent or stopped reading at the first that it got.
@@ -458,7 +458,7 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 			tx.broken = w.err
 		}
 		tx.failedHere = tx.failedHere || i == 0 && w.lost != lostByWord
-		if tx.final.Code != 0 && tx.begun() && !tx.mishap.outOfStep() {
+		if tx.Final.Code != 0 && tx.begun() && !tx.Mishap.OutOfStep() {
 			w.completed++
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/postrider/postrider/internal/detach"
 	"github.com/postrider/postrider/internal/hint"
 	"github.com/postrider/postrider/internal/session"
 )
@@ -42,10 +43,10 @@ func (c *Connection) newSession(w *wire) *session.Session {
 	s = session.New(session.Settings{
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			conn, err := c.dial(ctx, c.address.Network, c.address.Target())
-			if conn == nil || err != nil {
+			if conn == nil || err != nil || c.cfg.Dial == nil {
 				return conn, err
 			}
-			return c.loosen(conn), nil
+			return detach.NewConn(conn, c.ended), nil
 		},
 		TLS: c.tls, Verified: c.verified, Host: c.address.Host, Port: c.address.Port, Name: c.helloName.For,
 		Mechanisms: c.cfg.AuthMechanisms, AllowPlaintextAuth: c.cfg.AllowPlaintextAuth, Secrets: &c.secrets,

@@ -49,7 +49,7 @@ func (w *wire) envelope(tx *transaction) bool {
 	begin := len(w.flight.out)
 	w.flight.out = smtp.AppendMail(w.flight.out, d.from.Form(tx.utf8), w.mailParams(tx))
 	w.expect(expectation{verb: verbMail, tx: tx}, begin, len(w.flight.out))
-	if !w.inStep() || !w.caps.Pipelining && !tx.mail.Positive() {
+	if !w.inStep() || !w.caps.Pipelining && !tx.Mail.Positive() {
 		return false
 	}
 	for k, i := range tx.rcpts {
@@ -66,7 +66,7 @@ func (w *wire) envelope(tx *transaction) bool {
 			w.flush()
 		}
 	}
-	return w.caps.Pipelining || tx.accepted() > 0
+	return w.caps.Pipelining || tx.Accepted() > 0
 }
 
 // inStep waits, on a wire without PIPELINING, for the reply to the command just
@@ -89,7 +89,7 @@ func (w *wire) mailParams(tx *transaction) smtp.MailParams {
 // chunk writes the content by BDAT, whole, behind the RCPTs. If those are all
 // refused, the server throws the octets away and refuses the BDAT (RFC 3030 §2).
 func (w *wire) chunk(tx *transaction) {
-	if tx.afterSilence && !w.await(func() bool { return tx.mail.Code != 0 }) {
+	if tx.afterSilence && !w.await(func() bool { return tx.Mail.Code != 0 }) {
 		return
 	}
 	begin := len(w.flight.out)
@@ -126,20 +126,20 @@ func (w *wire) commit(tx *transaction, put func()) bool {
 // data reports whether the server waits for a content.
 func (w *wire) data(tx *transaction) bool {
 	w.say(expectation{verb: verbData, tx: tx}, "DATA\r\n")
-	return w.await(func() bool { return tx.data.Code != 0 }) && tx.data.Code == 354
+	return w.await(func() bool { return tx.Data.Code != 0 }) && tx.Data.Code == 354
 }
 
 // content writes the message and its terminator into the flight. A content that
 // breaks off is never ended: the wire is cut instead, without a dot and without a
 // QUIT, whose line could be taken for the message's last.
 func (w *wire) content(tx *transaction) {
-	if !tx.mail.Positive() {
+	if !tx.Mail.Positive() {
 		// The server wants a content for a transaction that it has refused to begin:
 		// whatever we wrote would be for somebody else's.
 		w.cut(tx)
 		return
 	}
-	if tx.accepted() == 0 {
+	if tx.Accepted() == 0 {
 		// 354 although every recipient was refused: a lone dot gets out of it
 		// (RFC 2920 §3.1). It decides nothing.
 		if w.commit(tx, nil) {
@@ -266,7 +266,7 @@ func (w *wire) cut(tx *transaction) {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
 	e := w.failure(StepData, errors.New("the server wants a content although it refused MAIL: replies and commands are out of step"))
-	e.Reply = replyFrom(tx.data)
+	e.Reply = replyFrom(tx.Data)
 	w.outOfStepLocked(e)
 	w.raw.Close()
 }
@@ -281,13 +281,14 @@ func (w *wire) beginLocked(tx *transaction) {
 		// refused, and would take our RCPTs under the old sender. RSET ends it for
 		// sure (RFC 5321 §4.1.1.5, RFC 3030 §2). Behind DATA's own terminator there
 		// is nothing to end.
-		if before.content != contentCommitted || before.chunked && !before.final.Positive() {
+		if before.content != contentCommitted || before.chunked && !before.Final.Positive() {
 			tx.prelude = resetFirst
 		}
 	}
 	if w.probesLocked(tx) {
 		tx.prelude, w.discard = probeFirst, quirks.DiscardAsked
 	}
+	tx.ResetFirst = tx.prelude != noPrelude
 	tx.chunked = w.chunksLocked(tx)
 	tx.afterSilence = tx.chunked && len(w.inFlight) == 0 && time.Since(w.heard) > w.c.probeAfter()
 	if w.c.trace.Event != nil {

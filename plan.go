@@ -41,8 +41,8 @@ func (w *wire) planLocked(d *delivery) *transaction {
 		w.spent = true // RCPTDOMAINMAX is reached
 		return nil
 	}
-	if tx.rcpt = tx.oneReply[:]; len(tx.rcpts) > 1 {
-		tx.rcpt = make([]smtp.Reply, len(tx.rcpts))
+	if tx.Rcpt = tx.oneReply[:]; len(tx.rcpts) > 1 {
+		tx.Rcpt = make([]smtp.Reply, len(tx.rcpts))
 	}
 	return tx
 }

@@ -14,6 +14,12 @@ import (
 	"github.com/postrider/postrider/internal/ring"
 )
 
+// The defaults of a [PoolConfig] and of the Configs of its servers.
+const (
+	DefaultMaxConnections = 4
+	DefaultPoolMaxAge     = 5 * time.Minute // of Config.MaxAge
+)
+
 // PoolConfig says how a [Pool] presses its servers. The zero value is four
 // connections, changed every five minutes, without a limit on the rate.
 type PoolConfig struct {
@@ -23,12 +29,6 @@ type PoolConfig struct {
 	// at a time. The pool uses fewer while a server says that it has enough; wires
 	// beyond that stand by.
 	MaxConnections int
-
-	// Weights spread the mail: Weights[i] is the share of the i-th server, for whose
-	// first wire a Send waits a second at the most when its turn comes. Servers
-	// with 0, and those for which there is no weight, are used in their order when
-	// all that have one are down. nil: the first server that is up gets everything.
-	Weights []int
 
 	// MessageRate and RecipientRate are how many messages and recipients a second
 	// the pool hands over at the most, and MessageBurst and RecipientBurst how many
@@ -105,7 +105,7 @@ func NewPool(cfg PoolConfig, servers ...Config) (*Pool, error) {
 		recipients: pace.NewRate(cfg.RecipientRate, cfg.RecipientBurst),
 	}
 	if p.max <= 0 {
-		p.max = 4
+		p.max = DefaultMaxConnections
 	}
 	p.life, p.endLife = context.WithCancel(context.Background())
 	if err := p.addSources(servers); err != nil {
@@ -137,23 +137,28 @@ func anyRedirect(servers []Config) func() (string, bool) {
 // sent again. Besides, recipients who are Untried because of a server go to
 // another connection or server, to each server three times at the most.
 func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
+	return p.send(ctx, ctx, m, p.begin())
+}
+
+// send is Send, of which begin has told whether the pool takes it. What has not begun when
+// waiting is done is taken back: that is ctx, or one that ends before.
+func (p *Pool) send(ctx, waiting context.Context, m *Message, begun bool) (*Result, error) {
 	var d *delivery
 	defer func() { // behind its end, for which a Close of the content's is not waited
 		if d != nil {
 			d.body.Discard(ctx)
 		}
 	}()
-	begun := p.begin()
 	var outcomes []Outcome // none, if something of the caller's panics
 	defer func() { p.end(outcomes) }()
-	d, err := p.deliveryOf(ctx, m)
+	d, err := p.deliveryOf(ctx, waiting, m)
 	switch {
 	case !begun, errors.Is(err, ErrClosed):
 		d.leave(closedError(p.String()))
 	case err != nil:
 		d.leave(&Error{Stage: StageLocal, Step: StepMessage, Err: err})
 	case len(d.pending) > 0:
-		p.carry(ctx, d)
+		p.carry(waiting, d)
 	}
 	r, sendErr := d.result(p.String())
 	outcomes = r.Outcomes
@@ -163,11 +168,11 @@ func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
 
 // deliveryOf checks a message and reads the beginning of its content, for which it is
 // waited no longer than the pool lives.
-func (p *Pool) deliveryOf(ctx context.Context, m *Message) (*delivery, error) {
+func (p *Pool) deliveryOf(ctx, waiting context.Context, m *Message) (*delivery, error) {
 	if m.Content.octets.InMemory() {
 		return newDelivery(ctx, m, p.redirect)
 	}
-	reading, done := p.whileOpen(ctx)
+	reading, done := p.whileOpen(waiting)
 	defer done()
 	d, err := newDelivery(reading, m, p.redirect)
 	d.ctx = ctx
@@ -180,7 +185,7 @@ func (p *Pool) SendMail(ctx context.Context, from string, to []string, content [
 }
 
 // carry brings a delivery to its end, on one connection after the other if need be.
-func (p *Pool) carry(ctx context.Context, d *delivery) {
+func (p *Pool) carry(waiting context.Context, d *delivery) {
 	w := &waiter{ready: make(chan struct{}, 1)}
 	whole := false
 	defer func() {
@@ -189,26 +194,30 @@ func (p *Pool) carry(ctx context.Context, d *delivery) {
 		}
 	}()
 	for again := true; again; {
-		again = p.try(ctx, d, w)
+		again = p.try(waiting, d, w)
+		if len(d.transactions) > 0 {
+			waiting = d.ctx // it was begun: it goes on to its end
+		}
 	}
 	whole = true
 }
 
 // try takes a seat for a delivery and hands it over; it reports whether another one is
 // to be taken.
-func (p *Pool) try(ctx context.Context, d *delivery, w *waiter) (again bool) {
-	m, err := p.seat(ctx, w)
+func (p *Pool) try(waiting context.Context, d *delivery, w *waiter) (again bool) {
+	m, err := p.seat(waiting, w)
 	if err != nil {
 		d.leave(err)
 		return false
 	}
-	if err := p.wait(ctx, d, w); err != nil {
+	if err := p.wait(waiting, d, w); err != nil {
 		p.giveBack(w)
 		d.leave(err)
 		return false
 	}
 	w.carried = len(d.transactions)
-	m.conn.deliver(d, nil)
+	m.conn.submit(d, nil)
+	m.conn.await(waiting, d)
 	if again = p.settle(w, d); again {
 		d.reopen()
 	}

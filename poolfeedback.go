@@ -94,9 +94,9 @@ func (p *Pool) settle(w *waiter, d *delivery) (again bool) {
 	defer p.unlock()
 	m := w.seat
 	switch v, reply := judge(d, d.transactions[w.carried:]); v {
-	case verdictServed:
+	case lessonServed:
 		p.servedLocked(m.at, d, w.mark)
-	case verdictBusy:
+	case lessonBusy:
 		p.busyLocked(m.at, reply, w.mark)
 	}
 	if d.movable() {
@@ -109,35 +109,35 @@ func (p *Pool) settle(w *waiter, d *delivery) (again bool) {
 	return again
 }
 
-// verdict is what the end of a delivery says about the server.
-type verdict int
+// lesson is what the end of a delivery says about the server.
+type lesson int
 
 const (
-	verdictNone   verdict = iota // nothing: it was ended by us, or a wire was lost, and the next one tells more
-	verdictServed                // it answered
-	verdictBusy                  // it wants less
+	lessonNone   lesson = iota // nothing: it was ended by us, or a wire was lost, and the next one tells more
+	lessonServed               // it answered
+	lessonBusy                 // it wants less
 )
 
 // judge tells what a delivery met, and by which reply. Refusals of messages and
 // recipients are answers like any other. The transactions are those that it had there.
-func judge(d *delivery, carried []Transaction) (verdict, Reply) {
+func judge(d *delivery, carried []Transaction) (lesson, Reply) {
 	for _, o := range d.outcomes {
 		if o.State == Deferred && (o.Stage != StageRcpt && asksForLess(o.Reply) || isBusy(o.Reply)) {
-			return verdictBusy, o.Reply
+			return lessonBusy, o.Reply
 		}
 	}
 	for _, tx := range carried { // also one that was sent again, and went well then
 		if tx.Reply.Code == 421 && isBusy(tx.Reply) {
-			return verdictBusy, tx.Reply
+			return lessonBusy, tx.Reply
 		}
 	}
 	switch e := d.err; {
 	case e == nil:
-		return verdictServed, Reply{}
+		return lessonServed, Reply{}
 	case e.Stage != StageLocal && e.Stage != StageConnect && !d.ownFault && asksForLess(e.Reply):
-		return verdictBusy, e.Reply
+		return lessonBusy, e.Reply
 	}
-	return verdictNone, Reply{}
+	return lessonNone, Reply{}
 }
 
 // asksForLess reports the replies by which a server wants fewer connections or slower

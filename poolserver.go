@@ -57,14 +57,17 @@ const (
 func (p *Pool) addSources(servers []Config) error {
 	for i, cfg := range servers {
 		s := &source{cfg: cfg, name: cfg.Address, priority: i, weight: 1}
-		if i < len(p.cfg.Weights) && p.cfg.Weights[i] > 0 {
-			s.priority, s.weight = -1, p.cfg.Weights[i]
+		if cfg.Weight > 0 {
+			s.priority, s.weight = -1, cfg.Weight // before all without one
 		}
 		p.sources = append(p.sources, s)
 		if domain, isSRV := strings.CutPrefix(cfg.Address, srvPrefix); isSRV {
 			s.domain, cfg.Address = domain, domain // a name like any other, by which the rest is checked
 		}
 		e, err := p.newEndpoint(s, cfg)
+		if cfg.Weight < 0 {
+			err = fmt.Errorf("field Weight is %d: write a share from 1, or 0 for standby", cfg.Weight)
+		}
 		if err != nil && len(servers) > 1 {
 			err = fmt.Errorf("server %d: %w", i+1, err)
 		}
@@ -90,7 +93,7 @@ const sourceStep = 1 << 20
 
 func (p *Pool) newEndpoint(from *source, cfg Config) (*endpoint, error) {
 	if cfg.MaxAge == 0 {
-		cfg.MaxAge = 5 * time.Minute
+		cfg.MaxAge = DefaultPoolMaxAge
 	}
 	s, err := newServer(cfg)
 	if err != nil {

@@ -222,15 +222,6 @@ func (s *server) loginRefused() *Error {
 	return &again
 }
 
-// What a [Config] has where it says nothing.
-const (
-	DefaultAuthRetryAfter = time.Minute
-	DefaultIdleTimeout    = 2 * time.Minute
-	DefaultProbeAfter     = 5 * time.Second
-	DefaultWindow         = 64
-	DefaultWindowOctets   = 1 << 20
-)
-
 // orDefault is a setting, or its default where it is not set.
 func orDefault[T int | time.Duration](value, otherwise T) T {
 	if value > 0 {

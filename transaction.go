@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postrider/postrider/internal/verdict"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -16,14 +17,10 @@ type transaction struct {
 	utf8  bool  // carries SMTPUTF8
 	rcpts []int // indexes into d.rcpts, one RCPT each
 
-	prelude prelude    // what stands before its MAIL
-	probed  smtp.Reply // to the probe; zero: not read, as with those below
-	clear   smtp.Reply // to the RSET
-	mail    smtp.Reply
-	rcpt    []smtp.Reply
-	data    smtp.Reply // 354, or the refusal of DATA
-	final   smtp.Reply // to the terminator
-	end     Reply      // the same, as it is told
+	verdict.Transaction            // what was said to it
+	prelude             prelude    // what stands before its MAIL
+	probed              smtp.Reply // to the probe
+	end                 Reply      // to the terminator, as it is told: once for all recipients
 
 	chunked      bool // the content goes out by BDAT
 	behind       bool // begun while the one before it was unread
@@ -35,7 +32,6 @@ type transaction struct {
 	unanswered int       // commands whose replies are to come
 	terminator span      // where on the wire it lies; farAway before it leaves
 
-	mishap     mishap
 	failedHere bool   // its own command met the failure of the wire; it was not merely behind it
 	broken     *Error // why what is unread will not be read, or why the content broke off
 
@@ -70,20 +66,6 @@ const (
 	contentCommitted                     // ours: its terminator is in the flight, or sure to get there
 )
 
-// mishap is what befell a transaction that its replies do not tell.
-type mishap int
-
-const (
-	noMishap  mishap = iota
-	shifted          // replies and commands are out of step: what was read may be another's
-	misread          // the same by the probe alone, so that another wire will do
-	elsewhere        // MAIL was refused for what the wire is, or has carried: another wire will do
-	unchunked        // BDAT itself was refused, not the message: DATA will do
-)
-
-// outOfStep reports that what was read may be another's.
-func (m mishap) outOfStep() bool { return m == shifted || m == misread }
-
 // span is a piece of what is written on a wire, from its first octet to before end.
 type span struct{ begin, end int64 }
 
@@ -98,56 +80,25 @@ func (tx *transaction) took() time.Duration {
 	return time.Since(tx.since)
 }
 
-// begun reports that the terminator is, as far as we can know, in the server's
-// hands: from here on only a reply tells what became of the message.
-func (tx *transaction) begun() bool { return tx.wire.handed > tx.terminator.begin }
-
-// handedOver reports that the last octet of the terminator has left for sure. A 2yz
-// that was read before that cannot be about this content.
-func (tx *transaction) handedOver() bool { return tx.wire.handed-tx.wire.leaving >= tx.terminator.end }
-
-// accepted counts the recipients that the server took so far.
-// Behind a refused MAIL there are none, whatever is said to RCPT.
-func (tx *transaction) accepted() int {
-	if !tx.mail.Positive() {
-		return 0
+// border is how much of the terminator has left.
+func (tx *transaction) border() verdict.Border {
+	switch w := tx.wire; {
+	case w.handed <= tx.terminator.begin:
+		return verdict.Ahead
+	case w.handed-w.leaving < tx.terminator.end:
+		return verdict.Begun
 	}
-	n := 0
-	for _, r := range tx.rcpt {
-		if r.Positive() {
-			n++
-		}
-	}
-	return n
+	return verdict.HandedOver
 }
+
+// begun reports that the terminator is, as far as we can know, in the server's hands.
+func (tx *transaction) begun() bool { return tx.border() > verdict.Ahead }
 
 // weight is what the transaction adds to the octets that are not acknowledged.
 func (tx *transaction) weight() int { return len(tx.d.body.Text) }
 
 // cancelled reports that nobody waits for the outcome any more.
 func (tx *transaction) cancelled() bool { return tx.d.abandoned }
-
-// untaken answers the dangerous question: is it certain that no server took anything
-// of a transaction, so that sending again cannot duplicate? It is judged by its own
-// replies; what was said to others proves nothing, be it 421, and neither does the end
-// of the wire. begun tells whether the terminator may be in the server's hands.
-func (tx *transaction) untaken(begun bool) bool {
-	switch {
-	case !begun:
-		return true // without its last octets no server accepts it (RFC 5321 §4.1.1.4, RFC 3030 §2)
-	case tx.mishap.outOfStep():
-		return false // its replies may be another's
-	case tx.final.Negative(), tx.data.Negative():
-		return true
-	case tx.mail.Negative() && (tx.prelude == noPrelude || tx.clear.Code == 250) && !tx.anyRcpt(smtp.Reply.Positive):
-		return true // there is no transaction, of this message or of one before it, that could have gone on
-	}
-	return false // but for recipients whose own RCPTs were refused, which is all the same if all were
-}
-
-func (tx *transaction) anyRcpt(is func(smtp.Reply) bool) bool {
-	return slices.ContainsFunc(tx.rcpt, is)
-}
 
 // endedBy reports the reply by which a server ends the wire in answer to a command.
 // For RSET that is 554 as well: there is no transaction that it could be about, and
@@ -161,16 +112,16 @@ func (e expectation) endedBy(r smtp.Reply) bool {
 // mailboxes among many must not be taken for it: all RCPTs behind the first refusal got
 // the same code, there was one at least, and the next transaction gives the same number.
 func (w *wire) learnRcptMax(tx *transaction) {
-	first := slices.IndexFunc(tx.rcpt, smtp.Reply.TooManyRecipients)
-	n := tx.accepted()
+	first := slices.IndexFunc(tx.Rcpt, smtp.Reply.TooManyRecipients)
+	n := tx.Accepted()
 	if first < 0 || n == 0 || w.rcptMax > 0 {
 		return
 	}
-	behind := tx.rcpt[first+1:]
-	another := func(r smtp.Reply) bool { return r.Code != tx.rcpt[first].Code }
+	behind := tx.Rcpt[first+1:]
+	another := func(r smtp.Reply) bool { return r.Code != tx.Rcpt[first].Code }
 	switch {
 	case slices.ContainsFunc(behind, another):
-	case tx.rcpt[first].Enhanced() != [3]int{}, w.rcptGuess == n && len(behind) > 0:
+	case tx.Rcpt[first].Enhanced() != [3]int{}, w.rcptGuess == n && len(behind) > 0:
 		w.rcptMax = n
 	case len(behind) > 0:
 		w.rcptGuess = n
@@ -186,7 +137,7 @@ func (e expectation) fits(r smtp.Reply) bool {
 	case !e.verb.command().CanAnswer(r.Code):
 		return false
 	case e.verb == verbRcpt:
-		return !r.Positive() || e.tx.mail.Code < 400
+		return !r.Positive() || e.tx.Mail.Code < 400
 	case e.verb == verbReset:
 		return r.Code == 250 || e.endedBy(r)
 	case e.verb.stage() == StageContent && r.Positive():
@@ -195,104 +146,51 @@ func (e expectation) fits(r smtp.Reply) bool {
 	return true
 }
 
-// outcome is the one place where replies become outcomes. begun tells whether the
-// terminator may be in the server's hands; again that the recipient belongs into
-// another transaction.
-func (tx *transaction) outcome(k int, begun bool) (o Outcome, again bool) {
-	o = Outcome{Recipient: tx.d.rcpts[tx.rcpts[k]].caller}
-	rcpt := tx.rcpt[k]
-	refused := rcpt.Negative() && !tx.mishap.outOfStep()
-	switch {
-	case tx.mishap.outOfStep():
-	case refused && tx.mail.Positive():
-		// Whatever happened afterwards, this reply stands.
-		if rcpt.DecidesNobody() {
-			return tx.undecided(o, StageRcpt, false), false
-		}
-		o = o.decide(StageRcpt, rcpt)
-		if rcpt.TooManyRecipients() {
-			o.State = Deferred // 552 as well
-			return o, tx.accepted() > 0
-		}
-		return o, false
-	case tx.mail.Negative() && tx.mishap != elsewhere && !tx.mail.DecidesNobody() && (refused || tx.untaken(begun)):
-		return o.decide(StageMail, tx.mail), false
-	case tx.mishap == unchunked || !rcpt.Positive():
-	case tx.final.Negative() || tx.final.Positive() && tx.handedOver():
-		return o.decideFinal(tx), false
-	case tx.data.Negative() && !tx.data.DecidesNobody():
-		return o.decide(StageContent, tx.data), false
+// outcome is what became of a recipient when so much of the terminator had left; again
+// reports that it belongs into another transaction.
+func (tx *transaction) outcome(k int, b verdict.Border) (o Outcome, again bool) {
+	v := tx.Of(k, b)
+	o = Outcome{
+		Recipient: tx.d.rcpts[tx.rcpts[k]].caller, State: State(v.State), Stage: stageOf[v.At], Reply: tx.tell(v),
 	}
-	return tx.undecided(o, tx.stage(), !refused && !tx.untaken(begun)), false
+	if v.Undecided {
+		reason := tx.reason()
+		o.Err = reason
+		if v.Reply.Code == 0 {
+			o.Reply = reason.Reply
+		}
+	}
+	return o, v.Again
 }
 
-// outcomes gives those of all recipients.
+// tell is the reply of a verdict as it is told.
+func (tx *transaction) tell(v verdict.Verdict) Reply {
+	if v.At != smtp.Content || v.Reply.Code == 0 {
+		return replyFrom(v.Reply)
+	}
+	if tx.end.Code == 0 {
+		tx.end = replyFrom(v.Reply)
+	}
+	return tx.end
+}
+
+// outcomes returns those of all recipients.
 func (tx *transaction) outcomes() []Outcome {
 	all := make([]Outcome, len(tx.rcpts))
 	for k := range tx.rcpts {
-		all[k], _ = tx.outcome(k, tx.begun())
+		all[k], _ = tx.outcome(k, tx.border())
 	}
 	return all
 }
 
-func (o Outcome) decide(s Stage, r smtp.Reply) Outcome {
-	o.State, o.Stage, o.Reply = stateOf(r), s, replyFrom(r)
-	return o
-}
-
-// stateOf is what a reply says by its first digit (RFC 5321 §4.2.1).
-func stateOf(r smtp.Reply) State {
-	switch r.Code / 100 {
-	case 2:
-		return Accepted
-	case 4:
-		return Deferred
-	case 5:
-		return Refused
+var (
+	stageOf = [...]Stage{
+		smtp.Mail: StageMail, smtp.Rcpt: StageRcpt, smtp.Data: StageContent, smtp.Content: StageContent,
 	}
-	return Untried
-}
-
-// decideFinal: the reply to the terminator decides for everybody who was accepted
-// before. A 421 to it is a deferral like any 4yz: the server has read the message
-// and did not take it. One that came before the terminator was begun is no such
-// verdict.
-func (o Outcome) decideFinal(tx *transaction) Outcome {
-	if tx.end.Code == 0 {
-		tx.end = replyFrom(tx.final) // once for all of them
+	stepOf = [...]Step{
+		smtp.Mail: StepMail, smtp.Rcpt: StepRcpt, smtp.Data: StepData, smtp.Content: StepContent,
 	}
-	o.Stage, o.Reply = StageContent, tx.end
-	o.State = stateOf(tx.final)
-	if tx.final.DecidesNobody() && (tx.final.Code/100 == 5 || !tx.begun()) {
-		o.State, o.Err = Untried, tx.reason()
-	}
-	return o
-}
-
-// undecided: no reply says what became of the recipient. taken: the server may have
-// taken the message for him all the same.
-func (tx *transaction) undecided(o Outcome, s Stage, taken bool) Outcome {
-	reason := tx.reason()
-	o.State, o.Stage, o.Err, o.Reply = Untried, s, reason, reason.Reply
-	if taken {
-		o.State, o.Stage = Unknown, StageContent
-	}
-	return o
-}
-
-// stage is how far the transaction came: the first command that was not answered,
-// or not in its favour.
-func (tx *transaction) stage() Stage {
-	if !tx.mail.Positive() {
-		return StageMail
-	}
-	for _, r := range tx.rcpt {
-		if r.Code == 0 || r.DecidesNobody() {
-			return StageRcpt
-		}
-	}
-	return StageContent
-}
+)
 
 // reason is why recipients were left undecided: what broke, or the reply that
 // decides nobody.
@@ -300,36 +198,8 @@ func (tx *transaction) reason() *Error {
 	if tx.broken != nil {
 		return tx.broken
 	}
-	refusal := func(s Stage, step Step, r smtp.Reply) *Error {
-		e := &Error{Stage: s, Step: step, Address: tx.wire.address, Reply: replyFrom(r)}
-		e.Hint = hintFor(e, tx.wire)
-		return e
-	}
-	if tx.mail.Negative() {
-		return refusal(StageMail, StepMail, tx.mail)
-	}
-	for _, r := range tx.rcpt {
-		if r.Negative() && r.DecidesNobody() {
-			return refusal(StageRcpt, StepRcpt, r)
-		}
-	}
-	if tx.data.Negative() {
-		return refusal(StageContent, StepData, tx.data)
-	}
-	return refusal(StageContent, StepContent, tx.final)
-}
-
-// lastReply is the one that ended the transaction.
-func (tx *transaction) lastReply() Reply {
-	for _, r := range []smtp.Reply{tx.final, tx.data, tx.mail} {
-		if r.Code != 0 && (r.Negative() || r == tx.final) {
-			return replyFrom(r)
-		}
-	}
-	for i := len(tx.rcpt) - 1; i >= 0; i-- { // every recipient refused, and no DATA
-		if tx.rcpt[i].Negative() {
-			return replyFrom(tx.rcpt[i])
-		}
-	}
-	return Reply{}
+	at, r := tx.Refusal()
+	e := &Error{Stage: stageOf[at], Step: stepOf[at], Address: tx.wire.address, Reply: replyFrom(r)}
+	e.Hint = hintFor(e, tx.wire)
+	return e
 }

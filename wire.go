@@ -1,17 +1,14 @@
 package postrider
 
 import (
-	"errors"
-	"fmt"
-	"io"
 	"net"
-	"os"
 	"slices"
 	"time"
 
+	"github.com/postrider/postrider/internal/detach"
 	"github.com/postrider/postrider/internal/quirks"
 	"github.com/postrider/postrider/internal/ring"
-	"github.com/postrider/postrider/internal/session"
+	"github.com/postrider/postrider/internal/verdict"
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
@@ -72,15 +69,6 @@ type wire struct {
 	ended    chan struct{} // the reader has stopped
 }
 
-// reading says who takes the replies off the wire.
-type reading int
-
-const (
-	writerReads reading = iota // while it waits for one
-	readerReads
-	readingDone // nobody: there is nothing more to read
-)
-
 // lost is why nothing more may be written on a wire.
 type lost int
 
@@ -104,243 +92,8 @@ const (
 	lingerAtMost = 30 * time.Second
 )
 
-// await flushes and waits until done, which is called with c.mu held. It reports
-// false when the wire ended before that.
-func (w *wire) await(done func() bool) bool {
-	w.flush()
-	for {
-		w.c.mu.Lock()
-		ok, dead, listening := done(), w.err != nil, w.reading == readerReads
-		w.c.mu.Unlock()
-		switch {
-		case ok || dead:
-			return ok && !dead
-		case listening:
-			<-w.progress
-		default:
-			w.takeOrStop()
-		}
-	}
-}
-
-// takeOrStop reads on the writer's own goroutine.
-func (w *wire) takeOrStop() {
-	if !w.take() {
-		w.stopReading()
-	}
-}
-
 // nudge wakes the writer, if it waits.
 func (w *wire) nudge() { ring.Signal(w.progress) }
-
-// listen sees to it that a reader runs. Where a server has PIPELINING it always
-// does. Where it has not, nothing can be written while a reply is owed: there the
-// writer reads for itself, and each reply wakes one goroutine less. It calls listen
-// before it does anything but wait for a reply.
-func (w *wire) listen() {
-	w.c.mu.Lock()
-	start := w.reading == writerReads
-	if start {
-		w.reading = readerReads
-	}
-	w.c.mu.Unlock()
-	if start {
-		go w.read()
-	}
-}
-
-// hearing reports whether somebody else reads, or nobody needs to any more, and
-// whether the server owes a reply.
-func (w *wire) hearing() (listening, owed bool) {
-	w.c.mu.Lock()
-	defer w.c.mu.Unlock()
-	return w.reading != writerReads, w.expected.Len() > 0
-}
-
-// read is the reader: it takes replies until the wire ends, or until the writer
-// reads for itself. Whatever it has done, the writer is woken.
-func (w *wire) read() {
-	defer w.nudge()
-	for w.take() {
-		if w.givesWay() {
-			return
-		}
-	}
-	w.stopReading()
-}
-
-// givesWay reports that the reader leaves the reading to the writer, which waits
-// for a reply and can do nothing else meanwhile.
-func (w *wire) givesWay() bool {
-	w.c.mu.Lock()
-	defer w.c.mu.Unlock()
-	if !w.caps.Pipelining && w.err == nil && len(w.inFlight) > 0 && w.inFlight[0].content != contentStreaming {
-		w.reading = writerReads
-	}
-	return w.reading != readerReads
-}
-
-// take reads the replies that came together, and wakes the writer when all are
-// entered. It reports whether reading makes sense any longer.
-func (w *wire) take() (goOn bool) {
-	for more := true; more; {
-		reply, err := w.readReply()
-		if err == nil {
-			w.c.observeReply(w.id, reply)
-		}
-		w.c.mu.Lock()
-		if err == nil {
-			goOn = w.takeLocked(reply)
-		} else {
-			goOn = w.readFailedLocked(err)
-		}
-		if more = goOn && w.in.Ready(); !more {
-			w.heard = time.Now()
-			w.armLocked()
-		}
-		listening := w.reading == readerReads
-		w.c.mu.Unlock()
-		if !more && listening {
-			w.nudge()
-		}
-	}
-	return goOn
-}
-
-// stopReading marks the end of all replies, and closes the socket, so that a writer
-// whom nobody reads does not wait for its deadline.
-func (w *wire) stopReading() {
-	w.raw.Close()
-	w.c.mu.Lock()
-	w.reading = readingDone
-	w.c.mu.Unlock()
-	close(w.ended)
-}
-
-// takeLocked matches a reply to the oldest unanswered command. It reports whether
-// reading makes sense any longer.
-func (w *wire) takeLocked(r smtp.Reply) (goOn bool) {
-	if !w.owedLocked() {
-		return w.unaskedLocked(r)
-	}
-	e := w.expected.Pop()
-	if w.answersHelpLocked(e, r) {
-		return true
-	}
-	if !e.fits(r) {
-		bad := w.failure(verbSteps[e.verb], errOutOfStep)
-		bad.Stage, bad.Reply = e.verb.stage(), replyFrom(r)
-		w.outOfStepLocked(bad)
-		w.expected.Unpop(e) // still unanswered
-		return false
-	}
-	if e.endedBy(r) {
-		w.turnedAwayLocked(e, r)
-	}
-	if e.tx != nil {
-		w.answerLocked(e, r)
-	}
-	return w.err == nil || w.owedLocked() // else there is nothing to wait for
-}
-
-// owedLocked reports that a command which has left is not answered yet.
-func (w *wire) owedLocked() bool { return w.expected.Len() > 0 && w.expected.Front().at < w.handed }
-
-var errOutOfStep = session.ErrOutOfStep
-
-// unaskedLocked: a reply to no command. It is the server's verdict on a content that
-// is still leaving, or its farewell, or the proof that we are out of step. In any case
-// nothing can be built on this wire.
-func (w *wire) unaskedLocked(r smtp.Reply) (goOn bool) {
-	tx := w.last
-	underway := tx != nil && tx.data.Code == 354 && !tx.begun() && tx.state != txEnded
-	e := w.failure(StepIdle, nil)
-	if underway {
-		e.Stage, e.Step = StageContent, StepContent
-	}
-	e.Reply = replyFrom(r)
-	switch {
-	case underway && r.Negative() && !tx.mishap.outOfStep():
-		// No dot and no QUIT may follow, which could be taken for the end of the
-		// message: all that was said before was answered, so there is nothing to read.
-		tx.final, tx.failedHere = r, true
-		e.Hint = hintFor(e, w)
-		w.poisonLocked(lostByHangUp, e)
-		return false
-	case r.EndsWire():
-		w.c.stats.TurnedAway++
-		w.poisonLocked(lostByHangUp, e)
-		return false // nothing is owed, however much more it may say
-	}
-	e.Err = errors.New("the server said something that answers no command")
-	w.outOfStepLocked(e)
-	return false
-}
-
-// turnedAwayLocked: the server says that it closes the wire. What else it says to what
-// is underway is still read.
-func (w *wire) turnedAwayLocked(e expectation, r smtp.Reply) {
-	if w.lost >= lostByWord {
-		return // it says so to everything behind the first as well
-	}
-	if e.tx != nil && e.verb.stage() != StageContent {
-		e.tx.failedHere = true
-	}
-	if r.Enhanced() != [3]int{4, 3, 2} { // busy (RFC 3463 §3.4), which is about a moment and not about this wire
-		w.c.learnCapLocked(w, e.verb)
-	}
-	w.c.stats.TurnedAway++
-	bye := w.failure(verbSteps[e.verb], nil)
-	bye.Stage, bye.Reply = e.verb.stage(), replyFrom(r)
-	bye.Hint = hintFor(bye, w)
-	w.poisonLocked(lostByWord, bye)
-	if half, ok := w.raw.(interface{ CloseWrite() error }); ok {
-		half.CloseWrite() // it can stop waiting for more, and its own close tells that this was all
-	}
-}
-
-// answerLocked enters a reply into its transaction, and ends that when it was the
-// last.
-func (w *wire) answerLocked(e expectation, r smtp.Reply) {
-	tx := e.tx
-	tx.unanswered--
-	switch e.verb {
-	case verbProbe:
-		tx.probed = r
-	case verbReset:
-		tx.clear = r
-	case verbMail:
-		tx.mail = r
-		if r.WireUsedUp() && w.mails > 1 {
-			tx.mishap, w.spent = elsewhere, true
-			w.c.learnCapLocked(w, verbMail)
-		}
-		w.answered++
-		if r.Code == 503 { // the session is not what we take it for: the next one may be
-			w.spent = true
-			if w.completed > 0 {
-				tx.mishap = elsewhere
-			}
-		}
-	case verbRcpt:
-		tx.rcpt[e.rcpt] = r
-		if e.rcpt == len(tx.rcpt)-1 {
-			w.learnRcptMax(tx)
-		}
-	case verbData:
-		tx.data = r
-		w.learnDiscarding(tx)
-	case verbTerminator:
-		tx.final = r
-	case verbChunk:
-		tx.final = r
-		if tx.accepted() > 0 && r.NotUnderstood() {
-			tx.mishap = unchunked
-			w.c.fallBackLocked(w, &w.c.quirks.NoChunking, "BDAT is refused where it is due: messages go out by DATA")
-		}
-	}
-	w.endIfAnsweredLocked(tx)
-}
 
 // endIfAnsweredLocked takes a transaction whose last reply was read off the wire,
 // and settles it.
@@ -351,7 +104,7 @@ func (w *wire) endIfAnsweredLocked(tx *transaction) {
 	if w.err != nil {
 		return // what it means is known when the wire has ended
 	}
-	if tx.final.Positive() && !tx.handedOver() {
+	if tx.Final.Positive() && tx.border() < verdict.HandedOver {
 		w.postponed = true
 		return
 	}
@@ -363,7 +116,7 @@ func (w *wire) endIfAnsweredLocked(tx *transaction) {
 	}
 	w.unacked -= tx.weight()
 	w.completed++
-	if !tx.final.Positive() {
+	if !tx.Final.Positive() {
 		w.refused++
 	}
 	w.growLocked(tx)
@@ -395,57 +148,6 @@ func (w *wire) growLocked(tx *transaction) {
 	}
 }
 
-// readFailedLocked decides what an error of reading means: false is the end.
-func (w *wire) readFailedLocked(err error) bool {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		if w.deadline.IsZero() || time.Now().Before(w.deadline) {
-			w.armLocked() // it was for a reply that came in time
-			return true
-		}
-		if w.err != nil {
-			return false // the lingering is over
-		}
-		e := w.expected.Front()
-		late := w.failure(verbSteps[e.verb], fmt.Errorf("no reply within %v: %w", w.c.timeouts.of(e.verb), err))
-		late.Stage = e.verb.stage()
-		w.poisonLocked(lostByFault, late)
-		return true
-	}
-	why := lostByHangUp
-	if errors.Is(err, net.ErrClosed) {
-		why = lostByFault // we closed it
-	}
-	if err == io.EOF {
-		err = errHungUp
-	}
-	step := StepIdle
-	if w.expected.Len() > 0 {
-		step = verbSteps[w.expected.Front().verb]
-	}
-	w.poisonLocked(why, w.failure(step, err))
-	return false
-}
-
-var errHungUp = session.ErrHungUp
-
-// armLocked sets the deadline of the read underway: it belongs to the oldest
-// unanswered command, and starts anew with each reply.
-func (w *wire) armLocked() {
-	var t time.Time
-	switch {
-	case w.err != nil:
-		if t = time.Now().Add(linger); t.After(w.lastCall) {
-			t = w.lastCall
-		}
-	case w.owedLocked():
-		t = time.Now().Add(w.c.timeouts.of(w.expected.Front().verb))
-	case w.deadline.IsZero():
-		return
-	}
-	w.deadline = t
-	w.conn.SetReadDeadline(t)
-}
-
 // poisonLocked forbids writing; the first reason counts. The reader lingers for
 // the replies that are still underway.
 func (w *wire) poisonLocked(why lost, e *Error) {
@@ -466,8 +168,8 @@ func (w *wire) killLocked(why lost, e *Error) {
 
 // sever closes the socket, and waits for nothing.
 func (w *wire) sever() {
-	if loose, ok := w.raw.(*looseConn); ok {
-		loose.cut()
+	if conn, ok := w.raw.(*detach.Conn); ok {
+		conn.Cut()
 		return
 	}
 	w.raw.Close()
@@ -485,7 +187,7 @@ func (w *wire) outOfStepLocked(e *Error) {
 		// One reply too many may have been said at any time before; but who had all of his
 		// in step, and only waits for a write to return, is as good as settled.
 		if tx.state == txOpen || tx.unanswered > 0 {
-			tx.mishap = shifted
+			tx.Mishap = verdict.Shifted
 		}
 	}
 	w.poisonLocked(lostByFault, e)

@@ -22,7 +22,7 @@ func TestPoolOfDefaults(t *testing.T) {
 	if err != nil || len(servers) != 1 || servers[0].Address != "localhost:25" {
 		t.Errorf("%v, %v", servers, err)
 	}
-	if pool.MaxConnections != 0 || pool.MessageRate != 0 || pool.Weights != nil {
+	if pool.MaxConnections != 0 || pool.MessageRate != 0 {
 		t.Errorf("%+v", pool)
 	}
 }

@@ -226,7 +226,7 @@ func TestAFailingChunkDoesNotStopTheRest(t *testing.T) {
 	t.Cleanup(server.Close)
 	conn := connect(t, server)
 	server.Inject(smtptest.Fault{Command: "MAIL", Nth: 1, Reply: "550 no"},
-		smtptest.Fault{Command: "MAIL", Nth: 2, Then: smtptest.Close})
+		smtptest.Fault{Command: "MAIL", Nth: 2, Then: smtptest.ThenClose})
 	d := mailing.Delivery{Plan: mailing.Bulk(2), Concurrency: 1}
 	report, _ := d.Deliver(t.Context(), conn, message(numbered(8, "p%d@x.com")...))
 	if got := report.Count(postrider.Accepted); got < 4 || report.Count(postrider.Refused) != 2 {

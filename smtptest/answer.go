@@ -93,7 +93,7 @@ func (c *conn) answer(v verb, line []byte, own string) bool {
 // send gives the answer, and reports whether the connection goes on.
 func (c *conn) send(p plan) bool {
 	if p.fault == nil {
-		c.owe(p, Whole)
+		c.owe(p, AnswerWhole)
 		return !c.last421(p.text)
 	}
 	f := p.fault
@@ -111,9 +111,9 @@ func (c *conn) owe(p plan, much Answer) {
 	c.append(p)
 	c.misled = c.misled || p.fault != nil || p.raw && strings.Contains(p.text, "\n")
 	switch much {
-	case Half:
+	case AnswerHalf:
 		c.out = c.out[:before+(len(c.out)-before)/2]
-	case None:
+	case AnswerNone:
 		c.out = c.out[:before]
 	}
 	if c.transcript != nil {
@@ -134,15 +134,15 @@ func (c *conn) last421(text string) bool {
 // aftermath does what a fault demands of the connection.
 func (c *conn) aftermath(then Then, text string) bool {
 	switch then {
-	case Proceed:
+	case ThenProceed:
 		return !c.last421(text)
-	case Close:
+	case ThenClose:
 		c.finish()
-	case Abort:
+	case ThenAbort:
 		c.flush()
 		c.note('S', "(reset)")
 		abort(c.raw)
-	case Hang:
+	case ThenHang:
 		c.flush()
 		c.note('S', "(silent)")
 		c.drain(0)

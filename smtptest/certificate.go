@@ -18,16 +18,16 @@ import (
 // Certificate is a kind of certificate that a server shows.
 type Certificate uint8
 
-// The kinds of certificates. All but UnknownCA and SelfSigned are issued by the
+// The kinds of certificates. All but CertUnknownCA and CertSelfSigned are issued by the
 // CA of [Server.CertPool].
 const (
-	Good           Certificate = iota // for localhost, 127.0.0.1, ::1 and example.com
-	Expired                           // the same, but in 1999
-	WrongHost                         // for wrong.example.net
-	UnknownCA                         // as Good, but by a CA that nobody trusts
-	SelfSigned                        // as Good, but its own issuer
-	NameOnly                          // localhost as Common Name, and no other name, as of old
-	NoIntermediate                    // as Good, but by an intermediate CA whose certificate is not sent
+	CertGood           Certificate = iota // for localhost, 127.0.0.1, ::1 and example.com
+	CertExpired                           // the same, but in 1999
+	CertWrongHost                         // for wrong.example.net
+	CertUnknownCA                         // as CertGood, but by a CA that nobody trusts
+	CertSelfSigned                        // as CertGood, but its own issuer
+	CertNameOnly                          // localhost as Common Name, and no other name, as of old
+	CertNoIntermediate                    // as CertGood, but by an intermediate CA whose certificate is not sent
 )
 
 // Validity spans the fake time of a testing/synctest bubble, which starts in
@@ -93,18 +93,18 @@ func (k Certificate) make() tls.Certificate {
 	ca := trusted()
 	issuer, issuerKey := ca.cert, ca.key
 	switch k {
-	case Expired:
+	case CertExpired:
 		template.NotAfter = longAgo
-	case WrongHost:
+	case CertWrongHost:
 		template.Subject.CommonName = "wrong.example.net"
 		template.DNSNames, template.IPAddresses = []string{"wrong.example.net"}, nil
-	case UnknownCA:
+	case CertUnknownCA:
 		issuer, issuerKey = untrusted().cert, untrusted().key
-	case SelfSigned:
+	case CertSelfSigned:
 		issuer, issuerKey = template, key
-	case NameOnly:
+	case CertNameOnly:
 		template.DNSNames, template.IPAddresses = nil, nil
-	case NoIntermediate:
+	case CertNoIntermediate:
 		between := ca.intermediate("smtptest intermediate CA")
 		issuer, issuerKey = between.cert, between.key
 	}

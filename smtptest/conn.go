@@ -252,6 +252,6 @@ func (c *conn) flush() error {
 
 // depart says a last word and ends the connection.
 func (c *conn) depart(text string) {
-	c.owe(plan{text: text}, Whole)
+	c.owe(plan{text: text}, AnswerWhole)
 	c.finish()
 }

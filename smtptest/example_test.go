@@ -35,7 +35,7 @@ func ExampleFault() {
 	s := smtptest.NewUnstartedServer()
 	s.Faults = []smtptest.Fault{
 		{Command: "RCPT", Address: "cris@example.com", Reply: "550 5.1.1 no such user"},
-		{Command: smtptest.Terminator, Nth: 2, Answer: smtptest.None, Then: smtptest.Close},
+		{Command: smtptest.Terminator, Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
 	}
 	s.Start()
 	defer s.Close()

@@ -17,7 +17,7 @@ type Extensions struct {
 	DSN                 bool   // RFC 3461
 	EnhancedStatusCodes bool   // RFC 2034; without it the replies carry none
 	RequireTLS          bool   // RFC 8689; offered and taken under TLS only
-	Size                int64  // RFC 1870: the largest message; 0 is not offered, and DefaultSize holds
+	Size                int64  // RFC 1870: the largest message; 0 is not offered, and DefaultMaxSize holds
 	Limits              string // RFC 9422: "MAILMAX=2 RCPTMAX=50"; what it says is enforced, misspelt or not it is offered
 
 	// FutureRelease is RFC 4865: the longest HOLDFOR, and how far ahead a HOLDUNTIL may
@@ -36,15 +36,15 @@ type Extensions struct {
 	Lines []string
 }
 
-// DefaultSize is the largest message that a server takes if it is told no other.
-const DefaultSize = 64 << 20
+// DefaultMaxSize is the largest message that a server takes if it is told no other.
+const DefaultMaxSize = 64 << 20
 
 // AllExtensions is what a modern server offers: everything but LIMITS, and but for
 // FUTURERELEASE, DELIVERBY and MT-PRIORITY, which few have.
 func AllExtensions() Extensions {
 	return Extensions{
 		Pipelining: true, Chunking: true, EightBitMIME: true, SMTPUTF8: true, DSN: true,
-		EnhancedStatusCodes: true, RequireTLS: true, Size: DefaultSize,
+		EnhancedStatusCodes: true, RequireTLS: true, Size: DefaultMaxSize,
 	}
 }
 
@@ -53,7 +53,7 @@ func (e *Extensions) maxSize() int64 {
 	if e.Size > 0 {
 		return e.Size
 	}
-	return DefaultSize
+	return DefaultMaxSize
 }
 
 // limits are the values of RFC 9422; 0: no limit.

@@ -10,13 +10,13 @@ import (
 // Fault is one thing that goes wrong: when, and what. Nothing about it is
 // random, so a test that fails fails again.
 //
-//	{Command: "RCPT", Nth: 3, Reply: "450 4.2.0 later"}              the third RCPT is deferred
-//	{Command: "RCPT", Address: "bart@example.com", Reply: "550 no"}  so is one address, for good
-//	{Command: ".", Answer: None, Then: Close}                        taken, but the client never learns it (RFC 1047)
-//	{Command: ".", Reply: "451 no", Answer: None, Then: Close}       the same to the client, but not taken
-//	{Command: "MAIL", Reply: "250 ok\n250 surplus"}                  one reply too many
-//	{AfterWritten: 100, Then: Abort}                                 reset after the server's 100th octet
-//	{Idle: time.Minute, Reply: "421 4.3.2 going down"}               said unasked after a minute's silence
+//	{Command: "RCPT", Nth: 3, Reply: "450 4.2.0 later"}                   the third RCPT is deferred
+//	{Command: "RCPT", Address: "bart@example.com", Reply: "550 no"}       so is one address, for good
+//	{Command: ".", Answer: AnswerNone, Then: ThenClose}                   taken, but the client is not told (RFC 1047)
+//	{Command: ".", Reply: "451 no", Answer: AnswerNone, Then: ThenClose}  the same to the client, but not taken
+//	{Command: "MAIL", Reply: "250 ok\n250 surplus"}                       one reply too many
+//	{AfterWritten: 100, Then: ThenAbort}                                  reset after the server's 100th octet
+//	{Idle: time.Minute, Reply: "421 4.3.2 going down"}                    said unasked after a minute's silence
 //
 // Of several faults that fit one command the first is taken; all of them count.
 type Fault struct {
@@ -39,7 +39,7 @@ type Fault struct {
 	// AfterRead and AfterWritten, instead of Command, let the connection end
 	// when exactly so many octets were read from the client, or written to it:
 	// TLS included, as the network sees them. What was read until then is worked
-	// on and answered first. Then is Close if it is not set; there is no Delay and
+	// on and answered first. Then is ThenClose if it is not set; there is no Delay and
 	// no Reply.
 	AfterRead, AfterWritten int64
 
@@ -74,9 +74,9 @@ type Answer uint8
 
 // How much of a reply is sent.
 const (
-	Whole Answer = iota
-	Half         // the first half of its octets
-	None         // nothing
+	AnswerWhole Answer = iota
+	AnswerHalf         // the first half of its octets
+	AnswerNone         // nothing
 )
 
 // Then is what becomes of a connection after an answer.
@@ -84,11 +84,11 @@ type Then uint8
 
 // What becomes of a connection.
 const (
-	Proceed  Then = iota // goes on; after a 221 or 421 it is closed, as RFC 5321 §3.8 demands
-	KeepOpen             // goes on, even after a 421
-	Close                // FIN, behind everything that was written
-	Abort                // reset
-	Hang                 // stays open, and never answers again; with AfterRead and AfterWritten nothing more is read either
+	ThenProceed  Then = iota // goes on; after a 221 or 421 it is closed, as RFC 5321 §3.8 demands
+	ThenKeepOpen             // goes on, even after a 421
+	ThenClose                // FIN, behind everything that was written
+	ThenAbort                // reset
+	ThenHang                 // stays open, and never answers again, nor reads behind AfterRead and AfterWritten
 )
 
 // atOctet reports a fault that counts octets and not commands.
@@ -108,7 +108,7 @@ func (f *Fault) check() error {
 		return fmt.Errorf("fault %+v: set exactly one of Command, AfterRead, AfterWritten and Idle", *f)
 	case f.Command != "" && verbByName(f.Command) == verbUnknown:
 		return fmt.Errorf("fault %+v: unknown Command; there are %s", *f, strings.Join(verbWords[1:], " "))
-	case f.atOctet() && (f.Delay > 0 || f.Reply != "" || f.Answer != Whole || f.Then == KeepOpen):
+	case f.atOctet() && (f.Delay > 0 || f.Reply != "" || f.Answer != AnswerWhole || f.Then == ThenKeepOpen):
 		return fmt.Errorf("fault %+v: after an octet there is only Then, and the connection cannot go on", *f)
 	case f.Address != "" && !foldIn([]byte(f.Command), "MAIL", "RCPT"):
 		return fmt.Errorf("fault %+v: only MAIL and RCPT have an Address", *f)

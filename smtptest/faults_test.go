@@ -58,9 +58,9 @@ func TestFaultReplies(t *testing.T) {
 		{fault{Command: "NOOP", Reply: "\xff\xfe garbage"}, begun + "C: NOOP\nS: \xff\xfe garbage\nC: HELP\nS: 214"},
 		{fault{Command: "NOOP", Reply: "250 ok\n421 4.3.2 going down"}, begun + "C: NOOP\nS: 250 ok\nS: 421 4.3.2 going down\nC: HELP\nS: 214"},
 		{fault{Command: "QUIT", Reply: "500 no"}, begun + "C: QUIT\nS: 500 no\nC: NOOP\nS: 250"},
-		{fault{Command: "NOOP", Reply: "421 no", Then: smtptest.KeepOpen}, begun + "C: NOOP\nS: 421 no\nC: HELP\nS: 214"},
-		{fault{Command: "NOOP", Answer: smtptest.None}, begun + "C: NOOP\nC: HELP\nS: 214"},
-		{fault{Command: "NOOP", Reply: "250 abcd", Answer: smtptest.Half}, begun + "C: NOOP\nC: HELP\nS: 250 a214"},
+		{fault{Command: "NOOP", Reply: "421 no", Then: smtptest.ThenKeepOpen}, begun + "C: NOOP\nS: 421 no\nC: HELP\nS: 214"},
+		{fault{Command: "NOOP", Answer: smtptest.AnswerNone}, begun + "C: NOOP\nC: HELP\nS: 214"},
+		{fault{Command: "NOOP", Reply: "250 abcd", Answer: smtptest.AnswerHalf}, begun + "C: NOOP\nC: HELP\nS: 250 a214"},
 		{fault{Command: "NOOP", Connection: 2, Reply: "450 no"}, begun + "C: NOOP\nS: 250"},
 		// A positive reply does not make the server do what it refuses.
 		{fault{Command: "RCPT", Reply: "250 ok"}, begun + "C: RCPT TO:<b@a>\nS: 250 ok\nC: DATA\nS: 503"},
@@ -97,13 +97,13 @@ func TestFaultEndings(t *testing.T) {
 		taken    int
 	}{
 		{"421 closes", fault{Command: "NOOP", Reply: "421 no"}, begun + "C: NOOP\nS: 421", "", nil, 0},
-		{"at the greeting", fault{Command: "greeting", Answer: smtptest.None, Then: smtptest.Close}, "", "", nil, 0},
-		{"before the reply", fault{Command: ".", Answer: smtptest.None, Then: smtptest.Close}, dot, "", nil, 1},
-		{"before the reply, not taken", fault{Command: ".", Reply: "451 no", Answer: smtptest.None, Then: smtptest.Close}, dot, "", nil, 0},
-		{"behind the reply", fault{Command: ".", Then: smtptest.Close}, dot, "250 2.0.0 Ok: queued as 1-1\r\n", nil, 1},
-		{"in the reply", fault{Command: ".", Reply: "250 1234", Answer: smtptest.Half, Then: smtptest.Close}, dot, "250 1", nil, 1},
-		{"reset", fault{Command: "NOOP", Answer: smtptest.None, Then: smtptest.Abort}, begun + "C: NOOP", "", syscall.ECONNRESET, 0},
-		{"at BDAT LAST", fault{Command: ".", Answer: smtptest.None, Then: smtptest.Close}, envelope + "C: BDAT 0 LAST", "", nil, 1},
+		{"at the greeting", fault{Command: "greeting", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, "", "", nil, 0},
+		{"before the reply", fault{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, dot, "", nil, 1},
+		{"before the reply, not taken", fault{Command: ".", Reply: "451 no", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, dot, "", nil, 0},
+		{"behind the reply", fault{Command: ".", Then: smtptest.ThenClose}, dot, "250 2.0.0 Ok: queued as 1-1\r\n", nil, 1},
+		{"in the reply", fault{Command: ".", Reply: "250 1234", Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose}, dot, "250 1", nil, 1},
+		{"reset", fault{Command: "NOOP", Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}, begun + "C: NOOP", "", syscall.ECONNRESET, 0},
+		{"at BDAT LAST", fault{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, envelope + "C: BDAT 0 LAST", "", nil, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := faulty(t, tc.fault)
@@ -126,7 +126,7 @@ func TestFaultEndingsOverTCP(t *testing.T) {
 	s := start(t, func(s *smtptest.Server) {
 		s.Faults = []fault{
 			{Command: "MAIL", Reply: "421 enough"},
-			{Command: "VRFY", Then: smtptest.Abort},
+			{Command: "VRFY", Then: smtptest.ThenAbort},
 		}
 	})
 	c := dial(t, s)
@@ -164,7 +164,7 @@ func TestFaultDelay(t *testing.T) {
 // A silent server goes on reading; one that stopped at an octet does not.
 func TestFaultHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty(t, fault{Command: "NOOP", Then: smtptest.Hang}, fault{Connection: 2, AfterRead: 10, Then: smtptest.Hang})
+		s := faulty(t, fault{Command: "NOOP", Then: smtptest.ThenHang}, fault{Connection: 2, AfterRead: 10, Then: smtptest.ThenHang})
 		much := strings.Repeat("x", 1<<20)
 		silent := dial(t, s)
 		silent.talk("S: 220\nC: NOOP\nS: 250")
@@ -267,7 +267,7 @@ func TestFaultAtOctet(t *testing.T) {
 		s.Close()
 	}
 	for k := 1; k <= len(greeting); k++ {
-		for then, want := range map[smtptest.Then]error{smtptest.Close: nil, smtptest.Abort: syscall.ECONNRESET} {
+		for then, want := range map[smtptest.Then]error{smtptest.ThenClose: nil, smtptest.ThenAbort: syscall.ECONNRESET} {
 			s := faulty(t, fault{AfterWritten: int64(k), Then: then})
 			got, err := io.ReadAll(dial(t, s).r)
 			if want == nil && string(got) != greeting[:k] || !errors.Is(err, want) {
@@ -280,7 +280,7 @@ func TestFaultAtOctet(t *testing.T) {
 
 // TLS octets count as well: the handshake can be cut.
 func TestFaultAtOctetOfTLS(t *testing.T) {
-	for _, f := range []fault{{AfterRead: 50}, {AfterWritten: 50}, {AfterWritten: 900, Then: smtptest.Abort}} {
+	for _, f := range []fault{{AfterRead: 50}, {AfterWritten: 50}, {AfterWritten: 900, Then: smtptest.ThenAbort}} {
 		s := start(t, func(s *smtptest.Server) {
 			s.Listener, s.Mode, s.Faults = smtptest.InMemory("localhost:465"), postrider.ImplicitTLS, []fault{f}
 		})
@@ -298,9 +298,9 @@ func TestFaultAtOctetOfTLS(t *testing.T) {
 func TestFaultInHandshake(t *testing.T) {
 	for name, f := range map[string]fault{
 		"garbage": {Command: smtptest.Handshake, Reply: "500 what are you saying"},
-		"close":   {Command: smtptest.Handshake, Answer: smtptest.None, Then: smtptest.Close},
-		"reset":   {Command: smtptest.Handshake, Answer: smtptest.None, Then: smtptest.Abort},
-		"silence": {Command: smtptest.Handshake, Answer: smtptest.None, Then: smtptest.Hang},
+		"close":   {Command: smtptest.Handshake, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		"reset":   {Command: smtptest.Handshake, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort},
+		"silence": {Command: smtptest.Handshake, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
 		"delay":   {Command: smtptest.Handshake, Delay: time.Minute},
 	} {
 		synctest.Test(t, func(t *testing.T) {

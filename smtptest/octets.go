@@ -69,10 +69,10 @@ func (o *octetConn) strike(then Then) error {
 	}
 	o.struck = true
 	switch then {
-	case Abort:
+	case ThenAbort:
 		o.c.note('S', "(reset)")
 		abort(o.Conn)
-	case Hang:
+	case ThenHang:
 		o.c.note('S', "(stopped)")
 		<-o.c.srv.closing
 	default:

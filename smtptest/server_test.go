@@ -340,9 +340,9 @@ func TestCloseEndsIdleConnections(t *testing.T) {
 		s := start(t, func(s *smtptest.Server) {
 			s.Listener = smtptest.InMemory("localhost:25")
 			s.Faults = []smtptest.Fault{
-				{Command: "NOOP", Then: smtptest.Hang},
+				{Command: "NOOP", Then: smtptest.ThenHang},
 				{Command: "HELP", Delay: time.Hour},
-				{Connection: 4, AfterRead: 3, Then: smtptest.Hang},
+				{Connection: 4, AfterRead: 3, Then: smtptest.ThenHang},
 			}
 			s.Log = func(format string, args ...any) { t.Errorf(format, args...) }
 		})

@@ -74,7 +74,7 @@ func (c *conn) judgeStartTLS(arg []byte) string {
 func (c *conn) handshake() bool {
 	c.srv.verbs[pointTLS].Add(1)
 	if f := c.srv.fault(occasion{verb: pointTLS, connection: c.number}); f != nil {
-		if f.Reply != "" || f.Answer != Whole || f.Then != Proceed {
+		if f.Reply != "" || f.Answer != AnswerWhole || f.Then != ThenProceed {
 			if c.send(plan{text: f.Reply, raw: true, fault: f}) {
 				c.finish()
 			}

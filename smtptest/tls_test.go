@@ -60,18 +60,18 @@ func TestCertificates(t *testing.T) {
 		host string
 		want func(error) bool
 	}{
-		{smtptest.Good, "localhost", good},
-		{smtptest.Good, "127.0.0.1", good},
-		{smtptest.Good, "::1", good},
-		{smtptest.Good, "example.com", good},
-		{smtptest.Good, "example.org", wrongName},
-		{smtptest.Expired, "localhost", invalid(x509.Expired)},
-		{smtptest.WrongHost, "localhost", wrongName},
-		{smtptest.WrongHost, "wrong.example.net", good},
-		{smtptest.UnknownCA, "localhost", unknown},
-		{smtptest.SelfSigned, "localhost", unknown},
-		{smtptest.NoIntermediate, "localhost", unknown},
-		{smtptest.NameOnly, "localhost", func(err error) bool { return wrongName(err) && strings.Contains(err.Error(), "Common Name") }},
+		{smtptest.CertGood, "localhost", good},
+		{smtptest.CertGood, "127.0.0.1", good},
+		{smtptest.CertGood, "::1", good},
+		{smtptest.CertGood, "example.com", good},
+		{smtptest.CertGood, "example.org", wrongName},
+		{smtptest.CertExpired, "localhost", invalid(x509.Expired)},
+		{smtptest.CertWrongHost, "localhost", wrongName},
+		{smtptest.CertWrongHost, "wrong.example.net", good},
+		{smtptest.CertUnknownCA, "localhost", unknown},
+		{smtptest.CertSelfSigned, "localhost", unknown},
+		{smtptest.CertNoIntermediate, "localhost", unknown},
+		{smtptest.CertNameOnly, "localhost", func(err error) bool { return wrongName(err) && strings.Contains(err.Error(), "Common Name") }},
 	} {
 		if err := handshake(t, tc.kind, tc.host); !tc.want(err) {
 			t.Errorf("certificate %d for %s: %v", tc.kind, tc.host, err)

@@ -143,7 +143,7 @@ func (c *benchCmd) prepare(r *route, std streams) (stop func(), err error) {
 	// The load keeps to the rate by itself: waiting for it is not latency.
 	c.pace, r.pool.MessageRate = r.pool.MessageRate, 0
 	if c.Goroutines == 0 && r.pooled() {
-		c.Goroutines = min(64*max(1, r.pool.MaxConnections), maxGoroutines) // a window for each
+		c.Goroutines = min(postrider.DefaultWindow*max(1, r.pool.MaxConnections), maxGoroutines) // a window for each
 	}
 	return stop, nil
 }
@@ -168,7 +168,7 @@ func (c *benchCmd) startSink(cfg *postrider.Config, std streams) (stop func(), e
 	s := smtptest.NewUnstartedServer()
 	s.Mode, s.Discard, s.Log = cfg.Mode, true, std.warn
 	s.MaxRecipients = maxRecipients
-	s.Extensions.Size = max(smtptest.DefaultSize, int64(slices.Max(c.Size)))
+	s.Extensions.Size = max(smtptest.DefaultMaxSize, int64(slices.Max(c.Size)))
 	if cfg.User != "" && !cfg.Password.IsZero() {
 		s.Users = map[string]string{cfg.User: cfg.Password.Reveal()}
 	}

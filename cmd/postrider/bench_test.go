@@ -236,7 +236,7 @@ func TestBenchInterrupted(t *testing.T) {
 func TestBenchInterruptedAtFirst(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	server := smtptest.NewUnstartedServer()
-	server.Faults = []smtptest.Fault{{Command: "MAIL", Answer: smtptest.None, Then: smtptest.Hang}}
+	server.Faults = []smtptest.Fault{{Command: "MAIL", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}
 	server.Policy = func(c smtptest.Command) string {
 		if c.Verb == "MAIL" {
 			cancel()
@@ -276,7 +276,7 @@ func inBubble(t *testing.T, c benchCmd, faults ...smtptest.Fault) (*load, *smtpt
 // A server that falls silent is not waited for longer than the time that there is,
 // and the grace; one that is only slow may finish.
 func TestBenchEnds(t *testing.T) {
-	hang := smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.None, Then: smtptest.Hang}
+	hang := smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}
 	slow := smtptest.Fault{Command: ".", Delay: grace - time.Second}
 	for _, tt := range []struct {
 		name       string

@@ -51,9 +51,9 @@ func parseFault(flag string) (f smtptest.Fault, err error) {
 	}
 	switch {
 	case what == "close":
-		f.Answer, f.Then = smtptest.None, smtptest.Close
+		f.Answer, f.Then = smtptest.AnswerNone, smtptest.ThenClose
 	case what == "hang":
-		f.Answer, f.Then = smtptest.None, smtptest.Hang
+		f.Answer, f.Then = smtptest.AnswerNone, smtptest.ThenHang
 	case len(what) >= 3 && '2' <= what[0] && what[0] <= '5':
 		f.Reply = what
 	default:

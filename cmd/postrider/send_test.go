@@ -51,7 +51,7 @@ func TestInterruptWhileReading(t *testing.T) {
 func TestInterruptWhileSending(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	server := smtptest.NewUnstartedServer()
-	server.Faults = []smtptest.Fault{{Command: "RCPT", Answer: smtptest.None, Then: smtptest.Hang}}
+	server.Faults = []smtptest.Fault{{Command: "RCPT", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}
 	server.Policy = func(c smtptest.Command) string {
 		if c.Verb == "RCPT" {
 			cancel()
@@ -104,7 +104,7 @@ func TestSinkInterrupted(t *testing.T) {
 // without the flag this test would hang for five minutes.
 func TestTimeout(t *testing.T) {
 	server := smtptest.NewUnstartedServer()
-	server.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.None, Then: smtptest.Hang}}
+	server.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}
 	server.Start()
 	defer server.Close()
 	status, _, stderr := call(t, t.Context(), strings.NewReader("text"), "send", "--server", server.Addr, "--timeout",

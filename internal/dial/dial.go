@@ -60,6 +60,8 @@ func ipOf(a net.Addr) (netip.Addr, bool) {
 type HelloName struct {
 	Configured string
 
+	lookUp func(context.Context) string // nil: LocalName
+
 	mu     sync.Mutex    // guards what follows, and is not held during a look-up
 	found  string        // "" until a look-up has found something; a later one may
 	asking chan struct{} // closed when the look-up underway has ended; nil if none is
@@ -99,7 +101,11 @@ func (n *HelloName) name(ctx context.Context) string {
 }
 
 func (n *HelloName) look(ctx context.Context, done chan struct{}) {
-	name := LocalName(ctx)
+	lookUp := n.lookUp
+	if lookUp == nil {
+		lookUp = LocalName
+	}
+	name := lookUp(ctx)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.found, n.asking = name, nil

@@ -159,7 +159,7 @@ func TestThePasswordStaysHome(t *testing.T) {
 	}{
 		"in the clear":          {func(s *smtptest.Server) { s.Users = users }, faraway, 0, doctor.Problem},
 		"in the clear, allowed": {func(s *smtptest.Server) { s.Users = users }, func(c *postrider.Config) { faraway(c); c.AllowPlaintextAuth = true }, 1, doctor.OK},
-		"unverified":            {func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.SelfSigned }, nil, 0, doctor.Warning},
+		"unverified":            {func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.CertSelfSigned }, nil, 0, doctor.Warning},
 		"repeated by the server": {func(s *smtptest.Server) {
 			secured(s)
 			s.Faults = []smtptest.Fault{{Command: "AUTH", Reply: "535 not hunter2, nor AGFubmUAaHVudGVyMg=="}}
@@ -228,7 +228,7 @@ func TestWarnings(t *testing.T) {
 	}{
 		"the second of two commands at once is lost": {
 			func(s *smtptest.Server) {
-				s.Faults = []smtptest.Fault{{Command: "RSET", Nth: 2, Answer: smtptest.None}}
+				s.Faults = []smtptest.Fault{{Command: "RSET", Nth: 2, Answer: smtptest.AnswerNone}}
 			},
 			nil, "pipelining", "250, then", "PIPELINING"},
 		"the server hangs up before the library does": {
@@ -250,15 +250,15 @@ func TestWarnings(t *testing.T) {
 			secured, func(e *doctor.Exam) { e.Config.NoVerifyCert = true }, "verification", "not checked",
 			"set Config.NoVerifyCert to false: it would verify"},
 		"not verified, for a reason": {
-			func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.SelfSigned },
+			func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.CertSelfSigned },
 			func(e *doctor.Exam) { e.Config.NoVerifyCert = true }, "verification", "not checked", "Config.CAFile"},
 		"any name, needlessly": {
 			secured, func(e *doctor.Exam) { e.Config.NoVerifyHostname = true }, "verification", "name", "set Config.NoVerifyHostname to false"},
 		"any name, for a reason": {
-			func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.WrongHost },
+			func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.CertWrongHost },
 			func(e *doctor.Exam) { e.Config.NoVerifyHostname = true }, "verification", "name", "set Config.ServerName"},
 		"an expired certificate that is not looked at": {
-			func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.Expired },
+			func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.CertExpired },
 			func(e *doctor.Exam) { e.Config.NoVerifyCert = true }, "certificate", "ended on 1999-01-01", "renew it"},
 		"in the clear, where STARTTLS is": {
 			func(s *smtptest.Server) { s.Mode = postrider.StartTLS },
@@ -295,7 +295,7 @@ func TestRefusedCommandsArePipelinedToo(t *testing.T) {
 
 // What is switched off without need is not recommended; what is needed is.
 func TestNoLessVerificationThanWorks(t *testing.T) {
-	for kind, needed := range map[smtptest.Certificate]bool{smtptest.Good: false, smtptest.SelfSigned: true} {
+	for kind, needed := range map[smtptest.Certificate]bool{smtptest.CertGood: false, smtptest.CertSelfSigned: true} {
 		bubble(t, func(t *testing.T) {
 			_, r := examine(t, func(s *smtptest.Server) { secured(s); s.Certificate = kind }, func(e *doctor.Exam) { e.Config.NoVerifyCert = true })
 			if r.Advice == nil || strings.Contains(settings(r.Advice), "NoVerifyCert=true") != needed {
@@ -310,7 +310,7 @@ func TestNoLessVerificationThanWorks(t *testing.T) {
 func TestAPinnedServer(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var pin string
-		_, r := examine(t, func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.SelfSigned }, func(e *doctor.Exam) {
+		_, r := examine(t, func(s *smtptest.Server) { secured(s); s.Certificate = smtptest.CertSelfSigned }, func(e *doctor.Exam) {
 			pin = pinOf(t, e.Config)
 			e.Config.Pins = []string{pin}
 		})
@@ -503,7 +503,7 @@ func TestTheContextEndsIt(t *testing.T) {
 			s := smtptest.NewUnstartedServer()
 			s.Listener = smtptest.InMemory("localhost:25")
 			secured(s)
-			s.Faults = []smtptest.Fault{{Command: at, Answer: smtptest.None, Then: smtptest.Hang}}
+			s.Faults = []smtptest.Fault{{Command: at, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}
 			s.Start()
 			defer s.Close()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)

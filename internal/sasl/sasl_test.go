@@ -269,3 +269,17 @@ func TestChallengesThatRepeatTheSecret(t *testing.T) {
 		}
 	}
 }
+
+// That a password will come is enough to choose by, and not to log in with.
+func TestAPasswordThatComesLater(t *testing.T) {
+	later := Credentials{Later: true}
+	if got, ok := Choose(Default(later, true), later, Peer{Offered: []string{Login, External, Plain}}); !ok || got != Plain {
+		t.Errorf("%q, %t", got, ok)
+	}
+	if got, ok := Choose([]string{XOAuth2, External}, later, Peer{Offered: []string{XOAuth2, External}}); ok {
+		t.Errorf("%q", got)
+	}
+	if _, err := New(Plain, Credentials{User: "anne", Later: true}, Peer{}); err == nil {
+		t.Error("there is no password, and it is used")
+	}
+}

@@ -56,7 +56,7 @@ func TestLatencyOfTransactions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cfg := inMemory(t,
 			smtptest.Fault{Command: "RCPT", Address: "slow@example.com", Delay: 3 * time.Second},
-			smtptest.Fault{Command: "RCPT", Address: "lost@example.com", Delay: 5 * time.Second, Answer: smtptest.None, Then: smtptest.Close})
+			smtptest.Fault{Command: "RCPT", Address: "lost@example.com", Delay: 5 * time.Second, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose})
 		l := prometheus.NewLatency(nil)
 		cfg.Trace = &postrider.Trace{Event: l.Observe}
 		conn, err := postrider.NewConnection(cfg)

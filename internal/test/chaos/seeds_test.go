@@ -100,7 +100,11 @@ func chaos(t *testing.T, seed uint64) *world {
 func (r *run) open(t *testing.T, pooled bool, configs []postrider.Config) {
 	var err error
 	if pooled {
-		cfg := postrider.PoolConfig{MaxConnections: 1 + r.rnd.IntN(6), Weights: [][]int{nil, {2, 1, 1}}[r.rnd.IntN(2)]}
+		cfg := postrider.PoolConfig{MaxConnections: 1 + r.rnd.IntN(6)}
+		weights := [][]int{make([]int, len(configs)), {2, 1, 1}}[r.rnd.IntN(2)]
+		for i := range configs {
+			configs[i].Weight = weights[i]
+		}
 		r.pool, err = postrider.NewPool(cfg, configs...)
 	} else {
 		r.conn, err = postrider.NewConnection(configs[0])

@@ -20,11 +20,11 @@ func TestAReaderThatWasReadIsNotSentAgain(t *testing.T) {
 			m := mail("bart@example.com", once(text))
 			// The server stops reading in the middle of a large content, and does not answer the end of a small one's DATA.
 			r.server.Inject(
-				smtptest.Fault{Command: "DATA", Connection: 1, Nth: 1, Delay: time.Hour, Then: smtptest.Close},
+				smtptest.Fault{Command: "DATA", Connection: 1, Nth: 1, Delay: time.Hour, Then: smtptest.ThenClose},
 			)
 			if size > 100_000 {
 				r.server.ClearFaults()
-				r.server.Inject(smtptest.Fault{AfterRead: 300_000, Nth: 1, Then: smtptest.Hang})
+				r.server.Inject(smtptest.Fault{AfterRead: 300_000, Nth: 1, Then: smtptest.ThenHang})
 			}
 			r.gaveUp(r.send(time.Minute, m), time.Minute)
 			a := r.send(time.Minute, m)

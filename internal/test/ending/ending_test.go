@@ -64,7 +64,7 @@ func TestShutdownFinishesWhatIsUnderway(t *testing.T) {
 func TestShutdownEndsWithItsContext(t *testing.T) {
 	for _, at := range []string{smtptest.Greeting, "EHLO", "MAIL", ".", "QUIT"} {
 		throughEachDoor(t, func(t *testing.T, open func(postrider.Config) ender) {
-			server := startServer(t, smtptest.Fault{Command: at, Answer: smtptest.None, Then: smtptest.Hang})
+			server := startServer(t, smtptest.Fault{Command: at, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang})
 			s := open(server.Config())
 			came := begin(s, mail("bart@example.com"))
 			synctest.Wait()
@@ -98,7 +98,7 @@ func TestShutdownOfWhatIsIdle(t *testing.T) {
 // A Close ends a Shutdown that waits; it tells that it did not finish what it should.
 func TestCloseEndsAShutdown(t *testing.T) {
 	throughEachDoor(t, func(t *testing.T, open func(postrider.Config) ender) {
-		server := startServer(t, smtptest.Fault{Command: ".", Answer: smtptest.None, Then: smtptest.Hang})
+		server := startServer(t, smtptest.Fault{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang})
 		s := open(server.Config())
 		came := begin(s, mail("bart@example.com"))
 		synctest.Wait()
@@ -189,7 +189,7 @@ func TestCloseDoesNotWaitForTheCloseOfADial(t *testing.T) {
 				}
 				return wrap(c), nil
 			}
-			hangs := smtptest.Fault{Answer: smtptest.None, Then: smtptest.Hang}
+			hangs := smtptest.Fault{Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}
 			switch when {
 			case "opening":
 				hangs.Command = smtptest.Greeting
@@ -231,7 +231,7 @@ func TestCloseDoesNotWaitForACallOfTheCallers(t *testing.T) {
 // A Pool's Close breaks off Sends that wait for a place and those underway.
 func TestPoolCloseBreaksOffEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := startServer(t, smtptest.Fault{Command: ".", Answer: smtptest.None, Then: smtptest.Hang})
+		server := startServer(t, smtptest.Fault{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang})
 		p, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: 2}, server.Config())
 		if err != nil {
 			t.Fatal(err)
@@ -274,7 +274,7 @@ func TestQuitEndsWithItsContextAsAWireOpens(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			server := startServer(t,
 				smtptest.Fault{Command: "EHLO", Delay: time.Second},
-				smtptest.Fault{Command: "QUIT", Answer: smtptest.None, Then: smtptest.Hang})
+				smtptest.Fault{Command: "QUIT", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang})
 			conn, err := postrider.NewConnection(server.Config())
 			if err != nil {
 				t.Fatal(err)

@@ -79,7 +79,7 @@ func TestAContentThatCannotBeOpened(t *testing.T) {
 // The content was read in part when the wire was lost, and cannot be had again.
 func TestAContentThatCannotBeOpenedAgain(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-		r := s.Start(t, rig.Options{Faults: []smtptest.Fault{{AfterRead: 300_000, Nth: 1, Then: smtptest.Abort}}})
+		r := s.Start(t, rig.Options{Faults: []smtptest.Fault{{AfterRead: 300_000, Nth: 1, Then: smtptest.ThenAbort}}})
 		r.Accepted("bart@example.com")
 		r.Server.Clear()
 		opened := 0
@@ -184,7 +184,7 @@ func TestAContextThatEndsInTheMiddleOfAContent(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 				var faults []smtptest.Fault
 				if c.stuck {
-					faults = append(faults, smtptest.Fault{AfterRead: 200_000, Nth: 1, Then: smtptest.Hang})
+					faults = append(faults, smtptest.Fault{AfterRead: 200_000, Nth: 1, Then: smtptest.ThenHang})
 				}
 				r := s.Start(t, rig.Options{Faults: faults})
 				content := &tracked{size: 4 << 20, before: func(at int64) {
@@ -220,7 +220,7 @@ func TestEveryReaderIsClosedOnce(t *testing.T) {
 	faults := map[string][]smtptest.Fault{"nothing wrong": nil, "lost in the middle": {{AfterRead: 300_000, Nth: 1}}}
 	for _, command := range []string{smtptest.Greeting, "MAIL", "RCPT", "DATA", "."} {
 		faults["refused at "+command] = []smtptest.Fault{{Command: command, Reply: "554 no"}}
-		faults["lost at "+command] = []smtptest.Fault{{Command: command, Nth: 2, Answer: smtptest.None, Then: smtptest.Close}}
+		faults["lost at "+command] = []smtptest.Fault{{Command: command, Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}
 	}
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {

@@ -84,7 +84,7 @@ func TestDefectASilentServerHangsNobody(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		for _, point := range []string{smtptest.Greeting, "EHLO", "MAIL", "RCPT", "DATA", smtptest.Terminator} {
 			r := s.Start(t, rig.Options{
-				Faults: []smtptest.Fault{{Command: point, Connection: 1, Answer: smtptest.None, Then: smtptest.Hang}, {Command: point, Connection: 2, Answer: smtptest.None, Then: smtptest.Hang}},
+				Faults: []smtptest.Fault{{Command: point, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}, {Command: point, Connection: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}},
 			})
 			for range 2 {
 				if result, err := r.Send("bart@example.com"); err == nil {
@@ -199,15 +199,15 @@ func TestDefectAServerThatIsDownIsNoSuccess(t *testing.T) {
 // What happens behind the 250 of a message does not make it a failure.
 func TestDefectADeliveredMessageIsNotReportedAsFailed(t *testing.T) {
 	for name, f := range map[string]smtptest.Fault{
-		"the server closes":        {Command: ".", Then: smtptest.Close},
-		"the server says 421":      {Command: ".", Reply: "250 2.0.0 taken\n421 4.3.2 and now I go", Then: smtptest.Close},
+		"the server closes":        {Command: ".", Then: smtptest.ThenClose},
+		"the server says 421":      {Command: ".", Reply: "250 2.0.0 taken\n421 4.3.2 and now I go", Then: smtptest.ThenClose},
 		"a surplus reply":          {Command: ".", Reply: "250 2.0.0 taken\n250 2.0.0 taken"},
 		"a surplus refusal":        {Command: ".", Reply: "250 2.0.0 taken\n554 5.3.0 oh no"},
 		"garbage":                  {Command: ".", Reply: "250 2.0.0 taken\n\x00\xffoops"},
 		"the next RSET is refused": {Command: "RSET", Reply: "502 5.5.1 what"},
 		"NOOP is refused":          {Command: "NOOP", Reply: "502 5.5.1 what"},
 		"QUIT is refused":          {Command: "QUIT", Reply: "502 5.5.1 what"},
-		"QUIT is not answered":     {Command: "QUIT", Answer: smtptest.None, Then: smtptest.Hang},
+		"QUIT is not answered":     {Command: "QUIT", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
@@ -229,7 +229,7 @@ func TestDefectADeliveredMessageIsNotReportedAsFailed(t *testing.T) {
 func TestDefectTheContextBoundsTheConversation(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		for _, point := range []string{smtptest.Greeting, "EHLO", "MAIL", "RCPT", "DATA", smtptest.Terminator} {
-			r := s.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: point, Answer: smtptest.None, Then: smtptest.Hang}}})
+			r := s.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: point, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			start := time.Now()
 			result, err := r.Conn.Send(ctx, rig.Mail("bart@example.com"))
@@ -381,17 +381,17 @@ func TestDefectTheSecondMessageDoesNotHang(t *testing.T) {
 // message fails or is lost.
 func TestDefectAnIdleConnectionThatWasClosedLosesNothing(t *testing.T) {
 	for name, f := range map[string]smtptest.Fault{
-		"FIN":            {Idle: time.Minute, Answer: smtptest.None, Then: smtptest.Close},
-		"RST":            {Idle: time.Minute, Answer: smtptest.None, Then: smtptest.Abort},
+		"FIN":            {Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		"RST":            {Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort},
 		"421":            {Idle: time.Minute, Reply: "421 4.4.2 timed out"},
-		"421 and no FIN": {Idle: time.Minute, Reply: "421 4.4.2 timed out", Then: smtptest.Hang},
-		"451 4.4.2":      {Idle: time.Minute, Reply: "451 4.4.2 timed out", Then: smtptest.Close},
-		"half a 421":     {Idle: time.Minute, Reply: "421 4.4.2 timed out", Answer: smtptest.Half, Then: smtptest.Close},
-		"silent death":   {Idle: time.Minute, Answer: smtptest.None, Then: smtptest.Hang},
+		"421 and no FIN": {Idle: time.Minute, Reply: "421 4.4.2 timed out", Then: smtptest.ThenHang},
+		"451 4.4.2":      {Idle: time.Minute, Reply: "451 4.4.2 timed out", Then: smtptest.ThenClose},
+		"half a 421":     {Idle: time.Minute, Reply: "421 4.4.2 timed out", Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose},
+		"silent death":   {Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
 		"421 to MAIL":    {Command: "MAIL", Nth: 2, Reply: "421 4.4.2 you were idle"},
-		"451 to MAIL":    {Command: "MAIL", Nth: 2, Reply: "451 4.4.2 you were idle", Then: smtptest.Close},
-		"FIN to MAIL":    {Command: "MAIL", Nth: 2, Answer: smtptest.None, Then: smtptest.Close},
-		"RST to MAIL":    {Command: "MAIL", Nth: 2, Answer: smtptest.None, Then: smtptest.Abort},
+		"451 to MAIL":    {Command: "MAIL", Nth: 2, Reply: "451 4.4.2 you were idle", Then: smtptest.ThenClose},
+		"FIN to MAIL":    {Command: "MAIL", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		"RST to MAIL":    {Command: "MAIL", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
@@ -412,8 +412,8 @@ func TestDefectAnIdleConnectionThatWasClosedLosesNothing(t *testing.T) {
 // server has taken it or not, it is not done here, and the caller is told.
 func TestDefectATimeoutAtTheFinalDotMakesNoDuplicate(t *testing.T) {
 	for name, f := range map[string]smtptest.Fault{
-		"taken":     {Command: ".", Nth: 2, Answer: smtptest.None, Then: smtptest.Hang},
-		"not taken": {Command: ".", Nth: 2, Reply: "451 no", Answer: smtptest.None, Then: smtptest.Hang},
+		"taken":     {Command: ".", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
+		"not taken": {Command: ".", Nth: 2, Reply: "451 no", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
 		"too late":  {Command: ".", Nth: 2, Delay: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -460,7 +460,7 @@ func TestDefectALateReplyIsNotTakenForTheNextOne(t *testing.T) {
 func TestDefectAFailedTransactionDoesNotPoisonTheSession(t *testing.T) {
 	for name, reset := range map[string]smtptest.Fault{
 		"250": {Command: "RSET", Reply: "250 2.0.0 reset"}, "251": {Command: "RSET", Reply: "251 hm"}, "502": {Command: "RSET", Reply: "502 5.5.1 what"},
-		"354": {Command: "RSET", Reply: "354 go"}, "421": {Command: "RSET", Reply: "421 4.3.2 enough"}, "silence": {Command: "RSET", Answer: smtptest.None, Then: smtptest.Hang},
+		"354": {Command: "RSET", Reply: "354 go"}, "421": {Command: "RSET", Reply: "421 4.3.2 enough"}, "silence": {Command: "RSET", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {

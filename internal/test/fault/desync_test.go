@@ -40,13 +40,13 @@ var poisons = []struct {
 		return smtptest.Fault{Command: c, Reply: strings.Repeat(own+"-a\n", 1<<14) + own + " a"}
 	}, false},
 	{"half a reply", func(c, own string) smtptest.Fault {
-		return smtptest.Fault{Command: c, Answer: smtptest.Half, Then: smtptest.Close}
+		return smtptest.Fault{Command: c, Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose}
 	}, false},
 	{"half a reply and silence", func(c, own string) smtptest.Fault {
-		return smtptest.Fault{Command: c, Answer: smtptest.Half, Then: smtptest.Hang}
+		return smtptest.Fault{Command: c, Answer: smtptest.AnswerHalf, Then: smtptest.ThenHang}
 	}, false},
 	{"the beginning of a long reply", func(c, own string) smtptest.Fault {
-		return smtptest.Fault{Command: c, Reply: own + "-a\n" + own + "-b", Then: smtptest.Close}
+		return smtptest.Fault{Command: c, Reply: own + "-a\n" + own + "-b", Then: smtptest.ThenClose}
 	}, false},
 	{"the wrong kind", func(c, own string) smtptest.Fault {
 		wrong := map[string]string{"DATA": "250 ok"}[c]
@@ -147,11 +147,11 @@ func TestRepliesBehindA421AreCounted(t *testing.T) {
 		second       string
 		wires, taken int
 	}{
-		"and come":      {nil, smtptest.KeepOpen, "accepted content 250", 1, 1},
-		"and come soon": {[]smtptest.Fault{{Command: "MAIL", Nth: 1, Delay: lingering - time.Millisecond}}, smtptest.KeepOpen, "accepted content 250", 1, 1},
-		"and are late":  {[]smtptest.Fault{{Command: "MAIL", Nth: 1, Delay: lingering + time.Millisecond}}, smtptest.KeepOpen, "unknown content 421", 1, 1},
-		"and refuse":    {[]smtptest.Fault{{Command: "RCPT", Nth: 1, Reply: "550 no"}}, smtptest.KeepOpen, "refused rcpt 550", 1, 0},
-		"and are none":  {nil, smtptest.Proceed, "unknown content 421", 1, 0},
+		"and come":      {nil, smtptest.ThenKeepOpen, "accepted content 250", 1, 1},
+		"and come soon": {[]smtptest.Fault{{Command: "MAIL", Nth: 1, Delay: lingering - time.Millisecond}}, smtptest.ThenKeepOpen, "accepted content 250", 1, 1},
+		"and are late":  {[]smtptest.Fault{{Command: "MAIL", Nth: 1, Delay: lingering + time.Millisecond}}, smtptest.ThenKeepOpen, "unknown content 421", 1, 1},
+		"and refuse":    {[]smtptest.Fault{{Command: "RCPT", Nth: 1, Reply: "550 no"}}, smtptest.ThenKeepOpen, "refused rcpt 550", 1, 0},
+		"and are none":  {nil, smtptest.ThenProceed, "unknown content 421", 1, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -188,7 +188,7 @@ func TestWordsBehindA421DecideNobody(t *testing.T) {
 				rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 					r := s.Start(t, rig.Options{
 						Server: func(s *smtptest.Server) { s.Extensions.Chunking = chunking },
-						Faults: []smtptest.Fault{{Command: ".", Nth: 4, Connection: 1, Reply: "421 4.3.2 going down\n554 5.3.2 I said, down", Then: smtptest.Close}},
+						Faults: []smtptest.Fault{{Command: ".", Nth: 4, Connection: 1, Reply: "421 4.3.2 going down\n554 5.3.2 I said, down", Then: smtptest.ThenClose}},
 					})
 					for range 3 {
 						r.Accepted("anne@example.com")

@@ -289,10 +289,10 @@ type way struct {
 var ways = []way{
 	{"FIN from the client's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterRead: k, Nth: 1} }, 3 * time.Second},
 	{"FIN from the server's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterWritten: k, Nth: 1} }, 3 * time.Second},
-	{"RST from the client's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterRead: k, Nth: 1, Then: smtptest.Abort} }, 3 * time.Second},
-	{"RST from the server's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterWritten: k, Nth: 1, Then: smtptest.Abort} }, 3 * time.Second},
-	{"silence from the client's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterRead: k, Nth: 1, Then: smtptest.Hang} }, 12 * time.Minute},
-	{"silence from the server's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterWritten: k, Nth: 1, Then: smtptest.Hang} }, 12 * time.Minute},
+	{"RST from the client's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterRead: k, Nth: 1, Then: smtptest.ThenAbort} }, 3 * time.Second},
+	{"RST from the server's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterWritten: k, Nth: 1, Then: smtptest.ThenAbort} }, 3 * time.Second},
+	{"silence from the client's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterRead: k, Nth: 1, Then: smtptest.ThenHang} }, 12 * time.Minute},
+	{"silence from the server's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterWritten: k, Nth: 1, Then: smtptest.ThenHang} }, 12 * time.Minute},
 }
 
 // positions gives the octets after which to cut: all that carry transactions, and

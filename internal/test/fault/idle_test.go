@@ -48,13 +48,13 @@ func TestAnIdleWireIsLeftHoweverItsLastMessageEnded(t *testing.T) {
 // does it, and not when the next message is due.
 func TestWhatTheServerDoesOnAnIdleWireIsSeenAtOnce(t *testing.T) {
 	for name, f := range map[string]smtptest.Fault{
-		"FIN":              {Answer: smtptest.None, Then: smtptest.Close},
-		"RST":              {Answer: smtptest.None, Then: smtptest.Abort},
+		"FIN":              {Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		"RST":              {Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort},
 		"421":              {Reply: "421 4.4.2 timed out"},
-		"421 and it stays": {Reply: "421 4.4.2 timed out", Then: smtptest.KeepOpen},
-		"451 4.4.2":        {Reply: "451 4.4.2 timed out", Then: smtptest.KeepOpen},
-		"other words":      {Reply: "250 2.0.0 all is well", Then: smtptest.KeepOpen},
-		"garbage":          {Reply: "\x00\xff", Then: smtptest.KeepOpen},
+		"421 and it stays": {Reply: "421 4.4.2 timed out", Then: smtptest.ThenKeepOpen},
+		"451 4.4.2":        {Reply: "451 4.4.2 timed out", Then: smtptest.ThenKeepOpen},
+		"other words":      {Reply: "250 2.0.0 all is well", Then: smtptest.ThenKeepOpen},
+		"garbage":          {Reply: "\x00\xff", Then: smtptest.ThenKeepOpen},
 	} {
 		f.Idle, f.Connection = time.Minute, 1
 		t.Run(name, func(t *testing.T) {
@@ -101,8 +101,8 @@ func TestMaxAgeChangesTheWireBetweenMessages(t *testing.T) {
 // lost and nobody gets it twice.
 func TestAServerThatClosesWhileAMessageComes(t *testing.T) {
 	for _, f := range []smtptest.Fault{
-		{Answer: smtptest.None, Then: smtptest.Close}, {Answer: smtptest.None, Then: smtptest.Abort},
-		{Reply: "421 4.4.2 timed out"}, {Reply: "451 4.4.2 timed out", Then: smtptest.Close},
+		{Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, {Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort},
+		{Reply: "421 4.4.2 timed out"}, {Reply: "451 4.4.2 timed out", Then: smtptest.ThenClose},
 	} {
 		f.Idle = time.Minute
 		t.Run(fmt.Sprint(f.Reply, f.Then), func(t *testing.T) {

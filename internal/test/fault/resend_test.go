@@ -19,14 +19,14 @@ import (
 // May this be sent again? The table of docs/flow.md, row by row.
 
 // endings of a wire by the server's doing.
-var thens = map[string]smtptest.Then{"FIN": smtptest.Close, "RST": smtptest.Abort, "silence": smtptest.Hang}
+var thens = map[string]smtptest.Then{"FIN": smtptest.ThenClose, "RST": smtptest.ThenAbort, "silence": smtptest.ThenHang}
 
 // Before the first octet of the terminator: yes, on a wire that has served.
 func TestResendBeforeTheEndOfTheMessage(t *testing.T) {
 	for name, then := range thens {
 		for _, command := range []string{"MAIL", "RCPT", "DATA"} {
-			for _, answer := range []smtptest.Answer{smtptest.None, smtptest.Half, smtptest.Whole} {
-				if answer == smtptest.Whole && then == smtptest.Hang {
+			for _, answer := range []smtptest.Answer{smtptest.AnswerNone, smtptest.AnswerHalf, smtptest.AnswerWhole} {
+				if answer == smtptest.AnswerWhole && then == smtptest.ThenHang {
 					continue // that is silence at the next command
 				}
 				t.Run(fmt.Sprint(name, " at ", command, answer), func(t *testing.T) {
@@ -35,7 +35,7 @@ func TestResendBeforeTheEndOfTheMessage(t *testing.T) {
 						r.Accepted("bart@example.com")
 						result, err := r.Send("cate@example.com")
 						// With the 354 read, the end may have left before the FIN was seen.
-						if late := command == "DATA" && answer == smtptest.Whole; !late && err != nil || late && result.Count(postrider.Untried) > 0 {
+						if late := command == "DATA" && answer == smtptest.AnswerWhole; !late && err != nil || late && result.Count(postrider.Untried) > 0 {
 							t.Errorf("%v, %v", result.Outcomes, err)
 						}
 						if n := len(r.Server.Messages()); n+result.Count(postrider.Unknown) != 2 {
@@ -58,7 +58,7 @@ func TestResendInTheMiddleOfAContent(t *testing.T) {
 				m := rig.Mail("cate@example.com", "dirk@example.com")
 				m.Content = postrider.Bytes([]byte(strings.Repeat("0123456789\r\n", 100_000)))
 				result, err := r.Deliver(m)
-				if then == smtptest.Close && result.Count(postrider.Unknown) == 2 {
+				if then == smtptest.ThenClose && result.Count(postrider.Unknown) == 2 {
 					return // the rest had left before the FIN was seen
 				}
 				if err != nil {
@@ -78,12 +78,12 @@ func TestResendInTheMiddleOfAContent(t *testing.T) {
 // Not on a first wire that has taken nothing: whoever waits is told why at once.
 func TestNoResendOnAWireThatHasNotServed(t *testing.T) {
 	faults := map[string]smtptest.Fault{
-		"421": {Command: "MAIL", Reply: "421 4.7.0 not you"}, "451": {Command: "RCPT", Reply: "451 4.4.2 slow", Then: smtptest.Close},
-		"garbage": {Command: "DATA", Reply: "what?"}, "greeting": {Command: smtptest.Greeting, Reply: "421 4.3.2 full"}, "EHLO": {Command: "EHLO", Answer: smtptest.None, Then: smtptest.Close},
+		"421": {Command: "MAIL", Reply: "421 4.7.0 not you"}, "451": {Command: "RCPT", Reply: "451 4.4.2 slow", Then: smtptest.ThenClose},
+		"garbage": {Command: "DATA", Reply: "what?"}, "greeting": {Command: smtptest.Greeting, Reply: "421 4.3.2 full"}, "EHLO": {Command: "EHLO", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
 	}
 	for name, then := range thens {
 		for _, command := range []string{"MAIL", "RCPT", "DATA"} {
-			faults[name+" at "+command] = smtptest.Fault{Command: command, Answer: smtptest.None, Then: then}
+			faults[name+" at "+command] = smtptest.Fault{Command: command, Answer: smtptest.AnswerNone, Then: then}
 		}
 	}
 	for name, f := range faults {
@@ -111,9 +111,9 @@ func TestAServerThatDeclinesEverythingIsDialledOnce(t *testing.T) {
 		t.Run(reply[:3], func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 				r := s.Start(t, rig.Options{Faults: []smtptest.Fault{
-					{Command: "MAIL", Reply: "421 4.3.2 no", Then: smtptest.KeepOpen},
-					{Command: "RCPT", Reply: reply, Delay: time.Millisecond, Then: smtptest.KeepOpen},
-					{Command: "DATA", Reply: reply, Delay: time.Millisecond, Then: smtptest.Close},
+					{Command: "MAIL", Reply: "421 4.3.2 no", Then: smtptest.ThenKeepOpen},
+					{Command: "RCPT", Reply: reply, Delay: time.Millisecond, Then: smtptest.ThenKeepOpen},
+					{Command: "DATA", Reply: reply, Delay: time.Millisecond, Then: smtptest.ThenClose},
 				}})
 				result, err := r.Send("bart@example.com")
 				r.Equal("outcome", rig.Fates(result), "untried mail 421")
@@ -129,7 +129,7 @@ func TestAServerThatDeclinesEverythingIsDialledOnce(t *testing.T) {
 // The message whose own command met the failure is sent again once.
 func TestResendOnce(t *testing.T) {
 	for name, f := range map[string]smtptest.Fault{
-		"FIN": {Command: "RCPT", Address: "poison@example.com", Answer: smtptest.None, Then: smtptest.Close},
+		"FIN": {Command: "RCPT", Address: "poison@example.com", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
 		"421": {Command: "RCPT", Address: "poison@example.com", Reply: "421 4.3.2 ouch"},
 		"452": {Command: "MAIL", Reply: "452 4.5.3 this wire is used up"},
 	} {
@@ -176,9 +176,9 @@ func TestNoResendOfAFinishedMessage(t *testing.T) {
 func TestTheQueueGoesOnWhileEveryWireTakesOne(t *testing.T) {
 	for name, f := range map[string]smtptest.Fault{
 		"421 to the second MAIL": {Command: "MAIL", Nth: 2, Reply: "421 4.7.0 one is enough"},
-		"FIN at the second MAIL": {Command: "MAIL", Nth: 2, Answer: smtptest.None, Then: smtptest.Close},
-		"FIN behind a message":   {Command: ".", Nth: 1, Then: smtptest.Close},
-		"421 behind a message":   {Command: ".", Nth: 1, Reply: "250 2.0.0 ok\n421 4.3.2 bye", Then: smtptest.Close},
+		"FIN at the second MAIL": {Command: "MAIL", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		"FIN behind a message":   {Command: ".", Nth: 1, Then: smtptest.ThenClose},
+		"421 behind a message":   {Command: ".", Nth: 1, Reply: "250 2.0.0 ok\n421 4.3.2 bye", Then: smtptest.ThenClose},
 	} {
 		f.Connection = smtptest.EachConnection
 		t.Run(name, func(t *testing.T) {
@@ -204,7 +204,7 @@ func TestTheQueueStopsWhenAWireTakesNone(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{})
 		r.Accepted("anne@example.com")
-		r.Server.Inject(smtptest.Fault{Command: "MAIL", Delay: time.Second, Answer: smtptest.None, Then: smtptest.Close})
+		r.Server.Inject(smtptest.Fault{Command: "MAIL", Delay: time.Second, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose})
 		var came []<-chan string
 		for range 10 {
 			came = append(came, r.After(0, "bart@example.com"))
@@ -222,7 +222,7 @@ func TestTheQueueStopsWhenAWireTakesNone(t *testing.T) {
 func TestAResendIsWithinItsContext(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{Faults: []smtptest.Fault{
-			{Command: "MAIL", Nth: 2, Answer: smtptest.None, Then: smtptest.Close}, {Command: smtptest.Greeting, Connection: 2, Answer: smtptest.None, Then: smtptest.Hang},
+			{Command: "MAIL", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, {Command: smtptest.Greeting, Connection: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
 		}})
 		r.Accepted("bart@example.com")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -241,8 +241,8 @@ func TestAResendIsWithinItsContext(t *testing.T) {
 // A content that can be read once is sent once; but what was held in memory, or
 // not read yet, can be sent again.
 func TestAOneShotContentIsResentIfItWasNotRead(t *testing.T) {
-	before := smtptest.Fault{Command: "DATA", Nth: 4, Answer: smtptest.None, Then: smtptest.Close}
-	within := smtptest.Fault{AfterRead: 300_000, Nth: 1, Then: smtptest.Abort}
+	before := smtptest.Fault{Command: "DATA", Nth: 4, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}
+	within := smtptest.Fault{AfterRead: 300_000, Nth: 1, Then: smtptest.ThenAbort}
 	for name, c := range map[string]struct {
 		size  int64
 		fault smtptest.Fault
@@ -279,13 +279,13 @@ func TestAWindowThatIsLost(t *testing.T) {
 		fault            smtptest.Fault
 		accepted, others string
 	}{
-		"FIN":                 {smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.None, Then: smtptest.Close}, "accepted", "unknown"},
-		"RST":                 {smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.None, Then: smtptest.Abort}, "", "unknown"}, // it may swallow replies
+		"FIN":                 {smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, "accepted", "unknown"},
+		"RST":                 {smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}, "", "unknown"}, // it may swallow replies
 		"421 to MAIL and FIN": {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye"}, "accepted", "unknown"},
 		"421 to RCPT and FIN": {smtptest.Fault{Command: "RCPT", Nth: 3, Reply: "421 4.3.2 bye"}, "accepted", "unknown"},
-		"421 and silence":     {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye", Then: smtptest.Hang}, "accepted", "unknown"}, // our FIN ends it
-		"421 and words":       {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n503 no", Then: smtptest.Close}, "accepted", "unknown"},
-		"421 and it goes on":  {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n503 what\n503 what\n250 ok\n250 ok\n250 ok", Then: smtptest.Close}, "accepted", "unknown"},
+		"421 and silence":     {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye", Then: smtptest.ThenHang}, "accepted", "unknown"}, // our FIN ends it
+		"421 and words":       {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n503 no", Then: smtptest.ThenClose}, "accepted", "unknown"},
+		"421 and it goes on":  {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n503 what\n503 what\n250 ok\n250 ok\n250 ok", Then: smtptest.ThenClose}, "accepted", "unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

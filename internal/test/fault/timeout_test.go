@@ -66,7 +66,7 @@ var steps = []step{
 // silence is a server that does not answer the nth of a command, nor anything
 // else on the first wire.
 func silence(command string, nth int) smtptest.Fault {
-	return smtptest.Fault{Command: command, Nth: nth, Connection: 1, Answer: smtptest.None, Then: smtptest.Hang}
+	return smtptest.Fault{Command: command, Nth: nth, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}
 }
 
 // inEveryStep runs f for every step in every setting in which there is that step.
@@ -198,7 +198,7 @@ func TestABlockHasItsTime(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 				r := s.Start(t, rig.Options{
 					Client: func(cfg *postrider.Config) { cfg.Timeouts.Block = set },
-					Faults: []smtptest.Fault{{AfterRead: 10000, Nth: 1, Then: smtptest.Hang}},
+					Faults: []smtptest.Fault{{AfterRead: 10000, Nth: 1, Then: smtptest.ThenHang}},
 				})
 				m := rig.Mail("bart@example.com")
 				m.Content = postrider.Bytes(make([]byte, 1<<20))

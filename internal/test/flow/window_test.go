@@ -210,9 +210,9 @@ func TestAWireThatEndsInTheMiddleOfAWindow(t *testing.T) {
 		"421 to MAIL":       {Command: "MAIL", Nth: 9, Connection: 1, Reply: "421 4.3.2 enough"},
 		"421 to RCPT":       {Command: "RCPT", Nth: 9, Connection: 1, Reply: "421 4.3.2 enough"},
 		"421 to terminator": {Command: smtptest.Terminator, Nth: 9, Connection: 1, Reply: "421 4.3.2 enough"},
-		"lost at MAIL":      {Command: "MAIL", Nth: 9, Connection: 1, Answer: smtptest.None, Then: smtptest.Close},
-		"reset at BDAT":     {Command: smtptest.Terminator, Nth: 9, Connection: 1, Answer: smtptest.None, Then: smtptest.Abort},
-		"hung at BDAT":      {Command: smtptest.Terminator, Nth: 9, Connection: 1, Answer: smtptest.None, Then: smtptest.Hang},
+		"lost at MAIL":      {Command: "MAIL", Nth: 9, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		"reset at BDAT":     {Command: smtptest.Terminator, Nth: 9, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort},
+		"hung at BDAT":      {Command: smtptest.Terminator, Nth: 9, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
 	} {
 		for _, chunks := range []bool{true, false} {
 			rig.InBubble(t, fmt.Sprintf("%s,chunking=%t", name, chunks), func(t *testing.T) {
@@ -356,8 +356,8 @@ func TestBDATThatIsRefusedWhereItIsDueIsDoneWithout(t *testing.T) {
 func TestAServerThatCannotKeepInStepGetsOneAtATime(t *testing.T) {
 	for name, fault := range map[string]smtptest.Fault{
 		"surplus reply": {Command: "MAIL", Nth: 6, Connection: 1, Reply: "250 2.1.0 ok\n354 what", Delay: time.Second},
-		"hangs up":      {Command: "MAIL", Nth: 3, Connection: 1, Answer: smtptest.None, Then: smtptest.Close},
-		"falls silent":  {Command: "MAIL", Nth: 3, Connection: 1, Answer: smtptest.None, Then: smtptest.Hang},
+		"hangs up":      {Command: "MAIL", Nth: 3, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		"falls silent":  {Command: "MAIL", Nth: 3, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
 	} {
 		rig.InBubble(t, name, func(t *testing.T) {
 			var f flights
@@ -388,7 +388,7 @@ func TestAServerThatCannotKeepInStepGetsOneAtATime(t *testing.T) {
 func TestProbeAfterSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := windowSetting.Start(t, rig.Options{Server: chunking, Faults: []smtptest.Fault{
-			{Command: "MAIL", Nth: 10, Connection: 1, Answer: smtptest.None, Then: smtptest.Abort}, // the ninth and last came before
+			{Command: "MAIL", Nth: 10, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}, // the ninth and last came before
 		}, Client: func(c *postrider.Config) { c.IdleTimeout = -1 }})
 		checkTaken(r, together(r, t.Context(), numberedMails(9)...))
 		r.Server.Clear()
@@ -460,7 +460,7 @@ func TestARSETThatIsOneTooMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var faults []smtptest.Fault
 		for wire := 1; wire <= 2; wire++ {
-			faults = append(faults, smtptest.Fault{Command: "RSET", Connection: wire, Nth: 20, Reply: "554 Too many nonmail commands", Then: smtptest.Close})
+			faults = append(faults, smtptest.Fault{Command: "RSET", Connection: wire, Nth: 20, Reply: "554 Too many nonmail commands", Then: smtptest.ThenClose})
 		}
 		faults = append(faults, smtptest.Fault{Command: "RCPT", Address: "nobody@example.com", Reply: "550 5.1.1 nobody"}, slow)
 		r := windowSetting.Start(t, rig.Options{Server: chunking, Faults: faults})
@@ -585,7 +585,7 @@ func TestAMessageThatEndsEachWireIsGivenUp(t *testing.T) {
 // A server that hangs up at the probe is asked once, and not on each wire again.
 func TestAServerThatClosesAtTheProbeIsAskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		closes := smtptest.Fault{Command: "BDAT", Connection: smtptest.EachConnection, Nth: 1, Answer: smtptest.None, Then: smtptest.Close}
+		closes := smtptest.Fault{Command: "BDAT", Connection: smtptest.EachConnection, Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}
 		r := windowSetting.Start(t, rig.Options{Server: chunking, Faults: []smtptest.Fault{closes, slow},
 			Client: func(cfg *postrider.Config) { cfg.Chunking = postrider.UseAuto }})
 		for range 2 {

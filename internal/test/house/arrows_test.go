@@ -12,7 +12,8 @@ import (
 var arrows = map[string][]string{
 	".": {
 		"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace",
-		"internal/quirks", "internal/ring", "internal/sasl", "internal/session", "internal/text", "internal/wire",
+		"internal/quirks", "internal/ring", "internal/sasl", "internal/session", "internal/text", "internal/verdict",
+		"internal/wire",
 	},
 	"cmd/postrider": {
 		".", "config", "mailing", "smtptest", "internal/doctor", "internal/header", "internal/hint", "internal/journal",
@@ -52,6 +53,7 @@ var arrows = map[string][]string{
 	"internal/test/send":    {},
 	"internal/test/words":   {},
 	"internal/text":         {},
+	"internal/verdict":      {"internal/wire"},
 	"internal/wire":         {"internal/text"},
 	"interop":               {},
 	"mailing": {

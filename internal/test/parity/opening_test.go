@@ -107,18 +107,18 @@ func TestAGreetingMustBe220(t *testing.T) {
 
 // Fact 62
 func TestTheGreetingDoesNotCome(t *testing.T) {
-	silent := []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.None, Then: smtptest.Hang}}
+	silent := []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}
 	inEveryConnectRow(t, []connectRow{
 		{
-			name: "close", faults: []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.None, Then: smtptest.Close}},
+			name: "close", faults: []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}},
 			trouble: "connect greeting 0 passes", is: io.EOF,
 		},
 		{
-			name: "reset", faults: []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.None, Then: smtptest.Abort}},
+			name: "reset", faults: []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}},
 			trouble: "connect greeting 0 passes", is: syscall.ECONNRESET,
 		},
 		{
-			name: "half", faults: []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.Half, Then: smtptest.Close}},
+			name: "half", faults: []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose}},
 			trouble: "connect greeting 0 passes", is: io.ErrUnexpectedEOF,
 		},
 		{
@@ -156,7 +156,7 @@ func TestHELOWhereTheReplySaysSo(t *testing.T) {
 		{name: "451", faults: rig.At("EHLO", 1, "451 later"), code: "451", trouble: "connect EHLO 451 passes", said: "EHLO QUIT"},
 		{name: "421", faults: rig.At("EHLO", 1, "421 bye"), code: "421", trouble: "connect EHLO 421 passes", said: "EHLO"},
 		{
-			name: "close", faults: []smtptest.Fault{{Command: "EHLO", Nth: 1, Answer: smtptest.None, Then: smtptest.Close}},
+			name: "close", faults: []smtptest.Fault{{Command: "EHLO", Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}},
 			trouble: "connect EHLO 0 passes", is: io.EOF, said: "EHLO",
 		},
 		{
@@ -202,7 +202,7 @@ func TestSTARTTLSRefused(t *testing.T) {
 		{name: "501", faults: rig.At("STARTTLS", 1, "501 no"), code: "501", modes: startTLS, trouble: "connect STARTTLS 501 lasts", said: "EHLO STARTTLS QUIT"},
 		{name: "421", faults: rig.At("STARTTLS", 1, "421 bye"), code: "421", modes: startTLS, trouble: "connect STARTTLS 421 passes", said: "EHLO STARTTLS"},
 		{
-			name: "close", faults: []smtptest.Fault{{Command: "STARTTLS", Answer: smtptest.None, Then: smtptest.Close}}, modes: startTLS,
+			name: "close", faults: []smtptest.Fault{{Command: "STARTTLS", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}, modes: startTLS,
 			trouble: "connect STARTTLS 0 passes", is: io.EOF, said: "EHLO STARTTLS",
 		},
 		{
@@ -326,7 +326,7 @@ func TestSmtpModeNeverUpgrades(t *testing.T) {
 func TestNoStepWaitsForEver(t *testing.T) {
 	const linger = 2 * time.Second
 	hang := func(command string) []smtptest.Fault {
-		return []smtptest.Fault{{Command: command, Nth: 1, Answer: smtptest.None, Then: smtptest.Hang}}
+		return []smtptest.Fault{{Command: command, Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}
 	}
 	for _, step := range []struct {
 		name   string

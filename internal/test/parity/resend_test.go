@@ -16,12 +16,12 @@ import (
 // Fact 90
 func TestAnIdleWireThatWasClosedCostsNothing(t *testing.T) {
 	for name, f := range map[string]smtptest.Fault{
-		"close":       {Idle: time.Minute, Answer: smtptest.None, Then: smtptest.Close},
-		"reset":       {Idle: time.Minute, Answer: smtptest.None, Then: smtptest.Abort},
+		"close":       {Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		"reset":       {Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort},
 		"421":         {Idle: time.Minute, Reply: "421 4.4.2 timed out"},
-		"451 4.4.2":   {Idle: time.Minute, Reply: "451 4.4.2 timeout waiting for data", Then: smtptest.Close},
-		"421, stays":  {Idle: time.Minute, Reply: "421 4.4.2 timed out", Then: smtptest.KeepOpen},
-		"other words": {Idle: time.Minute, Reply: "250 still there?", Then: smtptest.KeepOpen},
+		"451 4.4.2":   {Idle: time.Minute, Reply: "451 4.4.2 timeout waiting for data", Then: smtptest.ThenClose},
+		"421, stays":  {Idle: time.Minute, Reply: "421 4.4.2 timed out", Then: smtptest.ThenKeepOpen},
+		"other words": {Idle: time.Minute, Reply: "250 still there?", Then: smtptest.ThenKeepOpen},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
@@ -75,20 +75,20 @@ func TestAWireThatDiesBeforeTheEndCostsAResend(t *testing.T) {
 	const twice = "accepted content 250, accepted content 250"
 	const wires = " | MAIL RCPT RCPT DATA . MAIL RCPT DATA . QUIT"
 	broken := func(command string, nth int, then smtptest.Then) []smtptest.Fault {
-		return []smtptest.Fault{{Command: command, Nth: nth, Answer: smtptest.None, Then: then}}
+		return []smtptest.Fault{{Command: command, Nth: nth, Answer: smtptest.AnswerNone, Then: then}}
 	}
 	rig.InEveryRow(t, []rig.Row{
-		{Name: "MAIL close", Served: true, Faults: broken("MAIL", 2, smtptest.Close), Fates: twice, Trouble: "<nil>", Wires: "MAIL" + wires},
-		{Name: "MAIL reset", Served: true, Faults: broken("MAIL", 2, smtptest.Abort), Fates: twice, Trouble: "<nil>", Wires: "MAIL" + wires},
-		{Name: "MAIL silence", Served: true, Faults: broken("MAIL", 2, smtptest.Hang), Fates: twice, Trouble: "<nil>", Wires: "MAIL" + wires},
-		{Name: "RCPT close", Served: true, Faults: broken("RCPT", 3, smtptest.Close), Fates: twice, Trouble: "<nil>", Wires: "MAIL RCPT RCPT" + wires},
-		{Name: "DATA close", Served: true, Faults: broken("DATA", 2, smtptest.Close), Fates: twice, Trouble: "<nil>", Wires: "MAIL RCPT RCPT DATA" + wires},
+		{Name: "MAIL close", Served: true, Faults: broken("MAIL", 2, smtptest.ThenClose), Fates: twice, Trouble: "<nil>", Wires: "MAIL" + wires},
+		{Name: "MAIL reset", Served: true, Faults: broken("MAIL", 2, smtptest.ThenAbort), Fates: twice, Trouble: "<nil>", Wires: "MAIL" + wires},
+		{Name: "MAIL silence", Served: true, Faults: broken("MAIL", 2, smtptest.ThenHang), Fates: twice, Trouble: "<nil>", Wires: "MAIL" + wires},
+		{Name: "RCPT close", Served: true, Faults: broken("RCPT", 3, smtptest.ThenClose), Fates: twice, Trouble: "<nil>", Wires: "MAIL RCPT RCPT" + wires},
+		{Name: "DATA close", Served: true, Faults: broken("DATA", 2, smtptest.ThenClose), Fates: twice, Trouble: "<nil>", Wires: "MAIL RCPT RCPT DATA" + wires},
 		{Name: "MAIL 421", Served: true, Faults: rig.At("MAIL", 2, "421 4.7.0 enough"), Fates: twice, Trouble: "<nil>", Wires: "MAIL" + wires},
-		{Name: "MAIL 451 4.4.2", Served: true, Faults: []smtptest.Fault{{Command: "MAIL", Nth: 2, Reply: "451 4.4.2 timeout", Then: smtptest.Close}}, Fates: twice, Trouble: "<nil>", Wires: "MAIL" + wires},
+		{Name: "MAIL 451 4.4.2", Served: true, Faults: []smtptest.Fault{{Command: "MAIL", Nth: 2, Reply: "451 4.4.2 timeout", Then: smtptest.ThenClose}}, Fates: twice, Trouble: "<nil>", Wires: "MAIL" + wires},
 		{Name: "RCPT 421", Served: true, Faults: rig.At("RCPT", 2, "421 4.7.0 enough"), Fates: twice, Trouble: "<nil>", Wires: "MAIL RCPT" + wires},
 		{Name: "DATA 421", Served: true, Faults: rig.At("DATA", 2, "421 4.7.0 enough"), Fates: twice, Trouble: "<nil>", Wires: "MAIL RCPT RCPT DATA" + wires},
 		{
-			Name: "a refusal that was read stands", Served: true, Faults: append(rig.At("RCPT", 2, "550 5.1.1 no"), broken("DATA", 2, smtptest.Close)...),
+			Name: "a refusal that was read stands", Served: true, Faults: append(rig.At("RCPT", 2, "550 5.1.1 no"), broken("DATA", 2, smtptest.ThenClose)...),
 			Fates: "refused rcpt 550, accepted content 250", Trouble: "<nil>", Wires: "MAIL RCPT RCPT DATA | MAIL RCPT DATA . MAIL RCPT DATA . QUIT",
 		},
 		{
@@ -110,10 +110,10 @@ func TestAWireThatDiesBeforeTheEndCostsAResend(t *testing.T) {
 // Fact 91
 func TestAnUnansweredEndIsUnknownAndNeverResent(t *testing.T) {
 	var rows []rig.Row
-	for name, then := range map[string]smtptest.Then{"close": smtptest.Close, "reset": smtptest.Abort, "silence": smtptest.Hang} {
+	for name, then := range map[string]smtptest.Then{"close": smtptest.ThenClose, "reset": smtptest.ThenAbort, "silence": smtptest.ThenHang} {
 		for _, reply := range []string{"", "451 not taken"} {
 			rows = append(rows, rig.Row{
-				Name: name + " " + reply, Served: true, Faults: []smtptest.Fault{{Command: ".", Nth: 2, Reply: reply, Answer: smtptest.None, Then: then}},
+				Name: name + " " + reply, Served: true, Faults: []smtptest.Fault{{Command: ".", Nth: 2, Reply: reply, Answer: smtptest.AnswerNone, Then: then}},
 				Fates: "unknown content 0, unknown content 0", Trouble: "content content 0 lasts",
 				Wires: "MAIL RCPT RCPT DATA . | MAIL RCPT DATA . QUIT",
 			})
@@ -128,7 +128,7 @@ func TestAnUnansweredEndIsUnknownAndNeverResent(t *testing.T) {
 // Fact 90
 func TestAMessageIsResentOnce(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-		r := s.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: "RCPT", Address: "poison@example.com", Answer: smtptest.None, Then: smtptest.Close}}})
+		r := s.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: "RCPT", Address: "poison@example.com", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}})
 		r.Accepted("bart@example.com")
 		result, err := r.Send("poison@example.com")
 		r.Equal("outcomes", rig.Fates(result), "untried rcpt 0")

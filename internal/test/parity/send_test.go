@@ -363,7 +363,7 @@ func TestASlowQUITDelaysNoAnswer(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{
 			Client: func(cfg *postrider.Config) { cfg.MaxTransactions = 1 },
-			Faults: []smtptest.Fault{{Command: "QUIT", Answer: smtptest.None, Then: smtptest.Hang}},
+			Faults: []smtptest.Fault{{Command: "QUIT", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}},
 		})
 		start := time.Now()
 		r.Accepted("bart@example.com")
@@ -384,7 +384,7 @@ func TestAfterAFailureEverythingIsDoneAnew(t *testing.T) {
 		r := s.Start(t, rig.Options{
 			Server: func(s *smtptest.Server) { s.Users, s.RequireAuth = map[string]string{"u": "p"}, true },
 			Client: func(cfg *postrider.Config) { cfg.AuthMechanisms = []string{"PLAIN"} },
-			Faults: []smtptest.Fault{{Command: "RCPT", Nth: 1, Answer: smtptest.None, Then: smtptest.Close}},
+			Faults: []smtptest.Fault{{Command: "RCPT", Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}},
 		})
 		_, err := r.Send("bart@example.com")
 		r.Equal("error", rig.Trouble(err), "rcpt RCPT 0 passes")
@@ -397,9 +397,9 @@ func TestAfterAFailureEverythingIsDoneAnew(t *testing.T) {
 func TestQuitIsNeverAnError(t *testing.T) {
 	for name, f := range map[string]smtptest.Fault{
 		"500":     {Command: "QUIT", Reply: "500 what"},
-		"close":   {Command: "QUIT", Answer: smtptest.None, Then: smtptest.Close},
-		"reset":   {Command: "QUIT", Answer: smtptest.None, Then: smtptest.Abort},
-		"silence": {Command: "QUIT", Answer: smtptest.None, Then: smtptest.Hang},
+		"close":   {Command: "QUIT", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		"reset":   {Command: "QUIT", Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort},
+		"silence": {Command: "QUIT", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
 		"garbage": {Command: "QUIT", Reply: "bye then"},
 		"none":    {Command: "NOOP"},
 	} {

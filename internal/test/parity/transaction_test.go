@@ -46,7 +46,7 @@ func TestMAILRefusedKeepsTheWire(t *testing.T) {
 			Wires: "MAIL | MAIL RCPT DATA . QUIT",
 		},
 		{
-			Name: "421 and the server stays", Faults: []smtptest.Fault{{Command: "MAIL", Nth: 1, Reply: "421 4.3.2 going down", Then: smtptest.KeepOpen}},
+			Name: "421 and the server stays", Faults: []smtptest.Fault{{Command: "MAIL", Nth: 1, Reply: "421 4.3.2 going down", Then: smtptest.ThenKeepOpen}},
 			Fates: "untried mail 421, untried mail 421", Trouble: "mail MAIL 421 passes",
 			Wires: "MAIL | MAIL RCPT DATA . QUIT", Pipelined: "MAIL RCPT RCPT DATA | MAIL RCPT DATA . QUIT",
 		},
@@ -292,15 +292,15 @@ func TestTheWireBreaks(t *testing.T) {
 		then smtptest.Then
 		is   error
 	}{
-		{"close", smtptest.Close, io.EOF},
-		{"reset", smtptest.Abort, syscall.ECONNRESET},
-		{"silence", smtptest.Hang, os.ErrDeadlineExceeded},
+		{"close", smtptest.ThenClose, io.EOF},
+		{"reset", smtptest.ThenAbort, syscall.ECONNRESET},
+		{"silence", smtptest.ThenHang, os.ErrDeadlineExceeded},
 	}
 	var rows []rig.Row
 	for _, step := range steps {
 		for _, way := range ways {
 			row := rig.Row{
-				Name: step.command + " " + way.name, Faults: []smtptest.Fault{{Command: step.command, Nth: 1, Delay: time.Second, Answer: smtptest.None, Then: way.then}},
+				Name: step.command + " " + way.name, Faults: []smtptest.Fault{{Command: step.command, Nth: 1, Delay: time.Second, Answer: smtptest.AnswerNone, Then: way.then}},
 				Fates: step.fates, Trouble: step.trouble, Is: []error{way.is},
 				Wires: step.wires + " | MAIL RCPT DATA . QUIT",
 			}
@@ -314,12 +314,12 @@ func TestTheWireBreaks(t *testing.T) {
 func TestHalfAReplyIsNone(t *testing.T) {
 	rig.InEveryRow(t, []rig.Row{
 		{
-			Name: "MAIL", Faults: []smtptest.Fault{{Command: "MAIL", Nth: 1, Answer: smtptest.Half, Then: smtptest.Close}},
+			Name: "MAIL", Faults: []smtptest.Fault{{Command: "MAIL", Nth: 1, Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose}},
 			Fates: "untried mail 0, untried mail 0", Trouble: "mail MAIL 0 passes", Is: []error{io.ErrUnexpectedEOF},
 			Wires: "MAIL | MAIL RCPT DATA . QUIT",
 		},
 		{
-			Name: "final", Faults: []smtptest.Fault{{Command: ".", Nth: 1, Answer: smtptest.Half, Then: smtptest.Close}},
+			Name: "final", Faults: []smtptest.Fault{{Command: ".", Nth: 1, Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose}},
 			Fates: "unknown content 0, unknown content 0", Trouble: "content content 0 lasts", Is: []error{io.ErrUnexpectedEOF},
 			Wires: "MAIL RCPT RCPT DATA . | MAIL RCPT DATA . QUIT",
 		},
@@ -383,7 +383,7 @@ func TestAReplyThatCannotBeOnePoisonsTheWire(t *testing.T) {
 // Fact 84
 func TestARSETThatFailsCostsNobodyAnything(t *testing.T) {
 	for name, f := range map[string]smtptest.Fault{
-		"close": {Command: "RSET", Answer: smtptest.None, Then: smtptest.Close}, "421": {Command: "RSET", Reply: "421 4.3.2 bye"}, "silence": {Command: "RSET", Answer: smtptest.None, Then: smtptest.Hang},
+		"close": {Command: "RSET", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, "421": {Command: "RSET", Reply: "421 4.3.2 bye"}, "silence": {Command: "RSET", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
 		"500": {Command: "RSET", Reply: "500 what"}, "251": {Command: "RSET", Reply: "251 hm"},
 	} {
 		t.Run(name, func(t *testing.T) {

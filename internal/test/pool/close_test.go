@@ -119,7 +119,7 @@ func TestPoolMovesNothingThatWasCancelled(t *testing.T) {
 		f := rig.StartFleet(t, rig.FleetOptions{
 			Server: func(_ int, s *smtptest.Server) {
 				s.Faults = []smtptest.Fault{
-					{Command: "BDAT", Connection: 1, Nth: 1, Answer: smtptest.None, Then: smtptest.Close},
+					{Command: "BDAT", Connection: 1, Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
 					{Command: "MAIL", Connection: 2, Delay: time.Minute},
 				}
 			},
@@ -146,7 +146,7 @@ func TestPoolMovesNothingBehindClose(t *testing.T) {
 		f := rig.StartFleet(t, rig.FleetOptions{Servers: 2,
 			Server: func(i int, s *smtptest.Server) {
 				if i == 0 {
-					s.Faults = []smtptest.Fault{{Command: "MAIL", Connection: smtptest.EachConnection, Answer: smtptest.None, Then: smtptest.Close}}
+					s.Faults = []smtptest.Fault{{Command: "MAIL", Connection: smtptest.EachConnection, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}
 				}
 			},
 			Client: func(i int, cfg *postrider.Config) {

@@ -106,11 +106,11 @@ func everyThird(f smtptest.Fault) []smtptest.Fault {
 func poolFaults() []poolFault {
 	untried, unknown := []postrider.State{postrider.Untried}, []postrider.State{postrider.Unknown}
 	rows := []poolFault{
-		{name: "idle, FIN", faults: []smtptest.Fault{{Idle: time.Minute, Answer: smtptest.None, Then: smtptest.Close}}, pauses: 90 * time.Second},
-		{name: "idle, RST", faults: []smtptest.Fault{{Idle: time.Minute, Answer: smtptest.None, Then: smtptest.Abort}}, pauses: 90 * time.Second},
-		{name: "idle, 421", faults: []smtptest.Fault{{Idle: time.Minute, Reply: "421 4.4.2 idle", Then: smtptest.Close}}, pauses: 90 * time.Second},
-		{name: "idle, 451 4.4.2", faults: []smtptest.Fault{{Idle: time.Minute, Reply: "451 4.4.2 idle", Then: smtptest.Close}}, pauses: 90 * time.Second},
-		{name: "idle, then nothing more", faults: []smtptest.Fault{{Idle: time.Minute, Answer: smtptest.None, Then: smtptest.Hang}}, pauses: 90 * time.Second, resends: true},
+		{name: "idle, FIN", faults: []smtptest.Fault{{Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}, pauses: 90 * time.Second},
+		{name: "idle, RST", faults: []smtptest.Fault{{Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}}, pauses: 90 * time.Second},
+		{name: "idle, 421", faults: []smtptest.Fault{{Idle: time.Minute, Reply: "421 4.4.2 idle", Then: smtptest.ThenClose}}, pauses: 90 * time.Second},
+		{name: "idle, 451 4.4.2", faults: []smtptest.Fault{{Idle: time.Minute, Reply: "451 4.4.2 idle", Then: smtptest.ThenClose}}, pauses: 90 * time.Second},
+		{name: "idle, then nothing more", faults: []smtptest.Fault{{Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}, pauses: 90 * time.Second, resends: true},
 		{name: "421 between RCPTs", faults: []smtptest.Fault{{Command: "RCPT", Connection: smtptest.EachConnection, Nth: 30, Reply: "421 4.3.2 bye"}}, resends: true, may: unknown},
 		{name: "cap on connections", server: func(_ int, s *smtptest.Server) { s.MaxConnections = 2 }},
 		{name: "slow greeting", faults: everyThird(smtptest.Fault{Command: smtptest.Greeting, Delay: 4 * time.Minute})},
@@ -122,12 +122,12 @@ func poolFaults() []poolFault {
 		}},
 		{name: "one of three hangs", servers: 3, server: func(i int, s *smtptest.Server) {
 			if i == 0 {
-				s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.None, Then: smtptest.Hang}}
+				s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}
 			}
 		}},
-		{name: "a handshake that stalls", tlsOnly: true, may: untried, pauses: 10 * time.Second, faults: everyThird(smtptest.Fault{Command: smtptest.Handshake, Answer: smtptest.None, Then: smtptest.Hang})},
+		{name: "a handshake that stalls", tlsOnly: true, may: untried, pauses: 10 * time.Second, faults: everyThird(smtptest.Fault{Command: smtptest.Handshake, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang})},
 		{name: "hangs at AUTH", authOnly: true, may: untried, pauses: 10 * time.Second,
-			faults: everyThird(smtptest.Fault{Command: "AUTH", Answer: smtptest.None, Then: smtptest.Hang})},
+			faults: everyThird(smtptest.Fault{Command: "AUTH", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang})},
 		{name: "AUTH refused, then accepted", authOnly: true, may: untried, pauses: 10 * time.Second,
 			faults: []smtptest.Fault{{Command: "AUTH", Nth: 1, Reply: "535 5.7.8 no"}, {Command: "AUTH", Nth: 2, Reply: "454 4.7.0 later"}}},
 	}
@@ -136,7 +136,7 @@ func poolFaults() []poolFault {
 			faults: slices.Concat(everyThird(smtptest.Fault{Command: "MAIL", Nth: k, Reply: "421 4.3.2 bye"}))})
 	}
 	for _, step := range []string{smtptest.Greeting, "EHLO", "MAIL", "RCPT", "DATA", ".", "BDAT", "RSET", "QUIT"} {
-		row := poolFault{name: "hangs at " + step, pauses: 10 * time.Second, faults: everyThird(smtptest.Fault{Command: step, Nth: 1, Answer: smtptest.None, Then: smtptest.Hang})}
+		row := poolFault{name: "hangs at " + step, pauses: 10 * time.Second, faults: everyThird(smtptest.Fault{Command: step, Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang})}
 		// Who waits when the last wire fails is told so; what went out by BDAT was
 		// complete before the server fell silent.
 		row.may = []postrider.State{postrider.Untried, postrider.Unknown}
@@ -222,7 +222,8 @@ func TestPoolFollowsADNSAnswer(t *testing.T) {
 		var f *rig.Fleet
 		f = rig.StartFleet(t, rig.FleetOptions{
 			Servers: 2, Mode: mode,
-			Pool: postrider.PoolConfig{Weights: []int{1}, LookupHost: func(context.Context, string) ([]string, error) {
+			Weights: []int{1},
+			Pool: postrider.PoolConfig{LookupHost: func(context.Context, string) ([]string, error) {
 				lookups.Add(1)
 				if moved.Load() {
 					return []string{"192.0.2.2"}, nil

@@ -24,7 +24,7 @@ func TestPoolBoundHolds(t *testing.T) {
 		rig.InFleetBubble(t, fmt.Sprint("pipelining ", pipelining), func(t *testing.T, mode postrider.SecureMode) {
 			dialling := newGauge()
 			f := rig.StartFleet(t, rig.FleetOptions{
-				Servers: 2, Mode: mode, Pool: postrider.PoolConfig{MaxConnections: 3, Weights: []int{2, 1}},
+				Servers: 2, Mode: mode, Pool: postrider.PoolConfig{MaxConnections: 3}, Weights: []int{2, 1},
 				Server: func(_ int, s *smtptest.Server) {
 					s.Extensions.Pipelining, s.MaxTransactions = pipelining, 10
 					s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Delay: time.Second}, {Command: "MAIL", Delay: 20 * time.Millisecond}}
@@ -202,7 +202,7 @@ func TestPoolCloseBreaksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := rig.StartFleet(t, rig.FleetOptions{Pool: postrider.PoolConfig{MaxConnections: 2}, Server: func(_ int, s *smtptest.Server) {
 			s.Extensions.Pipelining = false
-			s.Faults = []smtptest.Fault{{Command: ".", Answer: smtptest.None, Then: smtptest.Hang}}
+			s.Faults = []smtptest.Fault{{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}
 		}})
 		var results []*postrider.Result
 		done := make(chan struct{})
@@ -226,7 +226,7 @@ func TestPoolCloseBreaksOff(t *testing.T) {
 func TestPoolCloseDoesNotWaitForAGreeting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := rig.StartFleet(t, rig.FleetOptions{Server: func(_ int, s *smtptest.Server) {
-			s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.None, Then: smtptest.Hang}}
+			s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}
 		}})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -102,7 +102,7 @@ func TestPoolKeepsAWireThatWorks(t *testing.T) {
 func TestPoolSpreadsByWeight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var heavy door
-		f := rig.StartFleet(t, rig.FleetOptions{Servers: 3, Pool: postrider.PoolConfig{Weights: []int{3, 1}}, Client: func(i int, cfg *postrider.Config) {
+		f := rig.StartFleet(t, rig.FleetOptions{Servers: 3, Weights: []int{3, 1}, Client: func(i int, cfg *postrider.Config) {
 			cfg.IdleTimeout = time.Second
 			if i == 0 {
 				heavy.guard(cfg)
@@ -250,7 +250,7 @@ func TestPoolDoesNotMoveWhatIsUnknown(t *testing.T) {
 	rig.InFleetBubble(t, "", func(t *testing.T, mode postrider.SecureMode) {
 		f := rig.StartFleet(t, rig.FleetOptions{Servers: 2, Mode: mode, Server: func(i int, s *smtptest.Server) {
 			if i == 0 {
-				s.Faults = []smtptest.Fault{{Command: ".", Answer: smtptest.None, Then: smtptest.Close}}
+				s.Faults = []smtptest.Fault{{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}
 			}
 		}})
 		r, err := f.Send(rig.NumberedMail(0))
@@ -286,7 +286,7 @@ func TestPoolOldFailuresTakeNobodyDown(t *testing.T) {
 			Pool: postrider.PoolConfig{MaxConnections: 2},
 			Server: func(i int, s *smtptest.Server) {
 				s.Extensions.Pipelining = false
-				s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Nth: 2, Answer: smtptest.None, Then: smtptest.Hang}, {Command: ".", Delay: time.Second}}
+				s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}, {Command: ".", Delay: time.Second}}
 			},
 			Client: func(_ int, cfg *postrider.Config) { cfg.IdleTimeout = time.Minute },
 		})

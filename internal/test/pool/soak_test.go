@@ -86,10 +86,11 @@ func startSoak(t *testing.T) *soak {
 		short := 2 * time.Second
 		cfg.Timeouts = postrider.Timeouts{Connect: short, Greeting: short, Hello: short, TLS: short, Auth: short, Mail: short, Rcpt: short, Data: short, Block: short, Final: short, Quit: short}
 		cfg.MaxAge, cfg.IdleTimeout, cfg.ProbeAfter = 20*time.Second, 3*time.Second, 500*time.Millisecond
+		cfg.Weight = []int{2, 1, 1}[i]
 		configs = append(configs, cfg)
 	}
 	var err error
-	if s.pool, err = postrider.NewPool(postrider.PoolConfig{MaxConnections: 8, Weights: []int{2, 1, 1}}, configs...); err != nil {
+	if s.pool, err = postrider.NewPool(postrider.PoolConfig{MaxConnections: 8}, configs...); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -30,11 +30,12 @@ func TestPoolStormWithClose(t *testing.T) {
 }
 
 func poolStorm(t *testing.T, rnd *rand.Rand) {
-	cfg := postrider.PoolConfig{MaxConnections: 1 + rnd.IntN(5), Weights: [][]int{nil, {2, 1, 1}, {1}}[rnd.IntN(3)]}
+	cfg := postrider.PoolConfig{MaxConnections: 1 + rnd.IntN(5)}
+	weights := [][]int{nil, {2, 1, 1}, {1}}[rnd.IntN(3)]
 	if rnd.IntN(3) == 0 {
 		cfg.MessageRate, cfg.RecipientRate = 5, 5
 	}
-	f := rig.StartFleet(t, rig.FleetOptions{Servers: 3, Mode: []postrider.SecureMode{postrider.Insecure, postrider.StartTLS}[rnd.IntN(2)], Pool: cfg,
+	f := rig.StartFleet(t, rig.FleetOptions{Servers: 3, Mode: []postrider.SecureMode{postrider.Insecure, postrider.StartTLS}[rnd.IntN(2)], Pool: cfg, Weights: weights,
 		Server: func(_ int, s *smtptest.Server) {
 			for c := range 12 {
 				s.Faults = append(s.Faults, rig.StormFault(rnd, c))

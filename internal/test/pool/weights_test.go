@@ -1,6 +1,12 @@
 package pool_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -18,7 +24,11 @@ func startTwo(t *testing.T, greeting time.Duration, weights ...int) (*postrider.
 	second := startServer(t, "mx2:25", func(s *smtptest.Server) {
 		s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Delay: greeting}}
 	})
-	p := startPool(t, postrider.PoolConfig{Weights: weights}, first.Config(), second.Config())
+	servers := []postrider.Config{first.Config(), second.Config()}
+	for i, w := range weights {
+		servers[i].Weight = w
+	}
+	p := startPool(t, postrider.PoolConfig{}, servers...)
 	return p, []*smtptest.Server{first, second}
 }
 
@@ -76,4 +86,67 @@ func TestWeightsWaitForNoLateServer(t *testing.T) {
 			t.Errorf("it took %d of 100 messages when it was there", n)
 		}
 	})
+}
+
+// Servers without a weight stand by, in their order, until all that have one are down.
+func TestServersWithoutWeightStandBy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var servers []*smtptest.Server
+		var configs []postrider.Config
+		var down [4]bool
+		for i := range 4 {
+			s := startServer(t, fmt.Sprintf("mx%d:25", i), nil)
+			cfg := s.Config()
+			cfg.Weight = []int{0, 1, 0, 2}[i]
+			dial := cfg.Dial
+			cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				if down[i] {
+					return refuseDial(ctx, network, address)
+				}
+				return dial(ctx, network, address)
+			}
+			cfg.IdleTimeout = time.Second
+			servers, configs = append(servers, s), append(configs, cfg)
+		}
+		p := startPool(t, postrider.PoolConfig{}, configs...)
+		for _, step := range []struct {
+			down [4]bool
+			want []int // what the servers took, in all
+		}{
+			{want: []int{0, 10, 0, 20}},
+			{down: [4]bool{3: true}, want: []int{0, 40, 0, 20}},
+			{down: [4]bool{1: true, 3: true}, want: []int{30, 40, 0, 20}},
+			{down: [4]bool{true, true, false, true}, want: []int{30, 40, 30, 20}},
+		} {
+			time.Sleep(2 * time.Second) // the wires are idle, and end
+			down = step.down
+			for i := range 30 {
+				if _, err := p.Send(t.Context(), rig.NumberedMail(i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var got []int
+			for _, s := range servers {
+				got = append(got, len(s.Messages()))
+			}
+			if !slices.Equal(got, step.want) {
+				t.Errorf("down %v: the servers took %v; want %v", down, got, step.want)
+			}
+		}
+	})
+}
+
+// Only a pool looks at a weight: there a negative one is a mistake, whichever server has it.
+func TestNegativeWeight(t *testing.T) {
+	bad := postrider.Config{Weight: -1}
+	for _, servers := range [][]postrider.Config{{bad}, {{}, bad}} {
+		_, err := postrider.NewPool(postrider.PoolConfig{}, servers...)
+		var e *postrider.Error
+		if !errors.As(err, &e) || e.Step != postrider.StepConfiguration || !strings.Contains(err.Error(), "Weight") {
+			t.Errorf("%d servers: %v", len(servers), err)
+		}
+	}
+	if _, err := postrider.NewConnection(bad); err != nil {
+		t.Error(err)
+	}
 }

@@ -27,6 +27,7 @@ type FleetOptions struct {
 	Servers int // default 1
 	Mode    postrider.SecureMode
 	Pool    postrider.PoolConfig
+	Weights []int // of the first servers
 	Server  func(i int, s *smtptest.Server)
 	Client  func(i int, cfg *postrider.Config)
 }
@@ -49,6 +50,9 @@ func StartFleet(t *testing.T, o FleetOptions) *Fleet {
 		t.Cleanup(s.Close)
 		cfg := s.Config()
 		cfg.ServerName = "localhost"
+		if i < len(o.Weights) {
+			cfg.Weight = o.Weights[i]
+		}
 		if o.Client != nil {
 			o.Client(i, &cfg)
 		}

@@ -59,7 +59,7 @@ func TestNoCommonMechanism(t *testing.T) {
 		_, err := r.Send("bart@example.com")
 		r.Equal("error", rig.Trouble(err), "connect AUTH 0 lasts")
 		r.Equal("said", r.Said(1), s.Intro()+" QUIT")
-		if !strings.Contains(rig.Text(err), `"LOGIN"`) || !strings.Contains(rig.Text(err), "auth_mechanisms") {
+		if !strings.Contains(rig.Text(err), `"LOGIN"`) || !strings.Contains(rig.Text(err), "Config.AuthMechanisms") {
 			t.Error(err)
 		}
 	})
@@ -92,7 +92,7 @@ func TestARefusedLoginEndsTheWire(t *testing.T) {
 		})
 	}
 	rig.InBubble(t, "hang up", func(t *testing.T) {
-		r := rig.Setting{}.Start(t, rig.Options{Server: rig.WithUser, Faults: []smtptest.Fault{{Command: "AUTH", Nth: 1, Answer: smtptest.None, Then: smtptest.Close}}})
+		r := rig.Setting{}.Start(t, rig.Options{Server: rig.WithUser, Faults: []smtptest.Fault{{Command: "AUTH", Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}})
 		_, err := r.Send("bart@example.com")
 		r.Equal("error", rig.Trouble(err), "connect AUTH 0 passes")
 		r.Accepted("bart@example.com")
@@ -335,7 +335,7 @@ func TestCredentialsInTheClear(t *testing.T) {
 				}
 				r.Equal("error", rig.Trouble(err), "connect AUTH 0 lasts")
 				r.Equal("said", r.Said(1), "EHLO QUIT")
-				if !strings.Contains(rig.Text(err), "allow_plaintext_auth") {
+				if !strings.Contains(rig.Text(err), "Config.AllowPlaintextAuth") {
 					t.Errorf("the error does not tell what to set: %v", err)
 				}
 			})
@@ -364,7 +364,7 @@ func TestNoSendRidesOnAWireWithoutItsLogin(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{Server: rig.WithUser, Client: func(cfg *postrider.Config) {
 			cfg.MaxTransactions, cfg.AuthRetryAfter = 1, time.Nanosecond
-		}, Faults: []smtptest.Fault{{Command: "AUTH", Nth: 2, Reply: "535 5.7.8 no"}, {Command: "AUTH", Nth: 3, Answer: smtptest.None, Then: smtptest.Close}}})
+		}, Faults: []smtptest.Fault{{Command: "AUTH", Nth: 2, Reply: "535 5.7.8 no"}, {Command: "AUTH", Nth: 3, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}})
 		for i := range 5 {
 			_, err := r.Send("bart@example.com")
 			if failed := i == 1 || i == 2; (err != nil) != failed {

@@ -44,12 +44,12 @@ func TestTheKnobs(t *testing.T) {
 		refused func(error) bool
 		says    string // a hint
 	}{
-		{"good", smtptest.Good, []knobs{all, chain, nothing, both}, nil, ""},
-		{"expired", smtptest.Expired, []knobs{nothing, both}, isA[x509.CertificateInvalidError], "expired"},
-		{"wrong host", smtptest.WrongHost, []knobs{chain, nothing, both}, isA[x509.HostnameError], "wrong.example.net"},
-		{"unknown CA", smtptest.UnknownCA, []knobs{nothing, both}, isA[x509.UnknownAuthorityError], "Config.CAFile"},
-		{"self-signed", smtptest.SelfSigned, []knobs{nothing, both}, isA[x509.UnknownAuthorityError], "self-signed"},
-		{"only a CN", smtptest.NameOnly, []knobs{chain, nothing, both}, isA[x509.HostnameError], "Common Name"},
+		{"good", smtptest.CertGood, []knobs{all, chain, nothing, both}, nil, ""},
+		{"expired", smtptest.CertExpired, []knobs{nothing, both}, isA[x509.CertificateInvalidError], "expired"},
+		{"wrong host", smtptest.CertWrongHost, []knobs{chain, nothing, both}, isA[x509.HostnameError], "wrong.example.net"},
+		{"unknown CA", smtptest.CertUnknownCA, []knobs{nothing, both}, isA[x509.UnknownAuthorityError], "Config.CAFile"},
+		{"self-signed", smtptest.CertSelfSigned, []knobs{nothing, both}, isA[x509.UnknownAuthorityError], "self-signed"},
+		{"only a CN", smtptest.CertNameOnly, []knobs{chain, nothing, both}, isA[x509.HostnameError], "Common Name"},
 	} {
 		for _, k := range []knobs{all, chain, nothing, both} {
 			passes := false
@@ -131,12 +131,12 @@ func TestTheServersName(t *testing.T) {
 		sni                       string
 		fails                     bool
 	}{
-		{"host", "localhost:25", "", smtptest.Good, "localhost", false},
-		{"IP", "127.0.0.1:25", "", smtptest.Good, "", false},
-		{"IP that is not in it", "127.0.0.2:25", "", smtptest.Good, "", true},
-		{"another name", "localhost:25", "wrong.example.net", smtptest.WrongHost, "wrong.example.net", false},
-		{"IP with a name", "192.0.2.1:25", "example.com", smtptest.Good, "example.com", false},
-		{"another name that is not in it", "localhost:25", "elsewhere.example.net", smtptest.Good, "elsewhere.example.net", true},
+		{"host", "localhost:25", "", smtptest.CertGood, "localhost", false},
+		{"IP", "127.0.0.1:25", "", smtptest.CertGood, "", false},
+		{"IP that is not in it", "127.0.0.2:25", "", smtptest.CertGood, "", true},
+		{"another name", "localhost:25", "wrong.example.net", smtptest.CertWrongHost, "wrong.example.net", false},
+		{"IP with a name", "192.0.2.1:25", "example.com", smtptest.CertGood, "example.com", false},
+		{"another name that is not in it", "localhost:25", "elsewhere.example.net", smtptest.CertGood, "elsewhere.example.net", true},
 	} {
 		inBothTLSModes(t, c.name, func(t *testing.T, s rig.Setting) {
 			var asked atomic.Value
@@ -270,7 +270,7 @@ func TestResumedSessionsAreVerifiedToo(t *testing.T) {
 			inBothTLSModes(t, name+", begun without", func(t *testing.T, s rig.Setting) {
 				sessions := tls.NewLRUClientSessionCache(8)
 				r := s.Start(t, rig.Options{Server: func(s *smtptest.Server) {
-					s.Certificate, s.TLS = smtptest.UnknownCA, &tls.Config{MaxVersion: version}
+					s.Certificate, s.TLS = smtptest.CertUnknownCA, &tls.Config{MaxVersion: version}
 				}})
 				resumed, errs := resumptions(r, func(cfg *postrider.Config) {
 					cfg.TLS.ClientSessionCache, cfg.NoVerifyCert = sessions, true

@@ -148,7 +148,7 @@ func TestErrorsSayUnknown(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{
 			Client: func(cfg *postrider.Config) { cfg.MaxRecipients = 1 },
-			Faults: []smtptest.Fault{{Command: ".", Nth: 1, Answer: smtptest.None, Then: smtptest.Close}},
+			Faults: []smtptest.Fault{{Command: ".", Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}},
 		})
 		result, err := r.Deliver(rig.Mail("bart@example.com"))
 		var e *postrider.Error
@@ -167,7 +167,7 @@ func TestErrorsSayUnknown(t *testing.T) {
 // The server that closes is named as the one that does, at whatever step.
 func TestAnEndIsTheServers(t *testing.T) {
 	hangUp := func(command string) smtptest.Fault {
-		return smtptest.Fault{Command: command, Nth: 1, Answer: smtptest.None, Then: smtptest.Close}
+		return smtptest.Fault{Command: command, Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}
 	}
 	for command, step := range map[string]postrider.Step{
 		smtptest.Greeting: postrider.StepGreeting, "EHLO": postrider.StepHello, "STARTTLS": postrider.StepStartTLS,

@@ -75,7 +75,7 @@ func TestWhatRemainsIsSentOnceToEach(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{Faults: []smtptest.Fault{
 			{Command: "RCPT", Nth: 2, Reply: "450 4.2.0 later"},
-			{Command: "RCPT", Nth: 4, Reply: "421 4.3.2 bye", Then: smtptest.Close},
+			{Command: "RCPT", Nth: 4, Reply: "421 4.3.2 bye", Then: smtptest.ThenClose},
 		}})
 		m := rig.Mail("a@example.com", "b@example.com", "c@example.com")
 		for range 4 {

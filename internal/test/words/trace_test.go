@@ -119,10 +119,10 @@ func TestTraceTellsFailures(t *testing.T) {
 			},
 			want: "dialed(1,localhost:25,true)",
 		},
-		"handshake": {mode: postrider.ImplicitTLS, server: func(s *smtptest.Server) { s.Certificate = smtptest.Expired }, want: "dialed(1,localhost:25,false) tls(1,false,true)"},
+		"handshake": {mode: postrider.ImplicitTLS, server: func(s *smtptest.Server) { s.Certificate = smtptest.CertExpired }, want: "dialed(1,localhost:25,false) tls(1,false,true)"},
 		"AUTH":      {server: rig.WithUser, faults: rig.At("AUTH", 0, "535 no"), want: "AUTH 535 auth(1,CRAM-MD5,true)"},
 		"MAIL":      {faults: rig.At("MAIL", 0, "550 no"), want: "MAIL 550 done(1,1,550,refused)"},
-		"lost":      {faults: []smtptest.Fault{{Command: ".", Answer: smtptest.None, Then: smtptest.Close}}, want: "content(68) . done(1,1,0,unknown) closed(1,1,true)"},
+		"lost":      {faults: []smtptest.Fault{{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}, want: "content(68) . done(1,1,0,unknown) closed(1,1,true)"},
 	} {
 		rig.InBubble(t, name, func(t *testing.T) {
 			var d diary
@@ -143,8 +143,8 @@ func TestTraceTellsFailures(t *testing.T) {
 // Every wire that was dialled ends exactly once, whatever happened to it.
 func TestEveryWireThatIsOpenedIsClosed(t *testing.T) {
 	faults := []smtptest.Fault{
-		{Command: "MAIL", Nth: 1, Reply: "421 bye"}, {Command: "RCPT", Nth: 2, Answer: smtptest.None, Then: smtptest.Close},
-		{Command: ".", Nth: 2, Answer: smtptest.None, Then: smtptest.Abort}, {Command: ".", Nth: 3, Reply: "250 a\n250 b"},
+		{Command: "MAIL", Nth: 1, Reply: "421 bye"}, {Command: "RCPT", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		{Command: ".", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}, {Command: ".", Nth: 3, Reply: "250 a\n250 b"},
 	}
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		dialed, closed := map[int]int{}, map[int]int{}
@@ -174,7 +174,7 @@ func TestStatsCountEachRecipientOnce(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{Client: func(cfg *postrider.Config) { cfg.MaxRecipients = 2 }, Faults: []smtptest.Fault{
 			{Command: "RCPT", Address: "no@example.com", Reply: "550 no"}, {Command: "RCPT", Address: "later@example.com", Reply: "450 later"},
-			{Command: "MAIL", Nth: 4, Reply: "421 bye"}, {Command: ".", Nth: 4, Answer: smtptest.None, Then: smtptest.Close},
+			{Command: "MAIL", Nth: 4, Reply: "421 bye"}, {Command: ".", Nth: 4, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
 		}})
 		if st := r.Conn.Stats(); st != (postrider.Stats{}) {
 			t.Errorf("at first %+v", st)

@@ -1,4 +1,4 @@
-package postrider
+package detach
 
 import (
 	"net"
@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-// looseConn is a connection of the caller's [Config.Dial], whose Close is the caller's
-// code and may block. Close waits for it, so that wires do not overlap, but no longer
-// than until the Connection itself is closed.
-type looseConn struct {
+// Conn is a connection whose Close is the caller's code and may block. Close waits for it, so that one conversation does
+// not overlap the next, but no longer than until nobody wants to wait any more.
+type Conn struct {
 	net.Conn
 	left <-chan struct{} // closed when nobody waits any more
 	gone chan struct{}   // closed when the Close of the caller's has returned
@@ -18,17 +17,14 @@ type looseConn struct {
 	closed bool
 }
 
-// loosen makes a connection one whose Close can be left behind.
-func (c *Connection) loosen(conn net.Conn) net.Conn {
-	if c.cfg.Dial == nil {
-		return conn
-	}
-	return &looseConn{Conn: conn, left: c.ended, gone: make(chan struct{})}
+// NewConn wraps a connection. Nobody waits for its Close any more when left is closed.
+func NewConn(conn net.Conn, left <-chan struct{}) *Conn {
+	return &Conn{Conn: conn, left: left, gone: make(chan struct{})}
 }
 
 // Close closes the connection.
-func (c *looseConn) Close() error {
-	c.cut()
+func (c *Conn) Close() error {
+	c.Cut()
 	select {
 	case <-c.gone:
 	case <-c.left:
@@ -36,8 +32,8 @@ func (c *looseConn) Close() error {
 	return nil
 }
 
-// cut begins to close it. A Read or Write that is underway ends, also if Close blocks.
-func (c *looseConn) cut() {
+// Cut begins to close it. A Read or Write that is underway ends, also if Close blocks.
+func (c *Conn) Cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -52,18 +48,18 @@ func (c *looseConn) cut() {
 }
 
 // Read ends with [net.ErrClosed] when we have closed it.
-func (c *looseConn) Read(b []byte) (int, error) {
+func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	return n, c.explain(err)
 }
 
 // Write ends with [net.ErrClosed] when we have closed it.
-func (c *looseConn) Write(b []byte) (int, error) {
+func (c *Conn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	return n, c.explain(err)
 }
 
-func (c *looseConn) explain(err error) error {
+func (c *Conn) explain(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -76,7 +72,7 @@ func (c *looseConn) explain(err error) error {
 }
 
 // CloseWrite closes our half, where the connection has one.
-func (c *looseConn) CloseWrite() error {
+func (c *Conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
@@ -84,16 +80,16 @@ func (c *looseConn) CloseWrite() error {
 }
 
 // SetDeadline sets both deadlines.
-func (c *looseConn) SetDeadline(t time.Time) error { return c.arm(c.Conn.SetDeadline, t) }
+func (c *Conn) SetDeadline(t time.Time) error { return c.arm(c.Conn.SetDeadline, t) }
 
 // SetReadDeadline sets that of Read.
-func (c *looseConn) SetReadDeadline(t time.Time) error { return c.arm(c.Conn.SetReadDeadline, t) }
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.arm(c.Conn.SetReadDeadline, t) }
 
 // SetWriteDeadline sets that of Write.
-func (c *looseConn) SetWriteDeadline(t time.Time) error { return c.arm(c.Conn.SetWriteDeadline, t) }
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.arm(c.Conn.SetWriteDeadline, t) }
 
 // arm sets a deadline, unless it would undo that of cut.
-func (c *looseConn) arm(set func(time.Time) error, t time.Time) error {
+func (c *Conn) arm(set func(time.Time) error, t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {

@@ -1,0 +1,125 @@
+package verdict
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	smtp "github.com/postrider/postrider/internal/wire"
+)
+
+// A goroutine that outlives the tests fails them.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func r(code int) smtp.Reply { return smtp.Reply{Code: code} }
+
+// The table of docs/flow.md: what its own replies show of a transaction whose terminator was handed over, and what
+// becomes of two recipients then.
+func TestATransactionIsJudgedByItsOwnReplies(t *testing.T) {
+	for name, c := range map[string]struct {
+		tx     Transaction
+		a, b   int // RCPT replies
+		untold State
+		states [2]State
+	}{
+		"nothing read":                 {Transaction{}, 0, 0, Unknown, [2]State{Unknown, Unknown}},
+		"MAIL accepted":                {Transaction{Mail: r(250)}, 0, 0, Unknown, [2]State{Unknown, Unknown}},
+		"MAIL refused":                 {Transaction{Mail: r(550)}, 0, 0, Untried, [2]State{Refused, Refused}},
+		"MAIL refused by 421":          {Transaction{Mail: r(421)}, 0, 0, Untried, [2]State{Untried, Untried}},
+		"MAIL refused behind RSET 250": {Transaction{ResetFirst: true, Clear: r(250), Mail: r(421)}, 0, 0, Untried, [2]State{Untried, Untried}},
+		"MAIL refused behind RSET 421": {Transaction{ResetFirst: true, Clear: r(421), Mail: r(421)}, 0, 0, Unknown, [2]State{Unknown, Unknown}},
+		"both refused, RSET 421":       {Transaction{ResetFirst: true, Clear: r(421), Mail: r(421)}, 503, 503, Unknown, [2]State{Untried, Untried}},
+		"MAIL refused, RCPT accepted":  {Transaction{Mail: r(550)}, 250, 550, Unknown, [2]State{Unknown, Refused}},
+		"MAIL refused for the wire":    {Transaction{Mail: r(452), Mishap: Elsewhere}, 503, 503, Untried, [2]State{Untried, Untried}},
+		"one RCPT refused":             {Transaction{Mail: r(250)}, 550, 250, Unknown, [2]State{Refused, Unknown}},
+		"one RCPT refused by 421":      {Transaction{Mail: r(250)}, 250, 421, Unknown, [2]State{Unknown, Untried}},
+		"both RCPTs refused":           {Transaction{Mail: r(250)}, 550, 450, Unknown, [2]State{Refused, Deferred}},
+		"DATA refused":                 {Transaction{Mail: r(250), Data: r(451)}, 250, 250, Untried, [2]State{Deferred, Deferred}},
+		"terminator refused":           {Transaction{Mail: r(250), Final: r(554)}, 250, 250, Untried, [2]State{Refused, Refused}},
+		"terminator refused by 421":    {Transaction{Mail: r(250), Final: r(421)}, 250, 250, Untried, [2]State{Deferred, Deferred}},
+		"terminator refused by 503":    {Transaction{Mail: r(250), Final: r(503)}, 250, 250, Untried, [2]State{Untried, Untried}},
+		"BDAT refused":                 {Transaction{Mail: r(250), Final: r(502), Mishap: Unchunked}, 250, 250, Untried, [2]State{Untried, Untried}},
+		"accepted":                     {Transaction{Mail: r(250), Final: r(250)}, 250, 550, Unknown, [2]State{Accepted, Refused}},
+		"out of step":                  {Transaction{Mail: r(550), Final: r(554), Mishap: Shifted}, 550, 550, Unknown, [2]State{Unknown, Unknown}},
+		"misread":                      {Transaction{Mail: r(250), Data: r(554), Mishap: Misread}, 550, 250, Unknown, [2]State{Unknown, Unknown}},
+	} {
+		tx := c.tx
+		tx.Rcpt = []smtp.Reply{r(c.a), r(c.b)}
+		if got := tx.Untaken(HandedOver); got != (c.untold == Untried) {
+			t.Errorf("%s: untaken %v", name, got)
+		}
+		for k, want := range c.states {
+			if v := tx.Of(k, HandedOver); v.State != want {
+				t.Errorf("%s: recipient %d is %v, want %v", name, k, v.State, want)
+			}
+		}
+		if !tx.Untaken(Ahead) {
+			t.Errorf("%s: taken without its end", name)
+		}
+		for k := range c.states {
+			if v := tx.Of(k, Ahead); v.State == Accepted || v.State == Unknown {
+				t.Errorf("%s: recipient %d is %v without the end", name, k, v.State)
+			}
+		}
+	}
+}
+
+// A 2yz read while the last octets were being written counts only if they have left: the write may have failed.
+func TestAYesThatWasReadBeforeTheEndHadLeft(t *testing.T) {
+	tx := Transaction{Mail: r(250), Final: r(250), Rcpt: []smtp.Reply{r(250)}}
+	for b, want := range map[Border]State{HandedOver: Accepted, Begun: Unknown, Ahead: Untried} {
+		if v := tx.Of(0, b); v.State != want {
+			t.Errorf("border %d: %v, want %v", b, v.State, want)
+		}
+	}
+}
+
+// A 4yz or 5yz to a content that is still leaving is its answer, but one that decides nobody then leaves all undecided.
+func TestARefusalAmidTheContent(t *testing.T) {
+	for code, want := range map[int]State{451: Deferred, 552: Refused, 421: Untried, 530: Untried} {
+		tx := Transaction{Mail: r(250), Data: r(354), Final: r(code), Rcpt: []smtp.Reply{r(250)}}
+		v := tx.Of(0, Ahead)
+		if v.State != want || v.Undecided != (want == Untried) || v.At != smtp.Content {
+			t.Errorf("%d: %+v, want state %v", code, v, want)
+		}
+	}
+}
+
+// Too many recipients: 452 and 552 without an enhanced code, or with x.5.3 (RFC 5321 §4.5.3.1.10).
+func TestTooManyRecipientsGoIntoTheNext(t *testing.T) {
+	for text, want := range map[string]bool{"452 too many": true, "552 too many": true, "452 4.5.3 too many": true, "552 5.2.2 full": false} {
+		tx := Transaction{Mail: r(250), Rcpt: []smtp.Reply{r(250), {Code: int(text[0]-'0')*100 + 52, Text: text[4:]}}}
+		v := tx.Of(1, Ahead)
+		if v.Again != want || want && v.State != Deferred {
+			t.Errorf("%q: %+v", text, v)
+		}
+		tx.Rcpt[0] = r(550)
+		if tx.Of(1, Ahead).Again {
+			t.Errorf("%q: again, although nobody was accepted", text)
+		}
+	}
+}
+
+// Which reply explains what was left undecided, and which one ended the transaction.
+func TestRefusalAndLast(t *testing.T) {
+	for name, c := range map[string]struct {
+		tx            Transaction
+		at            smtp.Command
+		refusal, last int
+	}{
+		"MAIL":              {Transaction{Mail: r(421), Rcpt: []smtp.Reply{r(503)}}, smtp.Mail, 421, 421},
+		"RCPT":              {Transaction{Mail: r(250), Rcpt: []smtp.Reply{r(550), r(421)}}, smtp.Rcpt, 421, 421},
+		"DATA":              {Transaction{Mail: r(250), Rcpt: []smtp.Reply{r(250)}, Data: r(530)}, smtp.Data, 530, 530},
+		"content":           {Transaction{Mail: r(250), Rcpt: []smtp.Reply{r(250)}, Data: r(354), Final: r(503)}, smtp.Content, 503, 503},
+		"all RCPTs refused": {Transaction{Mail: r(250), Rcpt: []smtp.Reply{r(550), r(450)}}, smtp.Content, 0, 450},
+		"accepted":          {Transaction{Mail: r(250), Rcpt: []smtp.Reply{r(250)}, Data: r(354), Final: r(250)}, smtp.Content, 250, 250},
+		"nothing":           {Transaction{Rcpt: []smtp.Reply{{}}}, smtp.Content, 0, 0},
+	} {
+		if at, reply := c.tx.Refusal(); at != c.at || reply.Code != c.refusal {
+			t.Errorf("%s: refused at %v by %d", name, at, reply.Code)
+		}
+		if last := c.tx.Last(); last.Code != c.last {
+			t.Errorf("%s: ended by %d, want %d", name, last.Code, c.last)
+		}
+	}
+}
