@@ -93,7 +93,9 @@ func benchServer(b *testing.B, faults ...smtptest.Fault) postrider.Config {
 // 64 goroutines share four connections: to a server that answers at once, where the
 // processors are the limit, and to one that takes a millisecond for each message.
 func BenchmarkPoolContention(b *testing.B) {
-	slow := []smtptest.Fault{{Command: "BDAT", Delay: time.Millisecond}, {Command: smtptest.Terminator, Delay: time.Millisecond}}
+	slow := []smtptest.Fault{
+		{Command: "BDAT", Delay: time.Millisecond}, {Command: smtptest.Terminator, Delay: time.Millisecond},
+	}
 	for server, faults := range map[string][]smtptest.Fault{"server=swift": nil, "server=1ms": slow} {
 		for name, sender := range rivals(b, benchServer(b, faults...), 4) {
 			b.Run(server+"/"+name, func(b *testing.B) {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Conn is a connection whose Close is the caller's code and may block. Close waits for it, so that one conversation does
-// not overlap the next, but no longer than until nobody wants to wait any more.
+// Conn is a connection whose Close is the caller's code and may block. Close waits for it, so that one conversation
+// does not overlap the next, but no longer than until nobody wants to wait any more.
 type Conn struct {
 	net.Conn
 	left <-chan struct{} // closed when nobody waits any more

@@ -1,6 +1,6 @@
 // Package verdict decides what became of a mail transaction and of each of its recipients, from the transaction's own
-// replies and from nothing else. Words said to another transaction prove nothing, be it 421, and neither does the end of
-// the connection.
+// replies and from nothing else. Words said to another transaction prove nothing, be it 421, and neither does the end
+// of the connection.
 package verdict
 
 import (
@@ -27,7 +27,7 @@ type Border int
 // The borders, in the order in which a terminator passes them.
 const (
 	Ahead      Border = iota // no octet of it was handed over
-	Begun                    // the first may be in the server's hands: from here on only a reply tells what became of the message
+	Begun                    // the first may be in the server's hands: only a reply tells what became of the message
 	HandedOver               // the last has left for sure: a 2yz that was read before that is about something else
 )
 
@@ -103,8 +103,8 @@ func (t *Transaction) ofRefused(rcpt smtp.Reply) Verdict {
 }
 
 // byFinal decides about a recipient who was accepted before, by the reply to the terminator. A 421 to it is a deferral
-// like any 4yz: the server has read the message and did not take it. One that came before the terminator was begun is no
-// such verdict.
+// like any 4yz: the server has read the message and did not take it. One that came before the terminator was begun is
+// no such verdict.
 func (t *Transaction) byFinal(b Border) Verdict {
 	v := decided(smtp.Content, t.Final)
 	if t.Final.DecidesNobody() && (t.Final.Code/100 == 5 || b == Ahead) {
@@ -127,8 +127,8 @@ func decided(at smtp.Command, r smtp.Reply) Verdict {
 	return v
 }
 
-// Untaken answers the dangerous question: is it certain that no server took anything of the transaction, so that sending
-// again cannot duplicate?
+// Untaken answers the dangerous question: is it certain that no server took anything of the transaction, so that
+// sending again cannot duplicate?
 func (t *Transaction) Untaken(b Border) bool {
 	switch {
 	case b == Ahead:
@@ -137,7 +137,8 @@ func (t *Transaction) Untaken(b Border) bool {
 		return false // its replies may be another's
 	case t.Final.Negative(), t.Data.Negative():
 		return true
-	case t.Mail.Negative() && (!t.ResetFirst || t.Clear.Code == 250) && !slices.ContainsFunc(t.Rcpt, smtp.Reply.Positive):
+	case t.Mail.Negative() && (!t.ResetFirst || t.Clear.Code == 250) &&
+		!slices.ContainsFunc(t.Rcpt, smtp.Reply.Positive):
 		return true // there is no transaction, of this message or of one before it, that could have gone on
 	}
 	return false // but for recipients whose own RCPTs were refused, which is all the same if all were

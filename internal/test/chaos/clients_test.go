@@ -44,7 +44,8 @@ func (r *run) client() client {
 
 // server starts one.
 func (r *run) server(n int) *mta {
-	m := &mta{w: r.w, name: fmt.Sprintf("mx%d.example", n+1), rnd: rand.New(rand.NewPCG(r.w.seed, uint64(n)+100)), sessions: map[string]*session{}}
+	m := &mta{w: r.w, name: fmt.Sprintf("mx%d.example", n+1), rnd: rand.New(rand.NewPCG(r.w.seed, uint64(n)+100)),
+		sessions: map[string]*session{}}
 	m.discards = r.rnd.IntN(3) > 0
 	m.tls = []int{noTLS, noTLS, noTLS, implicitTLS, startTLS}[r.rnd.IntN(5)]
 	r.w.secret = r.w.secret || m.tls != noTLS
@@ -73,8 +74,9 @@ func (r *run) server(n int) *mta {
 // config is a client's, for that server.
 func (r *run) config(m *mta, l *memnet.Listener) postrider.Config {
 	pick := func(n ...int) int { return n[r.rnd.IntN(len(n))] }
-	cfg := postrider.Config{Address: m.name, LocalName: "client.example", TLS: clientTLS(), Mode: []postrider.SecureMode{
-		postrider.Insecure, postrider.ImplicitTLS, postrider.StartTLS}[m.tls]}
+	cfg := postrider.Config{Address: m.name, LocalName: "client.example", TLS: clientTLS(),
+		Mode: []postrider.SecureMode{
+			postrider.Insecure, postrider.ImplicitTLS, postrider.StartTLS}[m.tls]}
 	cfg.MaxTransactions = pick(0, 0, 0, 1, 2, 5)
 	cfg.MaxRecipients = pick(0, 0, 1, 2)
 	cfg.Window = pick(0, 0, 1, 2, 8, 64)
@@ -148,7 +150,9 @@ func (r *run) sendAll(letters []*letter, patience time.Duration) {
 // patience is how long a caller waits.
 func patience(rnd *rand.Rand) time.Duration {
 	if rnd.IntN(3) == 0 {
-		return time.Duration(rnd.Int64N(int64([]time.Duration{50 * time.Millisecond, 3 * time.Second, time.Minute}[rnd.IntN(3)])))
+		return time.Duration(rnd.Int64N(int64([]time.Duration{
+			50 * time.Millisecond, 3 * time.Second, time.Minute,
+		}[rnd.IntN(3)])))
 	}
 	return 3 * time.Hour
 }

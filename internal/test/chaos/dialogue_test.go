@@ -266,7 +266,8 @@ func (rd *reader) content() {
 		o.body = unstuff(rest[:n])
 		rd.at += n + 3
 	} else {
-		if bytes.Equal(rest, []byte(".")) || bytes.HasSuffix(rest, []byte("\r\n.")) || bytes.HasSuffix(rest, []byte("\r\n.\r")) {
+		if bytes.Equal(rest, []byte(".")) || bytes.HasSuffix(rest, []byte("\r\n.")) ||
+			bytes.HasSuffix(rest, []byte("\r\n.\r")) {
 			o.term = bytes.LastIndexByte(rd.w, '.')
 		}
 		rd.at = len(rd.w)

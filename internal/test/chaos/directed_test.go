@@ -129,7 +129,8 @@ func TestAcceptedBeforeTheEnd(t *testing.T) {
 
 // A 4yz or 5yz between 354 and the dot is the content's answer, and the wire is not merely idle.
 func TestRefusedBeforeTheEnd(t *testing.T) {
-	for code, want := range map[string]postrider.State{"552 5.3.4 too large": isRefused, "452 4.3.1 full": isDeferred, "554 5.7.1 no": isRefused,
+	for code, want := range map[string]postrider.State{"552 5.3.4 too large": isRefused, "452 4.3.1 full": isDeferred,
+		"554 5.7.1 no":      isRefused,
 		"421 4.3.2 closing": isUntried, "530 5.7.0 no": isUntried} {
 		t.Run(code, func(t *testing.T) {
 			play(t, sound(), func(s *scene) {
@@ -148,7 +149,8 @@ func TestRefusedBeforeTheEnd(t *testing.T) {
 
 // A server that does not throw away the octets of a refused BDAT reads them as commands.
 func TestRefusedChunkIsExecuted(t *testing.T) {
-	forgery := "RSET\r\nMAIL FROM:<forged@evil.example>\r\nRCPT TO:<victim@evil.example>\r\nDATA\r\nSubject: forged\r\n\r\nforged\r\n.\r\n" +
+	forgery := "RSET\r\nMAIL FROM:<forged@evil.example>\r\nRCPT TO:<victim@evil.example>\r\nDATA\r\nSubject: " +
+		"forged\r\n\r\nforged\r\n.\r\n" +
 		"MAIL FROM:<forged@evil.example>\r\nRCPT TO:<victim@evil.example>\r\nBDAT 8 LAST\r\nforged\r\nRSET\r\n"
 	for _, discards := range []bool{false, true} {
 		t.Run(fmt.Sprintf("discards=%v", discards), func(t *testing.T) {
@@ -379,7 +381,9 @@ func TestReaderThatBlocks(t *testing.T) {
 				s.connect()
 				l := s.mail(100, 1)
 				l.broken, l.kind, l.block = true, "blocking reader", make(chan struct{})
-				l.message.Content = postrider.Func(func() (io.ReadCloser, error) { return io.NopCloser(blocking{l.block}), nil })
+				l.message.Content = postrider.Func(func() (io.ReadCloser, error) {
+					return io.NopCloser(blocking{l.block}), nil
+				})
 				var all sync.WaitGroup
 				all.Go(func() { s.send(l, time.Minute) })
 				synctest.Wait()

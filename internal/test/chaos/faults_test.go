@@ -29,7 +29,8 @@ const (
 )
 
 func (k kind) String() string {
-	return [...]string{"none", "refuse", "nonsense", "lie", "swallow", "ignore", "double", "partial", "die before", "die behind", "hush", "late",
+	return [...]string{"none", "refuse", "nonsense", "lie", "swallow", "ignore", "double", "partial", "die before",
+		"die behind", "hush", "late",
 		"junk", "amid", "421"}[k]
 }
 
@@ -47,14 +48,21 @@ const (
 )
 
 var (
-	refusals = []string{"400 no", "421 4.3.2 closing", "432 4.3.2 throttled", "450 4.2.1 busy", "451 local error", "451 4.4.2 timeout",
-		"452 full", "452 4.5.3 too many", "452 4.2.2 full", "454 4.7.0 no", "499 no", "500 what", "501 5.5.4 syntax", "502 not here",
-		"503 5.5.1 sequence", "504 no", "521 no mail", "530 5.7.0 authenticate", "535 5.7.8 no", "538 no", "550 5.1.1 nobody",
-		"550 no", "551 not local", "552 full", "552 5.2.2 full", "552 5.5.3 too many", "552 5.3.4 big", "553 name", "554 5.7.1 policy",
+	refusals = []string{"400 no", "421 4.3.2 closing", "432 4.3.2 throttled", "450 4.2.1 busy", "451 local error",
+		"451 4.4.2 timeout",
+		"452 full", "452 4.5.3 too many", "452 4.2.2 full", "454 4.7.0 no", "499 no", "500 what", "501 5.5.4 syntax",
+		"502 not here",
+		"503 5.5.1 sequence", "504 no", "521 no mail", "530 5.7.0 authenticate", "535 5.7.8 no", "538 no",
+		"550 5.1.1 nobody",
+		"550 no", "551 not local", "552 full", "552 5.2.2 full", "552 5.5.3 too many", "552 5.3.4 big", "553 name",
+		"554 5.7.1 policy",
 		"554 no", "571 blocked", "599 no"}
-	misplaced = []string{"211 status", "214 help", "220 ready", "221 2.0.0 bye", "235 2.7.0 in", "251 will forward", "252 perhaps",
+	misplaced = []string{"211 status", "214 help", "220 ready", "221 2.0.0 bye", "235 2.7.0 in", "251 will forward",
+		"252 perhaps",
 		"334 go on", "354 go ahead"}
-	rubbish = []string{"25\r\n", "2500 no\r\n", "\x00\xff\r\n", "HTTP/1.1 400 Bad Request\r\n", "150 early\r\n", "600 late\r\n"}
+	rubbish = []string{
+		"25\r\n", "2500 no\r\n", "\x00\xff\r\n", "HTTP/1.1 400 Bad Request\r\n", "150 early\r\n", "600 late\r\n",
+	}
 )
 
 // fault is what is done at one command.
@@ -70,7 +78,8 @@ type fault struct {
 
 // moods are the faults that a connection tends to. A single one shows what a mix hides.
 var moods = [][]kind{
-	nil, nil, {refuse}, {nonsense}, {lie}, {swallow, ignore}, {double}, {partial}, {dieFirst, dieDone}, {hush}, {late}, {junk}, {amid},
+	nil, nil, {refuse}, {nonsense}, {lie}, {swallow, ignore}, {double}, {partial}, {dieFirst, dieDone}, {hush}, {late},
+	{junk}, {amid},
 	{bye}, {bye}, {bye, refuse}, {refuse, late},
 	{refuse, nonsense, swallow, ignore, double, partial, dieFirst, dieDone, hush, late, junk, amid, bye},
 }
@@ -89,7 +98,9 @@ func drawFault(rnd *rand.Rand, verb string, among []kind) fault {
 	case double:
 		f.code = append([]string{"", "", "250 2.0.0 again", "220 ready"}, refusals...)[rnd.IntN(8)]
 	case late:
-		f.pause = time.Duration(rnd.Int64N(int64([]time.Duration{time.Second, 40 * time.Second, 11 * time.Minute}[rnd.IntN(3)])))
+		f.pause = time.Duration(rnd.Int64N(int64([]time.Duration{
+			time.Second, 40 * time.Second, 11 * time.Minute,
+		}[rnd.IntN(3)])))
 	case bye:
 		f.code = []string{"421 4.3.2 closing", "421 too many", "451 4.4.2 timeout"}[rnd.IntN(3)]
 		f.pause = []time.Duration{0, 0, 60 * time.Millisecond, 1500 * time.Millisecond}[rnd.IntN(4)]
@@ -142,10 +153,13 @@ const (
 
 func drawPlan(rnd *rand.Rand) plan {
 	p := plan{mood: moods[rnd.IntN(len(moods))], rate: []float64{0.02, 0.1, 0.3}[rnd.IntN(3)], split: rnd.IntN(3) == 0,
-		pipelining: rnd.IntN(5) > 0, chunking: rnd.IntN(5) > 1, enhanced: rnd.IntN(2) == 0, eightBit: rnd.IntN(4) > 0, keeps: rnd.IntN(2) == 0}
+		pipelining: rnd.IntN(5) > 0, chunking: rnd.IntN(5) > 1, enhanced: rnd.IntN(2) == 0, eightBit: rnd.IntN(4) > 0,
+		keeps: rnd.IntN(2) == 0}
 	p.latency = []time.Duration{0, time.Millisecond, 30 * time.Millisecond, 300 * time.Millisecond}[rnd.IntN(4)]
 	if rnd.IntN(2) == 0 {
-		p.verbs = map[string]bool{[]string{"MAIL", "RCPT", "DATA", "BDAT", ".", "RSET", "QUIT", "", "EHLO"}[rnd.IntN(9)]: true}
+		p.verbs = map[string]bool{
+			[]string{"MAIL", "RCPT", "DATA", "BDAT", ".", "RSET", "QUIT", "", "EHLO"}[rnd.IntN(9)]: true,
+		}
 		p.rate *= 2
 	}
 	switch rnd.IntN(12) {

@@ -81,19 +81,22 @@ func (j *judgement) takenMail(t taking) {
 	switch {
 	case t.misled:
 	case l == nil:
-		j.w.violated("forged", "%s took mail from %q to %q, which nobody sent: %.200q", t.server, t.from, t.to, t.content)
+		j.w.violated("forged", "%s took mail from %q to %q, which nobody sent: %.200q", t.server, t.from, t.to,
+			t.content)
 	case len(t.content) == 0 && j.crooked[t.from]:
 		// 354 although every recipient was refused in words: a lone dot gets out of it (RFC 2920 §3.1), and a
 		// server that lies takes that for a message.
 	case l.broken:
-		j.w.violated("broken", "%s took %d octets of letter %d, whose content fails (%s)", t.server, len(t.content), l.id, l.kind)
+		j.w.violated("broken", "%s took %d octets of letter %d, whose content fails (%s)", t.server, len(t.content),
+			l.id, l.kind)
 	case len(l.sends) > 1 && l.shrunk != nil && bytes.Equal(l.shrunk, t.content): // it was so when it was sent again
 	case !bytes.Equal(l.content, t.content):
 		var wires []*tap
 		for _, ride := range j.rides[t.from] {
 			wires = append(wires, ride.d.wire)
 		}
-		j.w.violatedOn(wires, "content", "%s took other octets of letter %d (%s): %s", t.server, l.id, l.kind, difference(l.content, t.content))
+		j.w.violatedOn(wires, "content", "%s took other octets of letter %d (%s): %s", t.server, l.id, l.kind,
+			difference(l.content, t.content))
 	}
 	if l == nil {
 		return
@@ -148,7 +151,8 @@ func (j *judgement) complete(l *letter, s *sending) bool {
 	return true
 }
 
-var stateBits = map[postrider.State]states{postrider.Accepted: accepted, postrider.Deferred: deferred, postrider.Refused: refused,
+var stateBits = map[postrider.State]states{postrider.Accepted: accepted, postrider.Deferred: deferred,
+	postrider.Refused: refused,
 	postrider.Untried: untried, postrider.Unknown: unknown}
 
 // outcome: what was read allows what was told.
@@ -173,7 +177,8 @@ func (j *judgement) outcome(l *letter, s *sending, to string, o postrider.Outcom
 			v |= unknown | untried
 		}
 		if i < len(rides)-1 && !v.has(untried) && t.rcpt(to) != nil && laterRide(rides[i+1:], to) {
-			j.w.violatedOn(wires, "again", "letter %d to %s was sent again, although %s (wire %d)", l.id, to, v, t.d.wire.number)
+			j.w.violatedOn(wires, "again", "letter %d to %s was sent again, although %s (wire %d)", l.id, to, v,
+				t.d.wire.number)
 			return
 		}
 		if !allowed.has(untried) && i > 0 { // it was decided; the others go on
@@ -197,7 +202,8 @@ func (j *judgement) outcome(l *letter, s *sending, to string, o postrider.Outcom
 		}
 	}
 	if got := stateBits[o.State]; !allowed.has(got) {
-		j.w.violatedOn(wires, "outcome", "letter %d (%s) to %s is %v, but %s\n\toutcome: %v\n\terr: %v", l.id, l.kind, to, o.State, why, o, s.err)
+		j.w.violatedOn(wires, "outcome", "letter %d (%s) to %s is %v, but %s\n\toutcome: %v\n\terr: %v", l.id, l.kind,
+			to, o.State, why, o, s.err)
 	}
 }
 
@@ -231,7 +237,8 @@ func (j *judgement) totals(l *letter) {
 			for _, t := range j.rides[l.message.From] {
 				wires = append(wires, t.d.wire)
 			}
-			j.w.violatedOn(slices.Compact(wires), "taken", "letter %d (%s) to %s was taken %d times, and told as %s", l.id, l.kind, to, n, strings.Join(told, ", "))
+			j.w.violatedOn(slices.Compact(wires), "taken", "letter %d (%s) to %s was taken %d times, and told as %s",
+				l.id, l.kind, to, n, strings.Join(told, ", "))
 		}
 	}
 }
@@ -269,7 +276,8 @@ func (w *world) transcripts() string {
 		}
 	}
 	for _, t := range w.takings {
-		fmt.Fprintf(&b, "%d: %s took %d octets from %s to %q (%s)\n", t.seq, t.server, len(t.content), t.from, t.to, t.wire)
+		fmt.Fprintf(&b, "%d: %s took %d octets from %s to %q (%s)\n", t.seq, t.server, len(t.content), t.from, t.to,
+			t.wire)
 	}
 	return b.String()
 }

@@ -59,7 +59,8 @@ func canonical(raw []byte) []byte {
 }
 
 // temptations are lines that a confused server executes, or that end a content early.
-var temptations = []string{".", "..", ".x", "MAIL FROM:<forged@evil.example>", "RCPT TO:<victim@evil.example>", "DATA", "BDAT 5 LAST", "BDAT 0 LAST",
+var temptations = []string{".", "..", ".x", "MAIL FROM:<forged@evil.example>", "RCPT TO:<victim@evil.example>", "DATA",
+	"BDAT 5 LAST", "BDAT 0 LAST",
 	"RSET", "QUIT", "NOOP", "250 2.0.0 taken", "354 go ahead", "421 closing", "", "EHLO evil.example", "STARTTLS"}
 
 var lineEnds = []string{"\r\n", "\r\n", "\n", "\r", "\r\n\r\n", "\n\r"}
@@ -82,7 +83,10 @@ func text(rnd *rand.Rand, id, size int) []byte {
 		b.WriteString(ends[rnd.IntN(len(ends))])
 	}
 	if commands {
-		for _, l := range []string{"RSET", "MAIL FROM:<forged@evil.example>", "RCPT TO:<victim@evil.example>", "DATA", "Subject: forged", "", "forged", "."} {
+		for _, l := range []string{
+			"RSET", "MAIL FROM:<forged@evil.example>", "RCPT TO:<victim@evil.example>", "DATA", "Subject: forged", "",
+			"forged", ".",
+		} {
 			b.WriteString(l + "\r\n")
 		}
 	}

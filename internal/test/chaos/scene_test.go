@@ -38,8 +38,9 @@ func play(t *testing.T, p plan, act func(s *scene)) {
 
 func newScene(t *testing.T, p plan) *scene {
 	s := &scene{run: &run{w: newWorld(0), rnd: rand.New(rand.NewPCG(1, 1)), dir: t.TempDir()}, t: t}
-	s.m = &mta{w: s.w, name: "mx1.example", rnd: rand.New(rand.NewPCG(2, 2)), sessions: map[string]*session{}, discards: true,
-		plans: func(int) plan { return p }}
+	s.m = &mta{w: s.w, name: "mx1.example", rnd: rand.New(rand.NewPCG(2, 2)), sessions: map[string]*session{},
+		discards: true,
+		plans:    func(int) plan { return p }}
 	s.m.onMail = func(from string) {
 		if l := s.w.letters[from]; l != nil && l.onMail != nil {
 			l.onMail()
@@ -89,7 +90,8 @@ func on(verb string, nth int, f fault) func(*session, string, string) (fault, bo
 
 // mail makes a letter of that size to so many.
 func (s *scene) mail(size, recipients int) *letter {
-	return s.letterOf([]byte("Subject: x\r\n\r\n"+strings.Repeat("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n", size/64)), recipients)
+	const line = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n"
+	return s.letterOf([]byte("Subject: x\r\n\r\n"+strings.Repeat(line, size/64)), recipients)
 }
 
 func (s *scene) letterOf(raw []byte, recipients int) *letter {

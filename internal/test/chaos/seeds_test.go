@@ -170,7 +170,8 @@ func (r *run) counters() {
 	} else {
 		s = r.conn.Stats()
 	}
-	got := map[postrider.State]int64{postrider.Accepted: s.Accepted, postrider.Deferred: s.Deferred, postrider.Refused: s.Refused,
+	got := map[postrider.State]int64{postrider.Accepted: s.Accepted, postrider.Deferred: s.Deferred,
+		postrider.Refused: s.Refused,
 		postrider.Untried: s.Untried, postrider.Unknown: s.Unknown}
 	told := map[postrider.State]int64{}
 	for _, l := range r.w.letters {

@@ -61,7 +61,9 @@ func (m *mta) serve(l net.Listener) {
 		}
 		m.mu.Lock()
 		m.n++
-		s := &session{m: m, n: m.n, c: asSocket(c), p: m.plans(m.n), rnd: rand.New(rand.NewPCG(m.rnd.Uint64(), uint64(m.n)))}
+		s := &session{
+			m: m, n: m.n, c: asSocket(c), p: m.plans(m.n), rnd: rand.New(rand.NewPCG(m.rnd.Uint64(), uint64(m.n))),
+		}
 		m.sessions[c.RemoteAddr().String()] = s
 		m.mu.Unlock()
 		m.conns.Go(s.serve)
@@ -657,7 +659,8 @@ func (s *session) take(content []byte) string {
 	if s.p.size > 0 && len(content) > s.p.size {
 		return "552 5.3.4 too large"
 	}
-	s.m.w.take(taking{server: s.m.name, wire: s.c.RemoteAddr().String(), from: *s.from, to: append([]string(nil), s.to...),
+	s.m.w.take(taking{server: s.m.name, wire: s.c.RemoteAddr().String(), from: *s.from, to: append([]string(nil),
+		s.to...),
 		content: bytes.Clone(content), misled: s.misled || s.crooked && !s.m.discards})
 	return "250 2.0.0 taken"
 }

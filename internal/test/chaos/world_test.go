@@ -124,7 +124,8 @@ func (t *tally) String() string {
 		}
 		return strings.Join(words, ", ")
 	}
-	s := fmt.Sprintf("%d seeds, %d wires, %d messages\noutcomes: %s\nfaults: %s\nviolations: %d", t.runs, t.wires, t.sends,
+	s := fmt.Sprintf("%d seeds, %d wires, %d messages\noutcomes: %s\nfaults: %s\nviolations: %d", t.runs, t.wires,
+		t.sends,
 		list(t.outcomes), list(t.faults), t.violations)
 	if t.violations > 0 {
 		s += fmt.Sprintf(" (%s) in seeds %v", list(t.laws), t.seeds)
@@ -139,7 +140,9 @@ var serverTLS = sync.OnceValue(func() *tls.Config {
 		panic(err)
 	}
 	names := []string{"mx1.example", "mx2.example", "mx3.example"}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{
+		CommonName: names[0],
+	}, DNSNames: names,
 		NotBefore: time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2090, 1, 1, 0, 0, 0, 0, time.UTC),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)

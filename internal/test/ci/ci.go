@@ -2,18 +2,7 @@
 // go test ./...
 package ci
 
-import (
-	"os"
-	"testing"
-)
+import "os"
 
 // On reports whether POSTRIDER_CI is set, which .ci/run does, or CI=true, which hosts of such runs set.
 func On() bool { return os.Getenv("POSTRIDER_CI") != "" || os.Getenv("CI") == "true" }
-
-// Only skips a test that takes long unless tests are to be thorough.
-func Only(t testing.TB) {
-	t.Helper()
-	if !On() {
-		t.Skip("takes long: run .ci/run check, or set POSTRIDER_CI=1")
-	}
-}

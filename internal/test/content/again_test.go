@@ -7,8 +7,8 @@ import (
 	"github.com/postrider/postrider/smtptest"
 )
 
-// A Reader of which no more than its beginning was read can be sent again as soon as its Send has returned, also if that
-// was given up: nothing of it is in use then.
+// A Reader of which no more than its beginning was read can be sent again as soon as its Send has returned, also if
+// that was given up: nothing of it is in use then.
 func TestAReaderCanBeSentAgainAtOnce(t *testing.T) {
 	throughEachDoor(t, nil, func(t *testing.T, r *rig) {
 		text := lines(200_000)

@@ -177,7 +177,8 @@ func (s *slow) Read(p []byte) (int, error) {
 }
 
 // outside is code of the caller's that is needed before there is a wire.
-var outside = map[string]func(cfg *postrider.Config, pool *postrider.PoolConfig, stuck chan struct{}, open *atomic.Int64){
+var outside = map[string]func(cfg *postrider.Config, pool *postrider.PoolConfig, stuck chan struct{},
+	open *atomic.Int64){
 	"Dial": func(cfg *postrider.Config, _ *postrider.PoolConfig, stuck chan struct{}, open *atomic.Int64) {
 		dial := cfg.Dial
 		cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -235,7 +236,8 @@ func TestOtherCodeThatBlocks(t *testing.T) {
 	}
 }
 
-func blockedOutside(t *testing.T, block func(*postrider.Config, *postrider.PoolConfig, chan struct{}, *atomic.Int64), door, name string) {
+func blockedOutside(t *testing.T, block func(*postrider.Config, *postrider.PoolConfig, chan struct{}, *atomic.Int64),
+	door, name string) {
 	server := smtptest.NewUnstartedServer()
 	server.Listener, server.IdleTimeout = smtptest.InMemory("localhost:25"), -1
 	if server.Mode = postrider.Insecure; name == "TLS" {
@@ -306,7 +308,8 @@ func TestSendAllWithAContentThatBlocks(t *testing.T) {
 			stuck := make(chan struct{})
 			s := &script{text: lines(300_000), at: at, do: func() error { <-stuck; return nil }}
 			var all iter.Seq[*postrider.Message] = slices.Values([]*postrider.Message{
-				mail("anne@example.com", postrider.Bytes(nil)), mail("bart@example.com", s.content()), mail("cate@example.com", postrider.Bytes(nil)),
+				mail("anne@example.com", postrider.Bytes(nil)), mail("bart@example.com", s.content()),
+				mail("cate@example.com", postrider.Bytes(nil)),
 			})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			start, states := time.Now(), []postrider.State(nil)
@@ -314,7 +317,8 @@ func TestSendAllWithAContentThatBlocks(t *testing.T) {
 				states = append(states, result.Outcomes[0].State)
 			}
 			cancel()
-			if took := time.Since(start); took != time.Second || len(states) < 1 || states[0] != postrider.Accepted || slices.Contains(states[1:], postrider.Accepted) {
+			if took := time.Since(start); took != time.Second || len(states) < 1 || states[0] != postrider.Accepted ||
+				slices.Contains(states[1:], postrider.Accepted) {
 				t.Errorf("%v after %v", states, took)
 			}
 			close(stuck)

@@ -65,7 +65,8 @@ func TestAFileThatChangesIsNotSent(t *testing.T) {
 					opened.WriteString(lines(1 << 20)[:1<<20])
 					opened.Seek(0, io.SeekStart)
 					f = opened
-					r.brokenOff(r.send(time.Hour, mail("bart@example.com", kind(opened))), "the file changed while it was read")
+					r.brokenOff(r.send(time.Hour, mail("bart@example.com", kind(opened))),
+						"the file changed while it was read")
 				}
 			})
 		})
@@ -174,8 +175,12 @@ func TestAPanicBeforeASend(t *testing.T) {
 			"no context, file": func() { conn.Send(none, mail("bart@example.com", open)) },
 			"no message":       func() { conn.Send(t.Context(), nil) },
 			"Open":             func() { r.send(time.Hour, mail("bart@example.com", open)) },
-			"Redirect":         func() { redirect = true; r.send(time.Hour, mail("bart@example.com", postrider.Bytes(nil))) },
-			"Quit":             func() { conn.Quit(none) },
+			"Redirect": func() {
+				redirect = true
+				r.send(time.Hour,
+					mail("bart@example.com", postrider.Bytes(nil)))
+			},
+			"Quit": func() { conn.Quit(none) },
 		} {
 			func() {
 				defer func() {

@@ -18,7 +18,8 @@ func TestAReaderThatWasReadIsNotSentAgain(t *testing.T) {
 		throughEachDoor(t, nil, func(t *testing.T, r *rig) {
 			text := lines(size)
 			m := mail("bart@example.com", once(text))
-			// The server stops reading in the middle of a large content, and does not answer the end of a small one's DATA.
+			// The server stops reading in the middle of a large content, and does not answer the end of a small one's
+			// DATA.
 			r.server.Inject(
 				smtptest.Fault{Command: "DATA", Connection: 1, Nth: 1, Delay: time.Hour, Then: smtptest.ThenClose},
 			)
@@ -73,13 +74,14 @@ func TestCopiesOfAReaderShareWhatWasRead(t *testing.T) {
 	})
 }
 
-// What nobody has read beyond its beginning is not used up: a server that could not be reached, or refused the envelope,
-// costs nothing.
+// What nobody has read beyond its beginning is not used up: a server that could not be reached, or refused the
+// envelope, costs nothing.
 func TestAReaderWhoseBeginningWasReadCanBeSent(t *testing.T) {
 	throughEachDoor(t, nil, func(t *testing.T, r *rig) {
 		text := lines(200_000)
 		c := once(text)
-		r.server.Inject(smtptest.Fault{Command: "MAIL", Nth: 1, Reply: "550 5.7.1 no"}, smtptest.Fault{Command: "RCPT", Nth: 1, Reply: "450 4.2.0 later"})
+		r.server.Inject(smtptest.Fault{Command: "MAIL", Nth: 1, Reply: "550 5.7.1 no"},
+			smtptest.Fault{Command: "RCPT", Nth: 1, Reply: "450 4.2.0 later"})
 		for range 5 {
 			a := r.send(time.Minute, mail("bart@example.com", c))
 			if a.err == nil {
@@ -134,12 +136,17 @@ func TestAReplayableReaderIsSentAgain(t *testing.T) {
 // What Prepare made is sent whole, every time, with its SIZE; line ends and dots as they have to be.
 func TestAPreparedContent(t *testing.T) {
 	for name, c := range map[string]struct{ given, arrives string }{
-		"empty":         {"", ""},
-		"small":         {"Subject: x\r\n\r\ntext\r\n", "Subject: x\r\n\r\ntext\r\n"},
-		"to be mended":  {"Subject: x\n\n.dot\rtext", "Subject: x\r\n\r\n.dot\r\ntext\r\n"},
-		"large":         {lines(3 << 20), lines(3 << 20)},
-		"large, dots":   {"Subject: x\r\n\r\n" + strings.Repeat(".\r\n", 1<<19), "Subject: x\r\n\r\n" + strings.Repeat(".\r\n", 1<<19)},
-		"large, mended": {"Subject: x\n\n" + strings.Repeat(".\n", 1<<19), "Subject: x\r\n\r\n" + strings.Repeat(".\r\n", 1<<19)},
+		"empty":        {"", ""},
+		"small":        {"Subject: x\r\n\r\ntext\r\n", "Subject: x\r\n\r\ntext\r\n"},
+		"to be mended": {"Subject: x\n\n.dot\rtext", "Subject: x\r\n\r\n.dot\r\ntext\r\n"},
+		"large":        {lines(3 << 20), lines(3 << 20)},
+		"large, dots": {
+			"Subject: x\r\n\r\n" + strings.Repeat(".\r\n", 1<<19),
+			"Subject: x\r\n\r\n" + strings.Repeat(".\r\n", 1<<19),
+		},
+		"large, mended": {
+			"Subject: x\n\n" + strings.Repeat(".\n", 1<<19), "Subject: x\r\n\r\n" + strings.Repeat(".\r\n", 1<<19),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			throughEachDoor(t, nil, func(t *testing.T, r *rig) {

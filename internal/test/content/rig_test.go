@@ -66,7 +66,8 @@ func throughEachDoor(t *testing.T, change func(*postrider.Config), f func(t *tes
 	}
 }
 
-func startRig(t *testing.T, door func(*testing.T, postrider.Config) (postrider.Sender, func()), pipelining bool, change func(*postrider.Config)) *rig {
+func startRig(t *testing.T, door func(*testing.T, postrider.Config) (postrider.Sender, func()), pipelining bool,
+	change func(*postrider.Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, server: smtptest.NewUnstartedServer()}
 	r.server.Listener, r.server.IdleTimeout = smtptest.InMemory("localhost:25"), -1

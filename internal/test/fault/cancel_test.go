@@ -118,7 +118,8 @@ func TestARefusalStandsWhenTheContextEnds(t *testing.T) {
 		t.Run(command, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 				r := s.Start(t, rig.Options{Faults: []smtptest.Fault{
-					{Command: "RCPT", Nth: 1, Reply: "550 5.1.1 no"}, {Command: "RCPT", Nth: 2, Reply: "450 4.2.1 later"},
+					{Command: "RCPT", Nth: 1, Reply: "550 5.1.1 no"},
+					{Command: "RCPT", Nth: 2, Reply: "450 4.2.1 later"},
 					{Command: command, Delay: time.Minute},
 				}})
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -133,7 +134,10 @@ func TestARefusalStandsWhenTheContextEnds(t *testing.T) {
 // A Send that waits for its turn behind another costs that one nothing.
 func TestACancelledSendInTheQueueDisturbsNobody(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-		r := s.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: ".", Nth: 1, Delay: time.Minute}}, Client: func(cfg *postrider.Config) { cfg.Window = 1 }})
+		r := s.Start(t, rig.Options{
+			Faults: []smtptest.Fault{{Command: ".", Nth: 1, Delay: time.Minute}},
+			Client: func(cfg *postrider.Config) { cfg.Window = 1 },
+		})
 		first, third := r.After(0, "first@example.com"), r.After(time.Millisecond, "third@example.com")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -171,7 +175,8 @@ func TestADialGoesOnForThoseWhoAreLeft(t *testing.T) {
 func TestACancelledSendInAWindowDisturbsNobody(t *testing.T) {
 	for _, chunking := range []bool{false, true} {
 		rig.InBubble(t, fmt.Sprintf("chunking %v", chunking), func(t *testing.T) {
-			r := rig.Setting{Pipelining: true}.Start(t, rig.Options{Server: func(s *smtptest.Server) { s.Extensions.Chunking = chunking }})
+			r := rig.Setting{Pipelining: true}.Start(t,
+				rig.Options{Server: func(s *smtptest.Server) { s.Extensions.Chunking = chunking }})
 			for range 15 {
 				r.Accepted("anne@example.com") // the window grows to 8
 			}
@@ -240,7 +245,8 @@ func TestACancelledMessageIsTheCallersAgain(t *testing.T) {
 			for _, command := range []string{smtptest.Greeting, "MAIL", "DATA", "."} {
 				t.Run(command, func(t *testing.T) {
 					rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-						r := s.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: command, Nth: 1, Delay: time.Minute}}})
+						r := s.Start(t,
+							rig.Options{Faults: []smtptest.Fault{{Command: command, Nth: 1, Delay: time.Minute}}})
 						content := bytes.Repeat([]byte("line\r\n"), size/6)
 						m := rig.Mail("bart@example.com")
 						m.Content = postrider.Bytes(content)

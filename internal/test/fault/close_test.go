@@ -77,7 +77,8 @@ func TestQuitEndsWithItsContextAtEveryStep(t *testing.T) {
 		if took != time.Second {
 			t.Errorf("Quit returned after %v", took)
 		}
-		if got := <-came + " " + <-behind; !strings.Contains(got, at.state.String()) || !strings.Contains(got, "untried") {
+		if got := <-came + " " + <-behind; !strings.Contains(got, at.state.String()) ||
+			!strings.Contains(got, "untried") {
 			t.Errorf("the messages: %s", got)
 		}
 		r.Accepted("dirk@example.com")
@@ -107,7 +108,9 @@ func TestQuitEndsWithItsContextAtQUIT(t *testing.T) {
 // over; that he was put off is what he is told.
 func TestQuitDoesNotWaitForWhatGoesBackToTheQueue(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-		r := s.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: "RCPT", Nth: 2, Reply: "452 4.5.3 too many"}, {Command: ".", Delay: time.Minute}}})
+		r := s.Start(t, rig.Options{Faults: []smtptest.Fault{
+			{Command: "RCPT", Nth: 2, Reply: "452 4.5.3 too many"}, {Command: ".", Delay: time.Minute},
+		}})
 		came := r.After(0, "bart@example.com", "cate@example.com")
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -124,7 +127,8 @@ func TestQuitDoesNotWaitForWhatGoesBackToTheQueue(t *testing.T) {
 func TestALateQuitHarmsNobodyBehindIt(t *testing.T) {
 	for range 100 { // the order of the two is not given
 		synctest.Test(t, func(t *testing.T) {
-			r := rig.Setting{Pipelining: true}.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: "QUIT", Delay: time.Second}}})
+			r := rig.Setting{Pipelining: true}.Start(t,
+				rig.Options{Faults: []smtptest.Fault{{Command: "QUIT", Delay: time.Second}}})
 			r.Accepted("bart@example.com")
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()

@@ -38,10 +38,14 @@ func neverEnded(r *rig.Pair) {
 }
 
 func TestAContentThatFails(t *testing.T) {
-	for _, after := range []int64{0, 1, 63, 64, 65, 65535, 65536, 65537, 131071, 131072, 131073, 262143, 262144, 262145, 1 << 20} {
+	for _, after := range []int64{
+		0, 1, 63, 64, 65, 65535, 65536, 65537, 131071, 131072, 131073, 262143, 262144, 262145, 1 << 20,
+	} {
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-				r := s.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: "RCPT", Address: "no@example.com", Reply: "550 5.1.1 no"}}})
+				r := s.Start(t, rig.Options{
+					Faults: []smtptest.Fault{{Command: "RCPT", Address: "no@example.com", Reply: "550 5.1.1 no"}},
+				})
 				m := rig.Mail("bart@example.com", "no@example.com")
 				m.Content = failing(after, errGenerator)
 				result, err := r.Deliver(m)
@@ -90,7 +94,8 @@ func TestAContentThatCannotBeOpenedAgain(t *testing.T) {
 			}
 			return io.NopCloser(io.LimitReader(rig.Zeros{}, 1<<20)), nil
 		})
-		if result, err := r.Deliver(m); result.Count(postrider.Untried) != 1 || !errors.Is(err, errGenerator) || opened != 2 {
+		if result, err := r.Deliver(m); result.Count(postrider.Untried) != 1 || !errors.Is(err, errGenerator) ||
+			opened != 2 {
 			t.Errorf("%v, %v", result.Outcomes, err)
 		}
 		neverEnded(r)
@@ -106,7 +111,8 @@ func TestAContentThatWasCutShortItself(t *testing.T) {
 				r := s.Start(t, rig.Options{})
 				m := rig.Mail("bart@example.com")
 				m.Content = failing(after, io.ErrUnexpectedEOF)
-				if result, err := r.Deliver(m); result.Count(postrider.Untried) != 1 || !errors.Is(err, io.ErrUnexpectedEOF) {
+				if result, err := r.Deliver(m); result.Count(postrider.Untried) != 1 ||
+					!errors.Is(err, io.ErrUnexpectedEOF) {
 					t.Errorf("%v, %v", result.Outcomes, err)
 				}
 				neverEnded(r)
@@ -163,7 +169,8 @@ func (c *tracked) check(t *testing.T) {
 	t.Helper()
 	synctest.Wait()
 	if c.open.Load() != c.closed.Load() || c.reading.Load() != 0 || c.late.Load() {
-		t.Errorf("opened %d, closed %d, being read %d, read after Send: %v", c.open.Load(), c.closed.Load(), c.reading.Load(), c.late.Load())
+		t.Errorf("opened %d, closed %d, being read %d, read after Send: %v", c.open.Load(), c.closed.Load(),
+			c.reading.Load(), c.late.Load())
 	}
 }
 
@@ -220,7 +227,9 @@ func TestEveryReaderIsClosedOnce(t *testing.T) {
 	faults := map[string][]smtptest.Fault{"nothing wrong": nil, "lost in the middle": {{AfterRead: 300_000, Nth: 1}}}
 	for _, command := range []string{smtptest.Greeting, "MAIL", "RCPT", "DATA", "."} {
 		faults["refused at "+command] = []smtptest.Fault{{Command: command, Reply: "554 no"}}
-		faults["lost at "+command] = []smtptest.Fault{{Command: command, Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}
+		faults["lost at "+command] = []smtptest.Fault{
+			{Command: command, Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		}
 	}
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
@@ -244,13 +253,15 @@ func TestEveryReaderIsClosedOnce(t *testing.T) {
 func TestAContentThatFailsBetweenOthers(t *testing.T) {
 	for _, chunking := range []bool{false, true} {
 		rig.InBubble(t, fmt.Sprint("chunking ", chunking), func(t *testing.T) {
-			r := rig.Setting{Pipelining: true}.Start(t, rig.Options{Server: func(s *smtptest.Server) { s.Extensions.Chunking = chunking }})
+			r := rig.Setting{Pipelining: true}.Start(t,
+				rig.Options{Server: func(s *smtptest.Server) { s.Extensions.Chunking = chunking }})
 			for range 15 {
 				r.Accepted("anne@example.com") // the window grows
 			}
 			r.Server.Clear()
 			r.Server.Inject(smtptest.Fault{Command: ".", Nth: 1, Delay: time.Minute})
-			came := []<-chan string{r.After(0, "a@example.com"), r.After(time.Second, "b@example.com"), r.After(3*time.Second, "d@example.com")}
+			came := []<-chan string{r.After(0, "a@example.com"), r.After(time.Second, "b@example.com"),
+				r.After(3*time.Second, "d@example.com")}
 			time.Sleep(2 * time.Second)
 			m := rig.Mail("c@example.com")
 			m.Content = failing(500_000, errGenerator)

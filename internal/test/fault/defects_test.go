@@ -84,7 +84,9 @@ func TestDefectASilentServerHangsNobody(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		for _, point := range []string{smtptest.Greeting, "EHLO", "MAIL", "RCPT", "DATA", smtptest.Terminator} {
 			r := s.Start(t, rig.Options{
-				Faults: []smtptest.Fault{{Command: point, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}, {Command: point, Connection: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}},
+				Faults: []smtptest.Fault{{Command: point, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}, {
+					Command: point, Connection: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang,
+				}},
 			})
 			for range 2 {
 				if result, err := r.Send("bart@example.com"); err == nil {
@@ -100,8 +102,13 @@ func TestDefectASilentServerHangsNobody(t *testing.T) {
 // connections 30 s later.
 func TestDefectDeadlinesFromBeforeSTARTTLSDoNotKillTheWire(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-		r := s.Start(t, rig.Options{Client: func(cfg *postrider.Config) { cfg.IdleTimeout = -1 }, Server: func(s *smtptest.Server) { s.IdleTimeout = -1 }})
-		for _, pause := range []time.Duration{0, 32 * time.Second, time.Minute, 4 * time.Minute, 6 * time.Minute, 24 * time.Hour} {
+		r := s.Start(t, rig.Options{
+			Client: func(cfg *postrider.Config) { cfg.IdleTimeout = -1 },
+			Server: func(s *smtptest.Server) { s.IdleTimeout = -1 },
+		})
+		for _, pause := range []time.Duration{
+			0, 32 * time.Second, time.Minute, 4 * time.Minute, 6 * time.Minute, 24 * time.Hour,
+		} {
 			time.Sleep(pause)
 			r.Accepted("bart@example.com")
 		}
@@ -166,7 +173,8 @@ func TestDefectCapabilitiesFromBeforeTLSAreForgotten(t *testing.T) {
 // Nor do those of an EHLO that was answered before hold when only HELO is.
 func TestDefectCapabilitiesAreForgottenAtHELO(t *testing.T) {
 	rig.InBubble(t, "starttls", func(t *testing.T) {
-		r := rig.Setting{Mode: postrider.StartTLS, Pipelining: true}.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: "EHLO", Nth: 2, Reply: "502 5.5.1 what"}}})
+		r := rig.Setting{Mode: postrider.StartTLS, Pipelining: true}.Start(t,
+			rig.Options{Faults: []smtptest.Fault{{Command: "EHLO", Nth: 2, Reply: "502 5.5.1 what"}}})
 		r.Accepted("bart@example.com")
 		if got := r.Lines(1, "MAIL")[0]; !strings.HasSuffix(got, ">") {
 			t.Errorf("a parameter that is not offered any more: %s", got)
@@ -199,8 +207,10 @@ func TestDefectAServerThatIsDownIsNoSuccess(t *testing.T) {
 // What happens behind the 250 of a message does not make it a failure.
 func TestDefectADeliveredMessageIsNotReportedAsFailed(t *testing.T) {
 	for name, f := range map[string]smtptest.Fault{
-		"the server closes":        {Command: ".", Then: smtptest.ThenClose},
-		"the server says 421":      {Command: ".", Reply: "250 2.0.0 taken\n421 4.3.2 and now I go", Then: smtptest.ThenClose},
+		"the server closes": {Command: ".", Then: smtptest.ThenClose},
+		"the server says 421": {
+			Command: ".", Reply: "250 2.0.0 taken\n421 4.3.2 and now I go", Then: smtptest.ThenClose,
+		},
 		"a surplus reply":          {Command: ".", Reply: "250 2.0.0 taken\n250 2.0.0 taken"},
 		"a surplus refusal":        {Command: ".", Reply: "250 2.0.0 taken\n554 5.3.0 oh no"},
 		"garbage":                  {Command: ".", Reply: "250 2.0.0 taken\n\x00\xffoops"},
@@ -229,7 +239,8 @@ func TestDefectADeliveredMessageIsNotReportedAsFailed(t *testing.T) {
 func TestDefectTheContextBoundsTheConversation(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		for _, point := range []string{smtptest.Greeting, "EHLO", "MAIL", "RCPT", "DATA", smtptest.Terminator} {
-			r := s.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: point, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}})
+			r := s.Start(t,
+				rig.Options{Faults: []smtptest.Fault{{Command: point, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			start := time.Now()
 			result, err := r.Conn.Send(ctx, rig.Mail("bart@example.com"))
@@ -386,12 +397,14 @@ func TestDefectAnIdleConnectionThatWasClosedLosesNothing(t *testing.T) {
 		"421":            {Idle: time.Minute, Reply: "421 4.4.2 timed out"},
 		"421 and no FIN": {Idle: time.Minute, Reply: "421 4.4.2 timed out", Then: smtptest.ThenHang},
 		"451 4.4.2":      {Idle: time.Minute, Reply: "451 4.4.2 timed out", Then: smtptest.ThenClose},
-		"half a 421":     {Idle: time.Minute, Reply: "421 4.4.2 timed out", Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose},
-		"silent death":   {Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
-		"421 to MAIL":    {Command: "MAIL", Nth: 2, Reply: "421 4.4.2 you were idle"},
-		"451 to MAIL":    {Command: "MAIL", Nth: 2, Reply: "451 4.4.2 you were idle", Then: smtptest.ThenClose},
-		"FIN to MAIL":    {Command: "MAIL", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
-		"RST to MAIL":    {Command: "MAIL", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort},
+		"half a 421": {
+			Idle: time.Minute, Reply: "421 4.4.2 timed out", Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose,
+		},
+		"silent death": {Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
+		"421 to MAIL":  {Command: "MAIL", Nth: 2, Reply: "421 4.4.2 you were idle"},
+		"451 to MAIL":  {Command: "MAIL", Nth: 2, Reply: "451 4.4.2 you were idle", Then: smtptest.ThenClose},
+		"FIN to MAIL":  {Command: "MAIL", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		"RST to MAIL":  {Command: "MAIL", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
@@ -437,7 +450,10 @@ func TestDefectALateReplyIsNotTakenForTheNextOne(t *testing.T) {
 	for _, command := range []string{"MAIL", "RCPT", "DATA", "."} {
 		t.Run(command, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-				r := s.Start(t, rig.Options{Faults: rig.OnFirstWire([]smtptest.Fault{{Command: command, Nth: 2, Delay: 11 * time.Minute}, {Command: "RCPT", Address: "no@example.com", Reply: "550 5.1.1 no"}})})
+				r := s.Start(t, rig.Options{Faults: rig.OnFirstWire([]smtptest.Fault{
+					{Command: command, Nth: 2, Delay: 11 * time.Minute},
+					{Command: "RCPT", Address: "no@example.com", Reply: "550 5.1.1 no"},
+				})})
 				r.Accepted("anne@example.com")
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
@@ -445,7 +461,9 @@ func TestDefectALateReplyIsNotTakenForTheNextOne(t *testing.T) {
 					t.Errorf("error %v", err)
 				}
 				// Now the 250 for bart is on its way.
-				r.Server.Inject(smtptest.Fault{Command: "RCPT", Address: "cate@example.com", Reply: "550 5.1.1 no cate"})
+				r.Server.Inject(smtptest.Fault{
+					Command: "RCPT", Address: "cate@example.com", Reply: "550 5.1.1 no cate",
+				})
 				result, _ := r.Send("cate@example.com")
 				r.Equal("outcomes", rig.Fates(result), "refused rcpt 550")
 				time.Sleep(time.Hour)
@@ -459,12 +477,16 @@ func TestDefectALateReplyIsNotTakenForTheNextOne(t *testing.T) {
 // and a RSET that is not answered with 250 mends nothing.
 func TestDefectAFailedTransactionDoesNotPoisonTheSession(t *testing.T) {
 	for name, reset := range map[string]smtptest.Fault{
-		"250": {Command: "RSET", Reply: "250 2.0.0 reset"}, "251": {Command: "RSET", Reply: "251 hm"}, "502": {Command: "RSET", Reply: "502 5.5.1 what"},
-		"354": {Command: "RSET", Reply: "354 go"}, "421": {Command: "RSET", Reply: "421 4.3.2 enough"}, "silence": {Command: "RSET", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
+		"250": {Command: "RSET", Reply: "250 2.0.0 reset"}, "251": {Command: "RSET", Reply: "251 hm"},
+		"502": {Command: "RSET", Reply: "502 5.5.1 what"},
+		"354": {Command: "RSET", Reply: "354 go"}, "421": {Command: "RSET", Reply: "421 4.3.2 enough"},
+		"silence": {Command: "RSET", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-				r := s.Start(t, rig.Options{Faults: rig.OnFirstWire([]smtptest.Fault{{Command: "RCPT", Address: "no@example.com", Reply: "550 5.1.1 no"}, reset})})
+				r := s.Start(t, rig.Options{Faults: rig.OnFirstWire([]smtptest.Fault{
+					{Command: "RCPT", Address: "no@example.com", Reply: "550 5.1.1 no"}, reset,
+				})})
 				r.Accepted("bart@example.com")
 				result, _ := r.Send("no@example.com")
 				r.Equal("outcomes", rig.Fates(result), "refused rcpt 550")

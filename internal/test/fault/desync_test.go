@@ -29,10 +29,13 @@ var poisons = []struct {
 		return smtptest.Fault{Command: c, Reply: own + " ok\n550 5.1.1 no"}
 	}, true},
 	{"words", func(c, own string) smtptest.Fault { return smtptest.Fault{Command: c, Reply: "hello there"} }, false},
-	{"a code alone, of four digits", func(c, own string) smtptest.Fault { return smtptest.Fault{Command: c, Reply: own + "0 ok"} }, false},
+	{"a code alone, of four digits",
+		func(c, own string) smtptest.Fault { return smtptest.Fault{Command: c, Reply: own + "0 ok"} }, false},
 	{"NULs", func(c, own string) smtptest.Fault { return smtptest.Fault{Command: c, Reply: "\x00\x00\x00 ok"} }, false},
-	{"an empty line", func(c, own string) smtptest.Fault { return smtptest.Fault{Command: c, Reply: "\n" + own + " ok"} }, false},
-	{"two codes in one reply", func(c, own string) smtptest.Fault { return smtptest.Fault{Command: c, Reply: own + "-a\n251 b"} }, false},
+	{"an empty line",
+		func(c, own string) smtptest.Fault { return smtptest.Fault{Command: c, Reply: "\n" + own + " ok"} }, false},
+	{"two codes in one reply",
+		func(c, own string) smtptest.Fault { return smtptest.Fault{Command: c, Reply: own + "-a\n251 b"} }, false},
 	{"an endless line", func(c, own string) smtptest.Fault {
 		return smtptest.Fault{Command: c, Reply: own + " " + strings.Repeat("a", 1<<17)}
 	}, false},
@@ -78,7 +81,8 @@ func TestAPoisonedWireGetsNothingMore(t *testing.T) {
 						t.Errorf("outcomes %s, %v", got, err)
 					}
 					said := r.Said(1)
-					if strings.Contains(said, "QUIT") || strings.Contains(said, "RSET") || strings.Contains(said, ".") != (command == ".") {
+					if strings.Contains(said, "QUIT") || strings.Contains(said, "RSET") ||
+						strings.Contains(said, ".") != (command == ".") {
 						t.Errorf("the client said more than it may: %s", said)
 					}
 					taken := len(r.Server.Messages())
@@ -112,10 +116,15 @@ func TestALateReplyCountsForTwoSeconds(t *testing.T) {
 		{".", "554 no", "refused 554", "unknown 0", 10 * time.Minute},
 		{".", "421 bye", "deferred 421", "unknown 0", 10 * time.Minute},
 	} {
-		for late, want := range map[time.Duration]string{time.Millisecond: c.inTime, lingering - time.Millisecond: c.inTime, lingering + time.Millisecond: c.tooLate, time.Hour: c.tooLate} {
+		for late, want := range map[time.Duration]string{
+			time.Millisecond: c.inTime, lingering - time.Millisecond: c.inTime, lingering + time.Millisecond: c.tooLate,
+			time.Hour: c.tooLate,
+		} {
 			t.Run(fmt.Sprint(c.command, " ", c.reply, " ", late), func(t *testing.T) {
 				rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-					r := s.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: c.command, Nth: 1, Reply: c.reply, Delay: c.limit + late}}})
+					r := s.Start(t, rig.Options{
+						Faults: []smtptest.Fault{{Command: c.command, Nth: 1, Reply: c.reply, Delay: c.limit + late}},
+					})
 					start := time.Now()
 					result, _ := r.Send("bart@example.com")
 					o := result.Outcomes[0]
@@ -147,20 +156,27 @@ func TestRepliesBehindA421AreCounted(t *testing.T) {
 		second       string
 		wires, taken int
 	}{
-		"and come":      {nil, smtptest.ThenKeepOpen, "accepted content 250", 1, 1},
-		"and come soon": {[]smtptest.Fault{{Command: "MAIL", Nth: 1, Delay: lingering - time.Millisecond}}, smtptest.ThenKeepOpen, "accepted content 250", 1, 1},
-		"and are late":  {[]smtptest.Fault{{Command: "MAIL", Nth: 1, Delay: lingering + time.Millisecond}}, smtptest.ThenKeepOpen, "unknown content 421", 1, 1},
-		"and refuse":    {[]smtptest.Fault{{Command: "RCPT", Nth: 1, Reply: "550 no"}}, smtptest.ThenKeepOpen, "refused rcpt 550", 1, 0},
-		"and are none":  {nil, smtptest.ThenProceed, "unknown content 421", 1, 0},
+		"and come": {nil, smtptest.ThenKeepOpen, "accepted content 250", 1, 1},
+		"and come soon": {[]smtptest.Fault{{Command: "MAIL", Nth: 1, Delay: lingering - time.Millisecond}},
+			smtptest.ThenKeepOpen, "accepted content 250", 1, 1},
+		"and are late": {[]smtptest.Fault{{Command: "MAIL", Nth: 1, Delay: lingering + time.Millisecond}},
+			smtptest.ThenKeepOpen, "unknown content 421", 1, 1},
+		"and refuse": {
+			[]smtptest.Fault{{Command: "RCPT", Nth: 1, Reply: "550 no"}}, smtptest.ThenKeepOpen, "refused rcpt 550", 1, 0,
+		},
+		"and are none": {nil, smtptest.ThenProceed, "unknown content 421", 1, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := rig.Setting{Pipelining: true}.Start(t, rig.Options{Server: func(s *smtptest.Server) { s.Extensions.Chunking = true }})
+				r := rig.Setting{Pipelining: true}.Start(t,
+					rig.Options{Server: func(s *smtptest.Server) { s.Extensions.Chunking = true }})
 				for range 3 {
 					r.Accepted("anne@example.com") // the window grows
 				}
 				r.Server.Clear()
-				r.Server.Inject(smtptest.Fault{Command: ".", Nth: 1, Reply: "421 4.3.2 going down", Delay: time.Minute, Then: c.then})
+				r.Server.Inject(smtptest.Fault{
+					Command: ".", Nth: 1, Reply: "421 4.3.2 going down", Delay: time.Minute, Then: c.then,
+				})
 				first := r.After(0, "first@example.com")
 				synctest.Wait()
 				second := r.After(time.Second, "second@example.com")
@@ -188,7 +204,10 @@ func TestWordsBehindA421DecideNobody(t *testing.T) {
 				rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 					r := s.Start(t, rig.Options{
 						Server: func(s *smtptest.Server) { s.Extensions.Chunking = chunking },
-						Faults: []smtptest.Fault{{Command: ".", Nth: 4, Connection: 1, Reply: "421 4.3.2 going down\n554 5.3.2 I said, down", Then: smtptest.ThenClose}},
+						Faults: []smtptest.Fault{{
+							Command: ".", Nth: 4, Connection: 1, Reply: "421 4.3.2 going down\n554 5.3.2 I said, down",
+							Then: smtptest.ThenClose,
+						}},
 					})
 					for range 3 {
 						r.Accepted("anne@example.com")
@@ -210,7 +229,8 @@ func TestWordsBehindA421DecideNobody(t *testing.T) {
 // be? No content goes there.
 func TestARecipientWithoutASenderShowsThatRepliesAreOutOfStep(t *testing.T) {
 	for name, replies := range map[string]string{
-		"one": "550 5.7.1 no\n250 ok\n503 no\n354 go", "all": "550 5.7.1 no\n250 ok\n250 ok\n354 go", "content only": "550 5.7.1 no\n503 no\n503 no\n354 go",
+		"one": "550 5.7.1 no\n250 ok\n503 no\n354 go", "all": "550 5.7.1 no\n250 ok\n250 ok\n354 go",
+		"content only": "550 5.7.1 no\n503 no\n503 no\n354 go",
 	} {
 		rig.InBubble(t, name, func(t *testing.T) {
 			p := rig.PlayServer(t, func(p *rig.Peer) {

@@ -93,7 +93,9 @@ func (c cutting) server() *smtptest.Server {
 	ln.Buffer = 4096 // small, because thousands of wires are opened
 	server.Listener = ln
 	server.Mode = c.Mode
-	server.Extensions = smtptest.Extensions{Pipelining: c.Pipelining, Chunking: c.chunking, EnhancedStatusCodes: true, EightBitMIME: true}
+	server.Extensions = smtptest.Extensions{
+		Pipelining: c.Pipelining, Chunking: c.chunking, EnhancedStatusCodes: true, EightBitMIME: true,
+	}
 	server.IdleTimeout = -1
 	server.Policy = func(c smtptest.Command) string {
 		switch {
@@ -211,7 +213,8 @@ func (c cutting) sendAll(ctx context.Context, conn *postrider.Connection) iter.S
 }
 
 // sendAtOnce sends each message from a goroutine of its own.
-func sendAtOnce(ctx context.Context, conn *postrider.Connection, messages iter.Seq[*postrider.Message]) iter.Seq2[*postrider.Result, error] {
+func sendAtOnce(ctx context.Context, conn *postrider.Connection,
+	messages iter.Seq[*postrider.Message]) iter.Seq2[*postrider.Result, error] {
 	return func(yield func(*postrider.Result, error) bool) {
 		var came []chan func() (*postrider.Result, error)
 		for m := range messages {
@@ -262,7 +265,8 @@ func (c cutting) compare(t *testing.T, said told, got []map[string]int) {
 	harmed := 0
 	for i, r := range said.results {
 		for _, o := range r.Outcomes {
-			if n := got[i][o.Recipient]; n > 1 || n == 1 && o.State != postrider.Accepted && o.State != postrider.Unknown || n == 0 && o.State == postrider.Accepted {
+			if n := got[i][o.Recipient]; n > 1 || n == 1 && o.State != postrider.Accepted &&
+				o.State != postrider.Unknown || n == 0 && o.State == postrider.Accepted {
 				t.Errorf("letter %d: the server took it %d times for a recipient that is told of as %v", i, n, o)
 			}
 		}
@@ -270,7 +274,8 @@ func (c cutting) compare(t *testing.T, said told, got []map[string]int) {
 			harmed++
 		}
 		// Only a first wire that has not served at all is not replaced at once.
-		if first := rig.Fates(said.results[0]); i > 0 && r.Count(postrider.Untried) > 0 && (!c.windowed || first == letters[0].fates) {
+		if first := rig.Fates(said.results[0]); i > 0 && r.Count(postrider.Untried) > 0 &&
+			(!c.windowed || first == letters[0].fates) {
 			t.Errorf("letter %d was not sent again: %v", i, r.Outcomes)
 		}
 	}
@@ -287,12 +292,22 @@ type way struct {
 }
 
 var ways = []way{
-	{"FIN from the client's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterRead: k, Nth: 1} }, 3 * time.Second},
-	{"FIN from the server's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterWritten: k, Nth: 1} }, 3 * time.Second},
-	{"RST from the client's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterRead: k, Nth: 1, Then: smtptest.ThenAbort} }, 3 * time.Second},
-	{"RST from the server's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterWritten: k, Nth: 1, Then: smtptest.ThenAbort} }, 3 * time.Second},
-	{"silence from the client's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterRead: k, Nth: 1, Then: smtptest.ThenHang} }, 12 * time.Minute},
-	{"silence from the server's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterWritten: k, Nth: 1, Then: smtptest.ThenHang} }, 12 * time.Minute},
+	{"FIN from the client's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterRead: k, Nth: 1} },
+		3 * time.Second},
+	{"FIN from the server's octet", func(k int64) smtptest.Fault { return smtptest.Fault{AfterWritten: k, Nth: 1} },
+		3 * time.Second},
+	{"RST from the client's octet", func(k int64) smtptest.Fault {
+		return smtptest.Fault{AfterRead: k, Nth: 1, Then: smtptest.ThenAbort}
+	}, 3 * time.Second},
+	{"RST from the server's octet", func(k int64) smtptest.Fault {
+		return smtptest.Fault{AfterWritten: k, Nth: 1, Then: smtptest.ThenAbort}
+	}, 3 * time.Second},
+	{"silence from the client's octet", func(k int64) smtptest.Fault {
+		return smtptest.Fault{AfterRead: k, Nth: 1, Then: smtptest.ThenHang}
+	}, 12 * time.Minute},
+	{"silence from the server's octet", func(k int64) smtptest.Fault {
+		return smtptest.Fault{AfterWritten: k, Nth: 1, Then: smtptest.ThenHang}
+	}, 12 * time.Minute},
 }
 
 // positions gives the octets after which to cut: all that carry transactions, and

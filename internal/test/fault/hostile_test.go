@@ -225,7 +225,9 @@ func (h *hostile) converse(t *testing.T) {
 	ln.Buffer = 1 << 14
 	var server sync.WaitGroup
 	server.Go(func() { h.serve(ln) })
-	conn, err := postrider.NewConnection(postrider.Config{Address: "localhost:25", Dial: ln.Dial, LocalName: "client.example.com", Window: 8})
+	conn, err := postrider.NewConnection(postrider.Config{
+		Address: "localhost:25", Dial: ln.Dial, LocalName: "client.example.com", Window: 8,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,10 +279,14 @@ func (h *hostile) converse(t *testing.T) {
 // scripts are dialogues with which the fuzzer begins.
 var scripts = []string{
 	"220 x|250 x|250 ok|250 ok|250 ok|354 go|250 ok|250 ok|250 ok|250 ok|354 go|250 ok|221 bye",
-	"220 x|250-x\n250-PIPELINING\n250 SIZE 1000|250 ok|250 ok|550 no|354 go|250 ok|250 ok|250 ok|250 ok|354 go|250 ok|250 ok|250 ok|250 ok|354 go|250 ok",
-	"220 x|250-x\n250-PIPELINING\n250 CHUNKING|250 ok|250 ok|250 ok|354 go|250 ok|250 ok|250 ok|250 ok|354 go|250 ok|250 ok|250 ok|250 ok|250 ok|250 ok|250 ok|250 ok|250 ok|250 ok|250 ok",
-	"220 x|250-x\n250-PIPELINING\n250 CHUNKING|250 ok|250 ok|250 ok|354 go|250 ok|250 ok|250 ok|250 ok|354 go|250 ok|250 ok|550 no|550 no|503 no|250 ok|250 ok|250 ok|421 bye",
-	"220 x|250-x\n250-PIPELINING\n250 LIMITS MAILMAX=1 RCPTMAX=1|250 ok|250 ok|354 go|250 ok|221 bye|220 x|250 x|421 no",
+	"220 x|250-x\n250-PIPELINING\n250 SIZE 1000|250 ok|250 ok|550 no|354 go|250 ok|250 ok|250 ok|250 ok|354 go|250 " +
+		"ok|250 ok|250 ok|250 ok|354 go|250 ok",
+	"220 x|250-x\n250-PIPELINING\n250 CHUNKING|250 ok|250 ok|250 ok|354 go|250 ok|250 ok|250 ok|250 ok|354 go|250 " +
+		"ok|250 ok|250 ok|250 ok|250 ok|250 ok|250 ok|250 ok|250 ok|250 ok|250 ok",
+	"220 x|250-x\n250-PIPELINING\n250 CHUNKING|250 ok|250 ok|250 ok|354 go|250 ok|250 ok|250 ok|250 ok|354 go|250 " +
+		"ok|250 ok|550 no|550 no|503 no|250 ok|250 ok|250 ok|421 bye",
+	"220 x|250-x\n250-PIPELINING\n250 LIMITS MAILMAX=1 RCPTMAX=1|250 ok|250 ok|354 go|250 ok|221 bye|220 x|250 x|421 " +
+		"no",
 	"220 x|250 x|250 ok|452 4.5.3 many|250 ok|354 go|\x01250 ok|220 x|500 what|250 x|452 4.5.3 used|250 ok",
 	"220 x|250 x|250 ok|250 ok|250 ok|354 go|\x03250 ok|\x01421 late",
 	"220 x|250 x|250 ok\n250 surplus|354 go|250 ok|250 ok",

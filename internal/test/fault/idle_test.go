@@ -19,8 +19,10 @@ import (
 // with QUIT and no sooner or later than it should.
 func TestAnIdleWireIsLeftHoweverItsLastMessageEnded(t *testing.T) {
 	for name, f := range map[string]smtptest.Fault{
-		"accepted": {Command: "NOOP"}, "refused at MAIL": {Command: "MAIL", Reply: "550 no"}, "refused at RCPT": {Command: "RCPT", Reply: "550 no"},
-		"refused at DATA": {Command: "DATA", Reply: "550 no"}, "refused at the end": {Command: ".", Reply: "550 no"}, "late": {Command: ".", Delay: time.Minute},
+		"accepted": {Command: "NOOP"}, "refused at MAIL": {Command: "MAIL", Reply: "550 no"},
+		"refused at RCPT": {Command: "RCPT", Reply: "550 no"},
+		"refused at DATA": {Command: "DATA", Reply: "550 no"}, "refused at the end": {Command: ".", Reply: "550 no"},
+		"late": {Command: ".", Delay: time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {

@@ -31,11 +31,14 @@ func TestResendBeforeTheEndOfTheMessage(t *testing.T) {
 				}
 				t.Run(fmt.Sprint(name, " at ", command, answer), func(t *testing.T) {
 					rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-						r := s.Start(t, rig.Options{Faults: rig.OnFirstWire([]smtptest.Fault{{Command: command, Nth: 2, Answer: answer, Then: then}})})
+						r := s.Start(t, rig.Options{Faults: rig.OnFirstWire([]smtptest.Fault{
+							{Command: command, Nth: 2, Answer: answer, Then: then},
+						})})
 						r.Accepted("bart@example.com")
 						result, err := r.Send("cate@example.com")
 						// With the 354 read, the end may have left before the FIN was seen.
-						if late := command == "DATA" && answer == smtptest.AnswerWhole; !late && err != nil || late && result.Count(postrider.Untried) > 0 {
+						if late := command == "DATA" && answer == smtptest.AnswerWhole; !late && err != nil || late &&
+							result.Count(postrider.Untried) > 0 {
 							t.Errorf("%v, %v", result.Outcomes, err)
 						}
 						if n := len(r.Server.Messages()); n+result.Count(postrider.Unknown) != 2 {
@@ -67,7 +70,8 @@ func TestResendInTheMiddleOfAContent(t *testing.T) {
 				if got := r.Contents(); len(got) != 2 || got[1] != strings.Repeat("0123456789\r\n", 100_000) {
 					t.Errorf("the server took %d messages", len(got))
 				}
-				if len(result.Transactions) != 2 || result.Transactions[0].Wire != 1 || result.Transactions[1].Wire != 2 {
+				if len(result.Transactions) != 2 || result.Transactions[0].Wire != 1 ||
+					result.Transactions[1].Wire != 2 {
 					t.Errorf("transactions %+v", result.Transactions)
 				}
 			})
@@ -78,8 +82,10 @@ func TestResendInTheMiddleOfAContent(t *testing.T) {
 // Not on a first wire that has taken nothing: whoever waits is told why at once.
 func TestNoResendOnAWireThatHasNotServed(t *testing.T) {
 	faults := map[string]smtptest.Fault{
-		"421": {Command: "MAIL", Reply: "421 4.7.0 not you"}, "451": {Command: "RCPT", Reply: "451 4.4.2 slow", Then: smtptest.ThenClose},
-		"garbage": {Command: "DATA", Reply: "what?"}, "greeting": {Command: smtptest.Greeting, Reply: "421 4.3.2 full"}, "EHLO": {Command: "EHLO", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		"421":     {Command: "MAIL", Reply: "421 4.7.0 not you"},
+		"451":     {Command: "RCPT", Reply: "451 4.4.2 slow", Then: smtptest.ThenClose},
+		"garbage": {Command: "DATA", Reply: "what?"}, "greeting": {Command: smtptest.Greeting, Reply: "421 4.3.2 full"},
+		"EHLO": {Command: "EHLO", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
 	}
 	for name, then := range thens {
 		for _, command := range []string{"MAIL", "RCPT", "DATA"} {
@@ -90,7 +96,9 @@ func TestNoResendOnAWireThatHasNotServed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 				r := s.Start(t, rig.Options{Faults: []smtptest.Fault{f}})
-				came := []<-chan string{r.After(0, "a@example.com"), r.After(0, "b@example.com"), r.After(0, "c@example.com")}
+				came := []<-chan string{
+					r.After(0, "a@example.com"), r.After(0, "b@example.com"), r.After(0, "c@example.com"),
+				}
 				for _, c := range came {
 					if got := <-c; !strings.HasPrefix(got, "untried") {
 						t.Errorf("outcome %s", got)
@@ -156,7 +164,9 @@ func TestResendOnce(t *testing.T) {
 
 // A refusal for now of the finished message is an answer; so is 421.
 func TestNoResendOfAFinishedMessage(t *testing.T) {
-	for _, reply := range []string{"421 4.3.2 bye", "451 4.4.2 slow", "451 4.3.0 disk full", "452 4.5.3 used up", "450 later"} {
+	for _, reply := range []string{
+		"421 4.3.2 bye", "451 4.4.2 slow", "451 4.3.0 disk full", "452 4.5.3 used up", "450 later",
+	} {
 		t.Run(reply, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 				r := s.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: ".", Nth: 2, Reply: reply}}})
@@ -183,7 +193,8 @@ func TestTheQueueGoesOnWhileEveryWireTakesOne(t *testing.T) {
 		f.Connection = smtptest.EachConnection
 		t.Run(name, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-				r := s.Start(t, rig.Options{Faults: []smtptest.Fault{f}, Client: func(cfg *postrider.Config) { cfg.Window = 1 }})
+				r := s.Start(t,
+					rig.Options{Faults: []smtptest.Fault{f}, Client: func(cfg *postrider.Config) { cfg.Window = 1 }})
 				var came []<-chan string
 				for i := range 10 {
 					came = append(came, r.After(0, fmt.Sprintf("bart%d@example.com", i)))
@@ -204,7 +215,9 @@ func TestTheQueueStopsWhenAWireTakesNone(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{})
 		r.Accepted("anne@example.com")
-		r.Server.Inject(smtptest.Fault{Command: "MAIL", Delay: time.Second, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose})
+		r.Server.Inject(smtptest.Fault{
+			Command: "MAIL", Delay: time.Second, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose,
+		})
 		var came []<-chan string
 		for range 10 {
 			came = append(came, r.After(0, "bart@example.com"))
@@ -222,14 +235,17 @@ func TestTheQueueStopsWhenAWireTakesNone(t *testing.T) {
 func TestAResendIsWithinItsContext(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{Faults: []smtptest.Fault{
-			{Command: "MAIL", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, {Command: smtptest.Greeting, Connection: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
+			{Command: "MAIL", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+			{Command: smtptest.Greeting, Connection: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
 		}})
 		r.Accepted("bart@example.com")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var result *postrider.Result
 		var err error
-		if took := rig.Within(func() { result, err = r.Conn.Send(ctx, rig.Mail("cate@example.com")) }); took != time.Second {
+		if took := rig.Within(func() {
+			result, err = r.Conn.Send(ctx, rig.Mail("cate@example.com"))
+		}); took != time.Second {
 			t.Errorf("it took %v", took)
 		}
 		if result.Count(postrider.Untried) != 1 || !errors.Is(err, context.DeadlineExceeded) {
@@ -279,17 +295,30 @@ func TestAWindowThatIsLost(t *testing.T) {
 		fault            smtptest.Fault
 		accepted, others string
 	}{
-		"FIN":                 {smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, "accepted", "unknown"},
-		"RST":                 {smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}, "", "unknown"}, // it may swallow replies
+		"FIN": {
+			smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, "accepted", "unknown",
+		},
+		// it may swallow replies
+		"RST": {
+			smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}, "", "unknown",
+		},
 		"421 to MAIL and FIN": {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye"}, "accepted", "unknown"},
 		"421 to RCPT and FIN": {smtptest.Fault{Command: "RCPT", Nth: 3, Reply: "421 4.3.2 bye"}, "accepted", "unknown"},
-		"421 and silence":     {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye", Then: smtptest.ThenHang}, "accepted", "unknown"}, // our FIN ends it
-		"421 and words":       {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n503 no", Then: smtptest.ThenClose}, "accepted", "unknown"},
-		"421 and it goes on":  {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n503 what\n503 what\n250 ok\n250 ok\n250 ok", Then: smtptest.ThenClose}, "accepted", "unknown"},
+		// our FIN ends it
+		"421 and silence": {
+			smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye", Then: smtptest.ThenHang}, "accepted", "unknown",
+		},
+		"421 and words": {
+			smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n503 no", Then: smtptest.ThenClose}, "accepted",
+			"unknown",
+		},
+		"421 and it goes on": {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n503 what\n503 " +
+			"what\n250 ok\n250 ok\n250 ok", Then: smtptest.ThenClose}, "accepted", "unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := rig.Setting{Pipelining: true}.Start(t, rig.Options{Server: func(s *smtptest.Server) { s.Extensions.Chunking = true }})
+				r := rig.Setting{Pipelining: true}.Start(t,
+					rig.Options{Server: func(s *smtptest.Server) { s.Extensions.Chunking = true }})
 				for range 15 {
 					r.Accepted("anne@example.com") // the window grows
 				}
@@ -318,7 +347,8 @@ func TestAWindowThatIsLost(t *testing.T) {
 					if want != "" && state.String() != want {
 						t.Errorf("message %d is %v, not %s", i, state, want)
 					}
-					if k := taken[fmt.Sprintf("bart%d@example.com", i)]; k > 1 || k == 0 && state == postrider.Accepted {
+					if k := taken[fmt.Sprintf("bart%d@example.com", i)]; k > 1 || k == 0 &&
+						state == postrider.Accepted {
 						t.Errorf("message %d was taken %d times and is %v", i, k, state)
 					}
 				}

@@ -41,11 +41,14 @@ var steps = []step{
 	{name: "EHLO", fault: silence("EHLO", 1), limit: 5 * time.Minute, where: "connect EHLO",
 		set: func(t *postrider.Timeouts, d time.Duration) { t.Hello = d }},
 	{name: "STARTTLS", fault: silence("STARTTLS", 1), limit: time.Minute, where: "connect STARTTLS",
-		set: func(t *postrider.Timeouts, d time.Duration) { t.TLS = d }, only: []postrider.SecureMode{postrider.StartTLS}},
+		set:  func(t *postrider.Timeouts, d time.Duration) { t.TLS = d },
+		only: []postrider.SecureMode{postrider.StartTLS}},
 	{name: "handshake", fault: silence(smtptest.Handshake, 1), limit: time.Minute, where: "connect TLS handshake",
-		set: func(t *postrider.Timeouts, d time.Duration) { t.TLS = d }, only: []postrider.SecureMode{postrider.StartTLS, postrider.ImplicitTLS}},
+		set:  func(t *postrider.Timeouts, d time.Duration) { t.TLS = d },
+		only: []postrider.SecureMode{postrider.StartTLS, postrider.ImplicitTLS}},
 	{name: "second EHLO", fault: silence("EHLO", 2), limit: 5 * time.Minute, where: "connect EHLO",
-		set: func(t *postrider.Timeouts, d time.Duration) { t.Hello = d }, only: []postrider.SecureMode{postrider.StartTLS}},
+		set:  func(t *postrider.Timeouts, d time.Duration) { t.Hello = d },
+		only: []postrider.SecureMode{postrider.StartTLS}},
 	{name: "AUTH", fault: silence("AUTH", 1), limit: 5 * time.Minute, where: "connect AUTH",
 		set: func(t *postrider.Timeouts, d time.Duration) { t.Auth = d }},
 	{name: "inside AUTH", fault: silence(smtptest.Response, 2), limit: 5 * time.Minute, where: "connect AUTH",
@@ -59,8 +62,9 @@ var steps = []step{
 		set: func(t *postrider.Timeouts, d time.Duration) { t.Rcpt = d }},
 	{name: "DATA", fault: silence("DATA", 1), limit: 2 * time.Minute, where: "content DATA", listen: true,
 		set: func(t *postrider.Timeouts, d time.Duration) { t.Data = d }},
-	{name: "final dot", fault: silence(".", 1), limit: 10 * time.Minute, where: "content content", listen: true, state: postrider.Unknown,
-		set: func(t *postrider.Timeouts, d time.Duration) { t.Final = d }},
+	{name: "final dot", fault: silence(".", 1), limit: 10 * time.Minute, where: "content content", listen: true,
+		state: postrider.Unknown,
+		set:   func(t *postrider.Timeouts, d time.Duration) { t.Final = d }},
 }
 
 // silence is a server that does not answer the nth of a command, nor anything
@@ -178,7 +182,10 @@ func TestQUITHasItsTime(t *testing.T) {
 	for limit, set := range map[time.Duration]time.Duration{5 * time.Second: 0, 7 * time.Second: 7 * time.Second} {
 		t.Run(limit.String(), func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-				r := s.Start(t, rig.Options{Client: func(cfg *postrider.Config) { cfg.Timeouts.Quit = set }, Faults: []smtptest.Fault{silence("QUIT", 1)}})
+				r := s.Start(t, rig.Options{
+					Client: func(cfg *postrider.Config) { cfg.Timeouts.Quit = set },
+					Faults: []smtptest.Fault{silence("QUIT", 1)},
+				})
 				r.Accepted("bart@example.com")
 				start := time.Now()
 				r.Quit()
@@ -227,7 +234,8 @@ func TestEveryReplySetsTheClockBack(t *testing.T) {
 		})
 		var slow time.Duration
 		for _, at := range steps {
-			if at.fault.Nth == 1 && (at.only == nil || s.Mode != postrider.Insecure) && (at.name != "STARTTLS" || s.Mode == postrider.StartTLS) {
+			if at.fault.Nth == 1 && (at.only == nil || s.Mode != postrider.Insecure) &&
+				(at.name != "STARTTLS" || s.Mode == postrider.StartTLS) {
 				delay := at.limit - time.Second
 				r.Server.Inject(smtptest.Fault{Command: at.fault.Command, Delay: delay})
 				slow += delay

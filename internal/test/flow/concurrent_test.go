@@ -73,7 +73,8 @@ func TestAStormOfSends(t *testing.T) {
 func stormMessage(rnd *rand.Rand, number int) *postrider.Message {
 	m := &postrider.Message{From: fmt.Sprintf("storm%d@example.com", number)}
 	for i := range 1 + rnd.IntN(4) {
-		m.To = append(m.To, fmt.Sprintf("%s%d@example.com", []string{"yes", "yes", "yes", "no", "later"}[rnd.IntN(5)], i))
+		m.To = append(m.To,
+			fmt.Sprintf("%s%d@example.com", []string{"yes", "yes", "yes", "no", "later"}[rnd.IntN(5)], i))
 	}
 	lines := []int{0, 1, 50, 1000, 20_000}[rnd.IntN(5)]
 	m.Content = postrider.Bytes(stormContent(number, lines))
@@ -166,7 +167,8 @@ func compare(r *rig.Pair, told map[string]*postrider.Result) {
 		for _, o := range result.Outcomes {
 			counts[o.State]++
 			n := taken[from+" "+o.Recipient]
-			if n > 1 || n == 1 && o.State != postrider.Accepted && o.State != postrider.Unknown || n == 0 && o.State == postrider.Accepted {
+			if n > 1 || n == 1 && o.State != postrider.Accepted && o.State != postrider.Unknown || n == 0 &&
+				o.State == postrider.Accepted {
 				r.T.Errorf("%s: taken %d times, and told as %v", from, n, o)
 			}
 		}

@@ -59,7 +59,9 @@ func TestMAILMAXChangesTheWireInTime(t *testing.T) {
 // A server that enforces its MAILMAX never has to.
 func TestMAILMAXIsNeverExceeded(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-		r := s.Start(t, rig.Options{Server: offering("MAILMAX=3"), Faults: []smtptest.Fault{{Command: "MAIL", Nth: 2, Reply: "550 5.7.1 no"}}})
+		r := s.Start(t, rig.Options{
+			Server: offering("MAILMAX=3"), Faults: []smtptest.Fault{{Command: "MAIL", Nth: 2, Reply: "550 5.7.1 no"}},
+		})
 		for i := range 7 {
 			if _, err := r.Send("bart@example.com"); (err != nil) != (i == 1) {
 				t.Errorf("Send %d: %v", i, err)
@@ -100,12 +102,15 @@ func TestRCPTMAXSplitsTheMessage(t *testing.T) {
 		own    int
 		want   []int
 	}{
-		"RCPTMAX": {"RCPTMAX=2", 0, []int{2, 2, 1}}, "its own is less": {"RCPTMAX=4", 2, []int{2, 2, 1}}, "its own is more": {"RCPTMAX=3", 4, []int{3, 2}},
-		"only its own": {"", 2, []int{2, 2, 1}}, "none": {"", 0, []int{5}}, "negative": {"", -1, []int{5}},
+		"RCPTMAX": {"RCPTMAX=2", 0, []int{2, 2, 1}}, "its own is less": {"RCPTMAX=4", 2, []int{2, 2, 1}},
+		"its own is more": {"RCPTMAX=3", 4, []int{3, 2}},
+		"only its own":    {"", 2, []int{2, 2, 1}}, "none": {"", 0, []int{5}}, "negative": {"", -1, []int{5}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-				r := s.Start(t, rig.Options{Server: offering(c.limits), Client: func(cfg *postrider.Config) { cfg.MaxRecipients = c.own }})
+				r := s.Start(t, rig.Options{
+					Server: offering(c.limits), Client: func(cfg *postrider.Config) { cfg.MaxRecipients = c.own },
+				})
 				result, err := r.Send(rig.People(5)...)
 				if err != nil || !slices.Equal(sizes(result), c.want) {
 					t.Errorf("transactions of %v, %v", sizes(result), err)
@@ -131,7 +136,9 @@ func TestRCPTDOMAINMAXWaitsForTheNextWire(t *testing.T) {
 		for _, m := range r.Server.Messages() {
 			got = append(got, append([]string{fmt.Sprint(m.Connection)}, m.To...))
 		}
-		want := [][]string{{"1", "a@one.example", "b@two.example", "d@ONE.example"}, {"2", "c@three.example", "e@four.example"}}
+		want := [][]string{
+			{"1", "a@one.example", "b@two.example", "d@ONE.example"}, {"2", "c@three.example", "e@four.example"},
+		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("the server took %v; want %v", got, want)
 		}
@@ -141,7 +148,10 @@ func TestRCPTDOMAINMAXWaitsForTheNextWire(t *testing.T) {
 // A server that takes no more recipients without having said so: the rest goes
 // into the next transaction at once, and the limit is learnt for this wire.
 func TestTooManyRecipientsMoveToTheNextTransaction(t *testing.T) {
-	for _, reply := range []string{"452 too many recipients", "452 4.5.3 too many recipients", "552 too many recipients", "552 5.5.3 too many recipients"} {
+	for _, reply := range []string{
+		"452 too many recipients", "452 4.5.3 too many recipients", "552 too many recipients",
+		"552 5.5.3 too many recipients",
+	} {
 		t.Run(reply, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 				r := s.Start(t, rig.Options{Server: refusingBeyond(2, reply)})
@@ -170,7 +180,8 @@ func TestTooManyRecipientsMoveToTheNextTransaction(t *testing.T) {
 func TestAFullMailboxAmongOthersIsNoLimit(t *testing.T) {
 	for _, reply := range []string{"552 mailbox full", "452 mailbox full"} {
 		rig.InBubble(t, reply, func(t *testing.T) {
-			r := windowSetting.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: "RCPT", Address: rig.People(10)[1], Reply: reply}}})
+			r := windowSetting.Start(t,
+				rig.Options{Faults: []smtptest.Fault{{Command: "RCPT", Address: rig.People(10)[1], Reply: reply}}})
 			for range 3 {
 				result, _ := r.Send(rig.People(10)...)
 				if result.Count(postrider.Accepted) != 9 || result.Count(postrider.Deferred) != 1 {
@@ -206,8 +217,10 @@ func refusingBeyond(n int, reply string) func(*smtptest.Server) {
 // Other reasons for 452 and 552 are a matter of that recipient.
 func TestAFullMailboxIsNotTooManyRecipients(t *testing.T) {
 	for reply, want := range map[string]string{
-		"452 4.2.2 mailbox full": "accepted content 250, deferred rcpt 452", "552 5.2.2 mailbox full": "accepted content 250, refused rcpt 552",
-		"452 4.3.1 no space": "accepted content 250, deferred rcpt 452", "450 4.5.3 too many": "accepted content 250, deferred rcpt 450",
+		"452 4.2.2 mailbox full": "accepted content 250, deferred rcpt 452",
+		"552 5.2.2 mailbox full": "accepted content 250, refused rcpt 552",
+		"452 4.3.1 no space":     "accepted content 250, deferred rcpt 452",
+		"450 4.5.3 too many":     "accepted content 250, deferred rcpt 450",
 	} {
 		t.Run(reply, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
@@ -257,7 +270,8 @@ func TestSIZEIsCheckedBeforeSending(t *testing.T) {
 			result, err := r.Deliver(m)
 			r.Equal(name+" outcomes", rig.Fates(result), "refused local 0, refused local 0")
 			r.Equal(name+" error", rig.Trouble(err), "local message 0 lasts")
-			if err == nil || !strings.Contains(rig.Text(err), "100000") || !strings.Contains(rig.Text(err), "message_size_limit") {
+			if err == nil || !strings.Contains(rig.Text(err), "100000") ||
+				!strings.Contains(rig.Text(err), "message_size_limit") {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -298,7 +312,9 @@ func TestSIZEIsNotDeclaredWhereItIsNotKnown(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{})
 		m := rig.Mail("bart@example.com")
-		m.Content = postrider.Func(func() (io.ReadCloser, error) { return io.NopCloser(io.LimitReader(rig.Zeros{}, 200_000)), nil })
+		m.Content = postrider.Func(func() (io.ReadCloser, error) {
+			return io.NopCloser(io.LimitReader(rig.Zeros{}, 200_000)), nil
+		})
 		if _, err := r.Deliver(m); err != nil {
 			t.Fatal(err)
 		}
@@ -347,12 +363,14 @@ func TestDSNParameters(t *testing.T) {
 				dsn:  postrider.DSN{Return: "hdrs", EnvelopeID: "a+b=c d"},
 				mail: " RET=HDRS ENVID=a+2Bb+3Dc+20d", rcpt: " ORCPT=rfc822;a+2Bb@example.com",
 			},
-			{options: postrider.RecipientOptions{Notify: "never"}, rcpt: " NOTIFY=NEVER ORCPT=rfc822;a+2Bb@example.com"},
+			{options: postrider.RecipientOptions{Notify: "never"},
+				rcpt: " NOTIFY=NEVER ORCPT=rfc822;a+2Bb@example.com"},
 			{
 				options: postrider.RecipientOptions{Notify: "FAILURE,delay"},
 				rcpt:    " NOTIFY=FAILURE,DELAY ORCPT=rfc822;a+2Bb@example.com",
 			},
-			{options: postrider.RecipientOptions{ORCPT: "rfc822;c=d@example.com"}, rcpt: " ORCPT=rfc822;c+3Dd@example.com"},
+			{options: postrider.RecipientOptions{ORCPT: "rfc822;c=d@example.com"},
+				rcpt: " ORCPT=rfc822;c+3Dd@example.com"},
 			{options: postrider.RecipientOptions{ORCPT: "X-Id;42"}, rcpt: " ORCPT=X-Id;42"},
 		} {
 			before := len(r.Lines(1, "MAIL"))
@@ -365,7 +383,8 @@ func TestDSNParameters(t *testing.T) {
 			r.Equal("RCPT", r.Lines(1, "RCPT")[before], "RCPT TO:<a+b@example.com>"+c.rcpt)
 		}
 		for _, bad := range []postrider.DSN{
-			{Return: "ALL"}, {EnvelopeID: "a\r\nb"}, {EnvelopeID: strings.Repeat("x", 101)}, {EnvelopeID: "ä"}, {Return: "FULL SIZE=1"},
+			{Return: "ALL"}, {EnvelopeID: "a\r\nb"}, {EnvelopeID: strings.Repeat("x", 101)}, {EnvelopeID: "ä"},
+			{Return: "FULL SIZE=1"},
 		} {
 			m := rig.Mail("bart@example.com")
 			m.DSN = bad
@@ -377,18 +396,21 @@ func TestDSNParameters(t *testing.T) {
 	})
 }
 
-// RFC 5321 §4.5.3.1.4: no server need take a command of more than 512 octets. A recipient that would need one is refused
-// here, and the others get their mail; a sender fails the call. The 64 octets of a local part are no limit.
+// RFC 5321 §4.5.3.1.4: no server need take a command of more than 512 octets. A recipient that would need one is
+// refused here, and the others get their mail; a sender fails the call. The 64 octets of a local part are no limit.
 func TestAddressesThatNoCommandCanHold(t *testing.T) {
 	long := func(octets int, domain string) string { return strings.Repeat("x", octets-len(domain)) + domain }
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{})
-		fits, tooLong := long(512-len("RCPT TO:<>\r\n"), "@example.com"), long(513-len("RCPT TO:<>\r\n"), "@example.com")
+		fits, tooLong := long(512-len("RCPT TO:<>\r\n"), "@example.com"),
+			long(513-len("RCPT TO:<>\r\n"), "@example.com")
 		wide := long(498, "@b\u00fccher.example") // it fits, and its A-labels do not
 		huge := long(1_000_000, "@example.com")
 		result, err := r.Send(fits, tooLong, "bart@example.com", wide, huge)
-		r.Equal("outcomes", rig.Fates(result), "accepted content 250, refused local 0, accepted content 250, refused local 0, refused local 0")
-		if o := result.Outcomes[1]; err != nil || o.Err == nil || !strings.Contains(o.Err.Error(), "RCPT") || len(o.Err.Error()) > 200 {
+		r.Equal("outcomes", rig.Fates(result),
+			"accepted content 250, refused local 0, accepted content 250, refused local 0, refused local 0")
+		if o := result.Outcomes[1]; err != nil || o.Err == nil || !strings.Contains(o.Err.Error(), "RCPT") ||
+			len(o.Err.Error()) > 200 {
 			t.Errorf("%v, %.300v", err, o.Err)
 		}
 		m := rig.Mail("bart@example.com")
@@ -399,7 +421,8 @@ func TestAddressesThatNoCommandCanHold(t *testing.T) {
 		m.From = "x" + m.From
 		result, err = r.Deliver(m)
 		r.Equal("outcomes", rig.Fates(result), "untried local 0")
-		if !strings.Contains(rig.Text(err), "sender") || !strings.Contains(rig.Text(err), "MAIL") || len(rig.Text(err)) > 300 {
+		if !strings.Contains(rig.Text(err), "sender") || !strings.Contains(rig.Text(err), "MAIL") ||
+			len(rig.Text(err)) > 300 {
 			t.Errorf("%.400v", err)
 		}
 	})

@@ -23,7 +23,8 @@ func TestALargeMessageStreamsInLittleMemory(t *testing.T) {
 	}
 	const size, limit = 10 << 20, 2 << 20
 	contents := map[string][]byte{
-		"clean": rig.Clean(size), "LF": rig.Lines("0123456789abcdef\n", size), "dots": rig.Lines(".0123456789abcdef\r\n", size), "one line": rig.Lines("0123456789abcdef", size),
+		"clean": rig.Clean(size), "LF": rig.Lines("0123456789abcdef\n", size),
+		"dots": rig.Lines(".0123456789abcdef\r\n", size), "one line": rig.Lines("0123456789abcdef", size),
 	}
 	for name, text := range contents {
 		file := filepath.Join(t.TempDir(), name)

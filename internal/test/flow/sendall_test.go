@@ -59,13 +59,14 @@ func TestLeavingALoopOverSendAll(t *testing.T) {
 	inWindowModes(t, func(t *testing.T, server func(*smtptest.Server)) {
 		told := map[string]int{}
 		yielded := 0
-		r := windowSetting.Start(t, rig.Options{Server: server, Faults: []smtptest.Fault{slow}, Client: func(c *postrider.Config) {
-			c.Trace = rig.OnEvent(postrider.EventTransaction, func(e postrider.Event) {
-				for _, o := range e.Outcomes {
-					told[o.Recipient]++
-				}
-			})
-		}})
+		r := windowSetting.Start(t,
+			rig.Options{Server: server, Faults: []smtptest.Fault{slow}, Client: func(c *postrider.Config) {
+				c.Trace = rig.OnEvent(postrider.EventTransaction, func(e postrider.Event) {
+					for _, o := range e.Outcomes {
+						told[o.Recipient]++
+					}
+				})
+			}})
 		sequence := func(yield func(*postrider.Message) bool) {
 			for i := range 10000 {
 				yielded++
@@ -167,7 +168,8 @@ func TestABlockingSequenceDelaysNoTerminator(t *testing.T) {
 // A slow loop body stops neither the reading nor what is underway.
 func TestASlowBodyDelaysNothingUnderway(t *testing.T) {
 	inWindowModes(t, func(t *testing.T, server func(*smtptest.Server)) {
-		r := windowSetting.Start(t, rig.Options{Server: server, Client: func(c *postrider.Config) { c.Timeouts.Final = time.Second }})
+		r := windowSetting.Start(t,
+			rig.Options{Server: server, Client: func(c *postrider.Config) { c.Timeouts.Final = time.Second }})
 		first := true
 		for _, err := range r.Conn.SendAll(t.Context(), slices.Values(numberedMails(20))) {
 			if err != nil {
@@ -262,7 +264,9 @@ func TestSendAllWithLargeContents(t *testing.T) {
 			case 2:
 				messages[i].Content = postrider.Reader(strings.NewReader(large))
 			case 3:
-				messages[i].Content = postrider.Func(func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(large)), nil })
+				messages[i].Content = postrider.Func(func() (io.ReadCloser, error) {
+					return io.NopCloser(strings.NewReader(large)), nil
+				})
 			}
 		}
 		for result, err := range r.Conn.SendAll(t.Context(), slices.Values(messages)) {

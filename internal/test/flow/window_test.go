@@ -31,7 +31,8 @@ func numbered(i int, to ...string) *postrider.Message {
 	if len(to) == 0 {
 		to = []string{fmt.Sprintf("member%d@example.com", i)}
 	}
-	return &postrider.Message{From: "anne@example.com", To: to, Content: postrider.Bytes(fmt.Appendf(nil, "Subject: %d\r\n\r\nletter %d\r\n.\r\n", i, i))}
+	return &postrider.Message{From: "anne@example.com", To: to,
+		Content: postrider.Bytes(fmt.Appendf(nil, "Subject: %d\r\n\r\nletter %d\r\n.\r\n", i, i))}
 }
 
 // answer is what one Send said.
@@ -127,9 +128,10 @@ func TestWindowGrowsToItsLimitAndNotBeyond(t *testing.T) {
 	for _, limit := range []int{1, 2, 8, 64} {
 		rig.InBubble(t, fmt.Sprint(limit), func(t *testing.T) {
 			var f flights
-			r := windowSetting.Start(t, rig.Options{Server: chunking, Faults: []smtptest.Fault{slow}, Client: func(cfg *postrider.Config) {
-				cfg.Window, cfg.Trace = limit, f.trace()
-			}})
+			r := windowSetting.Start(t,
+				rig.Options{Server: chunking, Faults: []smtptest.Fault{slow}, Client: func(cfg *postrider.Config) {
+					cfg.Window, cfg.Trace = limit, f.trace()
+				}})
 			answers := together(r, t.Context(), numberedMails(3*limit+20)...)
 			if n := checkTaken(r, answers); n > 0 {
 				t.Errorf("%d Unknown", n)
@@ -146,7 +148,8 @@ func TestWindowGrowsToItsLimitAndNotBeyond(t *testing.T) {
 func TestWithPIPELININGAloneContentAndNextEnvelopeShareAFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
-		r := windowSetting.Start(t, rig.Options{Faults: []smtptest.Fault{slow}, Client: func(cfg *postrider.Config) { cfg.Trace = f.trace() }})
+		r := windowSetting.Start(t,
+			rig.Options{Faults: []smtptest.Fault{slow}, Client: func(cfg *postrider.Config) { cfg.Trace = f.trace() }})
 		checkTaken(r, together(r, t.Context(), numberedMails(5)...))
 		got := strings.Join(f.order, " ")
 		// The first alone; then the content of each and the envelope of the next.
@@ -165,7 +168,8 @@ func TestRSETStandsBehindAnUnreadBDATOnly(t *testing.T) {
 		r.Accepted("last@example.com")
 		r.Quit()
 		// The first is alone; the second follows DATA; the last comes when all is read.
-		r.Equal("said", r.Said(1), "EHLO MAIL RCPT DATA . MAIL RCPT BDAT … RSET MAIL RCPT BDAT … RSET MAIL RCPT BDAT … MAIL RCPT DATA . QUIT")
+		r.Equal("said", r.Said(1),
+			"EHLO MAIL RCPT DATA . MAIL RCPT BDAT … RSET MAIL RCPT BDAT … RSET MAIL RCPT BDAT … MAIL RCPT DATA . QUIT")
 	})
 }
 
@@ -176,12 +180,17 @@ func TestARefusedNeighbourDisturbsNobody(t *testing.T) {
 		stage postrider.Stage
 	}{
 		{"MAIL", smtptest.Fault{Command: "MAIL", Nth: 4, Reply: "550 5.7.1 not from you"}, postrider.StageMail},
-		{"all RCPTs", smtptest.Fault{Command: "RCPT", Address: "member3@example.com", Reply: "550 5.1.1 nobody"}, postrider.StageRcpt},
-		{"content", smtptest.Fault{Command: smtptest.Terminator, Nth: 4, Reply: "554 5.7.1 spam", Delay: time.Second}, postrider.StageContent},
+		{"all RCPTs", smtptest.Fault{Command: "RCPT", Address: "member3@example.com", Reply: "550 5.1.1 nobody"},
+			postrider.StageRcpt},
+		{"content", smtptest.Fault{Command: smtptest.Terminator, Nth: 4, Reply: "554 5.7.1 spam", Delay: time.Second},
+			postrider.StageContent},
 	} {
 		for _, chunks := range []bool{true, false} {
 			rig.InBubble(t, fmt.Sprintf("%s,chunking=%t", tt.name, chunks), func(t *testing.T) {
-				r := windowSetting.Start(t, rig.Options{Server: func(s *smtptest.Server) { s.Extensions.Chunking = chunks }, Faults: []smtptest.Fault{tt.fault, slow}})
+				r := windowSetting.Start(t, rig.Options{
+					Server: func(s *smtptest.Server) { s.Extensions.Chunking = chunks },
+					Faults: []smtptest.Fault{tt.fault, slow},
+				})
 				answers := together(r, t.Context(), numberedMails(12)...)
 				checkTaken(r, answers)
 				for i, a := range answers {
@@ -211,12 +220,19 @@ func TestAWireThatEndsInTheMiddleOfAWindow(t *testing.T) {
 		"421 to RCPT":       {Command: "RCPT", Nth: 9, Connection: 1, Reply: "421 4.3.2 enough"},
 		"421 to terminator": {Command: smtptest.Terminator, Nth: 9, Connection: 1, Reply: "421 4.3.2 enough"},
 		"lost at MAIL":      {Command: "MAIL", Nth: 9, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
-		"reset at BDAT":     {Command: smtptest.Terminator, Nth: 9, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort},
-		"hung at BDAT":      {Command: smtptest.Terminator, Nth: 9, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
+		"reset at BDAT": {
+			Command: smtptest.Terminator, Nth: 9, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort,
+		},
+		"hung at BDAT": {
+			Command: smtptest.Terminator, Nth: 9, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang,
+		},
 	} {
 		for _, chunks := range []bool{true, false} {
 			rig.InBubble(t, fmt.Sprintf("%s,chunking=%t", name, chunks), func(t *testing.T) {
-				r := windowSetting.Start(t, rig.Options{Server: func(s *smtptest.Server) { s.Extensions.Chunking = chunks }, Faults: []smtptest.Fault{fault, slow}})
+				r := windowSetting.Start(t, rig.Options{
+					Server: func(s *smtptest.Server) { s.Extensions.Chunking = chunks },
+					Faults: []smtptest.Fault{fault, slow},
+				})
 				answers := together(r, t.Context(), numberedMails(24)...)
 				unknown := checkTaken(r, answers)
 				if strings.HasPrefix(name, "421") && !chunks && unknown > 0 {
@@ -256,7 +272,8 @@ func TestACancelledSendChangesOnlyWhatItReports(t *testing.T) {
 		answers := together(r, t.Context(), numberedMails(6)...)
 		wg.Wait()
 		rig.CheckAnswer(t, m, lost.result, lost.err)
-		if o := lost.result.Outcomes[0]; o.State != postrider.Unknown || !errors.Is(lost.err, context.DeadlineExceeded) {
+		if o := lost.result.Outcomes[0]; o.State != postrider.Unknown ||
+			!errors.Is(lost.err, context.DeadlineExceeded) {
 			t.Errorf("the cancelled one: %v, %v", o, lost.err)
 		}
 		checkTaken(r, answers)
@@ -281,7 +298,8 @@ func TestCapsAreMetInTheMiddleOfAWindow(t *testing.T) {
 		{"MAILMAX", func(s *smtptest.Server) { chunking(s); s.Extensions.Limits = "MAILMAX=7" }, nil},
 	} {
 		rig.InBubble(t, tt.name, func(t *testing.T) {
-			r := windowSetting.Start(t, rig.Options{Server: tt.server, Client: tt.client, Faults: []smtptest.Fault{slow}})
+			r := windowSetting.Start(t,
+				rig.Options{Server: tt.server, Client: tt.client, Faults: []smtptest.Fault{slow}})
 			checkTaken(r, together(r, t.Context(), numberedMails(28)...))
 			s := r.Conn.Stats()
 			if s.Dials != 4 || s.Accepted != 28 || s.Resends != 0 {
@@ -295,7 +313,8 @@ func TestCapsAreMetInTheMiddleOfAWindow(t *testing.T) {
 // from then on wires change before that.
 func TestACapIsLearntFromTwoWiresThatAgree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := windowSetting.Start(t, rig.Options{Server: func(s *smtptest.Server) { chunking(s); s.MaxTransactions = 7 }})
+		r := windowSetting.Start(t,
+			rig.Options{Server: func(s *smtptest.Server) { chunking(s); s.MaxTransactions = 7 }})
 		for i := range 35 {
 			r.Accepted(fmt.Sprintf("member%d@example.com", i))
 		}
@@ -361,7 +380,10 @@ func TestAServerThatCannotKeepInStepGetsOneAtATime(t *testing.T) {
 	} {
 		rig.InBubble(t, name, func(t *testing.T) {
 			var f flights
-			r := windowSetting.Start(t, rig.Options{Server: chunking, Faults: []smtptest.Fault{fault, slow}, Client: func(c *postrider.Config) { c.Trace = f.trace() }})
+			r := windowSetting.Start(t, rig.Options{
+				Server: chunking, Faults: []smtptest.Fault{fault, slow},
+				Client: func(c *postrider.Config) { c.Trace = f.trace() },
+			})
 			answers := together(r, t.Context(), numberedMails(12)...)
 			checkTaken(r, answers)
 			if s := r.Conn.Stats(); s.Fallbacks != 1 {
@@ -388,7 +410,8 @@ func TestAServerThatCannotKeepInStepGetsOneAtATime(t *testing.T) {
 func TestProbeAfterSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := windowSetting.Start(t, rig.Options{Server: chunking, Faults: []smtptest.Fault{
-			{Command: "MAIL", Nth: 10, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}, // the ninth and last came before
+			// the ninth and last came before
+			{Command: "MAIL", Nth: 10, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort},
 		}, Client: func(c *postrider.Config) { c.IdleTimeout = -1 }})
 		checkTaken(r, together(r, t.Context(), numberedMails(9)...))
 		r.Server.Clear()
@@ -416,7 +439,8 @@ func TestRecipientsThatDoNotFitTogether(t *testing.T) {
 		"RCPTDOMAINMAX=1 RCPTMAX=1": {3, 5},
 	} {
 		rig.InBubble(t, limits, func(t *testing.T) {
-			r := windowSetting.Start(t, rig.Options{Server: func(s *smtptest.Server) { chunking(s); s.Extensions.Limits = limits }})
+			r := windowSetting.Start(t,
+				rig.Options{Server: func(s *smtptest.Server) { chunking(s); s.Extensions.Limits = limits }})
 			result, err := r.Send(to...)
 			if err != nil || result.Count(postrider.Accepted) != len(to) {
 				t.Fatalf("%v %v", result.Outcomes, err)
@@ -460,9 +484,13 @@ func TestARSETThatIsOneTooMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var faults []smtptest.Fault
 		for wire := 1; wire <= 2; wire++ {
-			faults = append(faults, smtptest.Fault{Command: "RSET", Connection: wire, Nth: 20, Reply: "554 Too many nonmail commands", Then: smtptest.ThenClose})
+			faults = append(faults, smtptest.Fault{
+				Command: "RSET", Connection: wire, Nth: 20, Reply: "554 Too many nonmail commands",
+				Then: smtptest.ThenClose,
+			})
 		}
-		faults = append(faults, smtptest.Fault{Command: "RCPT", Address: "nobody@example.com", Reply: "550 5.1.1 nobody"}, slow)
+		faults = append(faults,
+			smtptest.Fault{Command: "RCPT", Address: "nobody@example.com", Reply: "550 5.1.1 nobody"}, slow)
 		r := windowSetting.Start(t, rig.Options{Server: chunking, Faults: faults})
 		messages := numberedMails(60)
 		for i := range messages {
@@ -496,7 +524,9 @@ func TestARSETThatIsOneTooMany(t *testing.T) {
 // may be about nobody, and must not make an address look dead.
 func TestASurplusReplyRefusesNobody(t *testing.T) {
 	rig.InBubble(t, "pipelining", func(t *testing.T) {
-		r := windowSetting.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: "MAIL", Nth: 1, Reply: "250 2.1.0 ok\n550 5.1.1 no such user"}}})
+		r := windowSetting.Start(t, rig.Options{
+			Faults: []smtptest.Fault{{Command: "MAIL", Nth: 1, Reply: "250 2.1.0 ok\n550 5.1.1 no such user"}},
+		})
 		result, err := r.Send("bart@example.com", "cate@example.com")
 		if result.Count(postrider.Untried) != 2 || err == nil {
 			t.Errorf("%v, %v", result.Outcomes, err)
@@ -511,7 +541,9 @@ func TestASurplusReplyRefusesNobody(t *testing.T) {
 func TestEximHasNoMoreInFlightThanItsResets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
-		greeting := smtptest.Fault{Command: smtptest.Greeting, Connection: smtptest.EachConnection, Reply: "220 mx ESMTP Exim 4.96 Thu"}
+		greeting := smtptest.Fault{
+			Command: smtptest.Greeting, Connection: smtptest.EachConnection, Reply: "220 mx ESMTP Exim 4.96 Thu",
+		}
 		nobody := smtptest.Fault{Command: "RCPT", Address: "member7@example.com", Reply: "550 5.1.1 nobody"}
 		r := windowSetting.Start(t, rig.Options{Server: chunking, Faults: []smtptest.Fault{greeting, nobody, slow},
 			Client: func(cfg *postrider.Config) { cfg.Trace = f.trace() }})
@@ -536,7 +568,8 @@ func TestEximHasNoMoreInFlightThanItsResets(t *testing.T) {
 func TestTheProbeIsNoMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// The first of all: a wire that has completed it would be probed before the second, if that were safe.
-		refused := smtptest.Fault{Command: "DATA", Nth: 1, Reply: "451 4.3.0 not now", Delay: time.Second} // all wait by then
+		// all wait by then
+		refused := smtptest.Fault{Command: "DATA", Nth: 1, Reply: "451 4.3.0 not now", Delay: time.Second}
 		r := windowSetting.Start(t, rig.Options{Server: chunking, Faults: []smtptest.Fault{refused, slow},
 			Client: func(cfg *postrider.Config) { cfg.Chunking = postrider.UseAuto }})
 		answers := together(r, t.Context(), numberedMails(30)...)
@@ -585,7 +618,9 @@ func TestAMessageThatEndsEachWireIsGivenUp(t *testing.T) {
 // A server that hangs up at the probe is asked once, and not on each wire again.
 func TestAServerThatClosesAtTheProbeIsAskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		closes := smtptest.Fault{Command: "BDAT", Connection: smtptest.EachConnection, Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}
+		closes := smtptest.Fault{
+			Command: "BDAT", Connection: smtptest.EachConnection, Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose,
+		}
 		r := windowSetting.Start(t, rig.Options{Server: chunking, Faults: []smtptest.Fault{closes, slow},
 			Client: func(cfg *postrider.Config) { cfg.Chunking = postrider.UseAuto }})
 		for range 2 {

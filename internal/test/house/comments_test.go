@@ -33,8 +33,8 @@ func TestPackageDocs(t *testing.T) {
 	}
 }
 
-// TestExportedNamesAreDocumented: functions, types, methods, constants and variables that others can see have a comment.
-// A comment on a group of constants or variables counts for all of them.
+// TestExportedNamesAreDocumented: functions, types, methods, constants and variables that others can see have a
+// comment. A comment on a group of constants or variables counts for all of them.
 func TestExportedNamesAreDocumented(t *testing.T) {
 	inRoot(t)
 	fset, files := goFiles(t)

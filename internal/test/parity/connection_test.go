@@ -64,10 +64,13 @@ func TestTheFirstSendOpensAndTheWireStays(t *testing.T) {
 func TestTheMapHoldsWhoWasRefused(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{Faults: []smtptest.Fault{
-			{Command: "RCPT", Address: "cate@example.com", Reply: "550 5.1.1 no cate"}, {Command: "RCPT", Address: "dirk@example.com", Reply: "450 4.2.1 busy"},
+			{Command: "RCPT", Address: "cate@example.com", Reply: "550 5.1.1 no cate"},
+			{Command: "RCPT", Address: "dirk@example.com", Reply: "450 4.2.1 busy"},
 		}})
 		got := r.SendMail("bart@example.com", "cate@example.com", "dirk@example.com", "not an address")
-		if len(got) != 3 || got["cate@example.com"] != (postrider.Reply{Code: 550, Enhanced: postrider.EnhancedCode{5, 1, 1}, Text: "5.1.1 no cate"}) ||
+		if len(got) != 3 || got["cate@example.com"] != (postrider.Reply{
+			Code: 550, Enhanced: postrider.EnhancedCode{5, 1, 1}, Text: "5.1.1 no cate",
+		}) ||
 			got["dirk@example.com"].Code != 450 || got["not an address"].Code != 0 || got["not an address"].Text == "" {
 			t.Errorf("refused: %v", got)
 		}
@@ -149,7 +152,9 @@ func TestNoAUTHWithoutUserAndPassword(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-				r := s.Start(t, rig.Options{Server: func(s *smtptest.Server) { s.Users = map[string]string{"u": "p"} }, Client: change})
+				r := s.Start(t, rig.Options{
+					Server: func(s *smtptest.Server) { s.Users = map[string]string{"u": "p"} }, Client: change,
+				})
 				r.Accepted("bart@example.com")
 				r.Equal("said", r.Said(1), s.Intro()+" MAIL RCPT DATA .")
 			})
@@ -161,7 +166,8 @@ func TestNoAUTHWithoutUserAndPassword(t *testing.T) {
 //
 // Facts 11, 13, 17
 func TestTheConfigurationReachesTheConnection(t *testing.T) {
-	c, err := config.Parse("mailman.cfg", "[mta]\nsmtp_host: mail.example.com\nsmtp_port: 9025\nsmtp_secure_mode: starttls\nsmtp_verify_hostname: no\n")
+	c, err := config.Parse("mailman.cfg",
+		"[mta]\nsmtp_host: mail.example.com\nsmtp_port: 9025\nsmtp_secure_mode: starttls\nsmtp_verify_hostname: no\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +175,8 @@ func TestTheConfigurationReachesTheConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg, err := c.MTA(t.Context())
-	if err != nil || cfg.User != "testuser" || cfg.Password.Reveal() != "testpass" || cfg.Mode != postrider.StartTLS || !cfg.NoVerifyHostname || cfg.NoVerifyCert {
+	if err != nil || cfg.User != "testuser" || cfg.Password.Reveal() != "testpass" || cfg.Mode != postrider.StartTLS ||
+		!cfg.NoVerifyHostname || cfg.NoVerifyCert {
 		t.Errorf("%+v, %v", cfg, err)
 	}
 	conn, err := postrider.NewConnection(cfg)
@@ -192,14 +199,17 @@ func TestTheThreeModesOnTheWire(t *testing.T) {
 		postrider.StartTLS:    "EHLO STARTTLS EHLO MAIL RCPT DATA .",
 	}
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-		r := s.Start(t, rig.Options{Server: func(srv *smtptest.Server) { srv.RequireTLS = s.Mode != postrider.Insecure }})
+		r := s.Start(t,
+			rig.Options{Server: func(srv *smtptest.Server) { srv.RequireTLS = s.Mode != postrider.Insecure }})
 		r.Accepted("bart@example.com")
 		r.Equal("said", r.Said(1), want[s.Mode])
 		if m := r.Server.Messages(); m[0].TLS != (s.Mode != postrider.Insecure) {
 			t.Errorf("over TLS: %v", m[0].TLS)
 		}
 	})
-	for mode, address := range map[postrider.SecureMode]string{postrider.Insecure: "localhost:25", postrider.StartTLS: "localhost:25", postrider.ImplicitTLS: "localhost:465"} {
+	for mode, address := range map[postrider.SecureMode]string{
+		postrider.Insecure: "localhost:25", postrider.StartTLS: "localhost:25", postrider.ImplicitTLS: "localhost:465",
+	} {
 		conn, err := postrider.NewConnection(postrider.Config{Mode: mode})
 		if err != nil || !strings.Contains(conn.String(), address) {
 			t.Errorf("%v: %v, %v", mode, conn, err)
@@ -214,7 +224,8 @@ func TestTwoTransactionsPerConnection(t *testing.T) {
 		if got := r.Counts(5); !slices.Equal(got, []int{1, 1, 2, 2, 3}) {
 			t.Errorf("counts %v", got)
 		}
-		r.Equal("said", r.Wires(), "MAIL RCPT DATA . MAIL RCPT DATA . QUIT | MAIL RCPT DATA . MAIL RCPT DATA . QUIT | MAIL RCPT DATA .")
+		r.Equal("said", r.Wires(),
+			"MAIL RCPT DATA . MAIL RCPT DATA . QUIT | MAIL RCPT DATA . MAIL RCPT DATA . QUIT | MAIL RCPT DATA .")
 	})
 }
 
@@ -245,11 +256,13 @@ func TestDevelopmentModeReachesAnExistingConnection(t *testing.T) {
 		r.Server.Clear()
 		r.Accepted("bart@example.com", "cate@example.com")
 		m := r.Server.Messages()
-		if len(m) != 1 || m[0].From != "anne@example.com" || !slices.Equal(m[0].To, []string{"zperson@example.com", "zperson@example.com"}) {
+		if len(m) != 1 || m[0].From != "anne@example.com" ||
+			!slices.Equal(m[0].To, []string{"zperson@example.com", "zperson@example.com"}) {
 			t.Fatalf("the server took %v", m)
 		}
 		want := "From: anne@example.com\nTo: bart@example.com\nSubject: aardvarks\nX-Peer: "
-		if text := m[0].String(); !strings.HasPrefix(text, want) || !strings.Contains(text, "\nX-MailFrom: anne@example.com\nX-RcptTo: zperson@example.com, zperson@example.com\n\n") {
+		if text := m[0].String(); !strings.HasPrefix(text, want) || !strings.Contains(text,
+			"\nX-MailFrom: anne@example.com\nX-RcptTo: zperson@example.com, zperson@example.com\n\n") {
 			t.Errorf("the message is\n%s", text)
 		}
 		if err := c.Pop("devmode"); err != nil {

@@ -95,11 +95,15 @@ func TestAGreetingMustBe220(t *testing.T) {
 			name: "421", faults: rig.At(smtptest.Greeting, 1, "421 4.3.2 too many connections"), code: "421",
 			trouble: "connect greeting 421 passes", says: []string{"open fewer at once"},
 		},
-		{name: "250", faults: rig.At(smtptest.Greeting, 1, "250 hello"), code: "250", trouble: "connect greeting 250 lasts"},
-		{name: "221", faults: rig.At(smtptest.Greeting, 1, "221 hello"), code: "221", trouble: "connect greeting 221 lasts"},
-		{name: "words", faults: rig.At(smtptest.Greeting, 1, "hello there"), trouble: "connect greeting 0 lasts", says: []string{"hello there"}},
+		{name: "250", faults: rig.At(smtptest.Greeting, 1, "250 hello"), code: "250",
+			trouble: "connect greeting 250 lasts"},
+		{name: "221", faults: rig.At(smtptest.Greeting, 1, "221 hello"), code: "221",
+			trouble: "connect greeting 221 lasts"},
+		{name: "words", faults: rig.At(smtptest.Greeting, 1, "hello there"), trouble: "connect greeting 0 lasts",
+			says: []string{"hello there"}},
 		{
-			name: "control characters are escaped", faults: rig.At(smtptest.Greeting, 1, "554 \x1b[2Jno\x07"), code: "554",
+			name: "control characters are escaped", faults: rig.At(smtptest.Greeting, 1, "554 \x1b[2Jno\x07"),
+			code:    "554",
 			trouble: "connect greeting 554 lasts", says: []string{`\x1b[2Jno\a`},
 		},
 	})
@@ -110,15 +114,18 @@ func TestTheGreetingDoesNotCome(t *testing.T) {
 	silent := []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}
 	inEveryConnectRow(t, []connectRow{
 		{
-			name: "close", faults: []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}},
+			name:    "close",
+			faults:  []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}},
 			trouble: "connect greeting 0 passes", is: io.EOF,
 		},
 		{
-			name: "reset", faults: []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}},
+			name:    "reset",
+			faults:  []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}},
 			trouble: "connect greeting 0 passes", is: syscall.ECONNRESET,
 		},
 		{
-			name: "half", faults: []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose}},
+			name:    "half",
+			faults:  []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose}},
 			trouble: "connect greeting 0 passes", is: io.ErrUnexpectedEOF,
 		},
 		{
@@ -149,18 +156,24 @@ func TestHELOWhereTheReplySaysSo(t *testing.T) {
 	onlyInClear := []postrider.SecureMode{postrider.Insecure, postrider.ImplicitTLS}
 	inEveryConnectRow(t, []connectRow{
 		{
-			name: "HELO refused too", faults: append(rig.At("EHLO", 1, "502 what"), rig.At("HELO", 1, "550 no")...), code: "550",
+			name: "HELO refused too", faults: append(rig.At("EHLO", 1, "502 what"), rig.At("HELO", 1, "550 no")...),
+			code:    "550",
 			trouble: "connect EHLO 550 lasts", says: []string{"Config.LocalName"}, said: "EHLO HELO QUIT",
 		},
-		{name: "550", faults: rig.At("EHLO", 1, "550 not you"), code: "550", trouble: "connect EHLO 550 lasts", says: []string{"Config.LocalName"}, said: "EHLO QUIT"},
-		{name: "451", faults: rig.At("EHLO", 1, "451 later"), code: "451", trouble: "connect EHLO 451 passes", said: "EHLO QUIT"},
-		{name: "421", faults: rig.At("EHLO", 1, "421 bye"), code: "421", trouble: "connect EHLO 421 passes", said: "EHLO"},
+		{name: "550", faults: rig.At("EHLO", 1, "550 not you"), code: "550", trouble: "connect EHLO 550 lasts",
+			says: []string{"Config.LocalName"}, said: "EHLO QUIT"},
+		{name: "451", faults: rig.At("EHLO", 1, "451 later"), code: "451", trouble: "connect EHLO 451 passes",
+			said: "EHLO QUIT"},
+		{name: "421", faults: rig.At("EHLO", 1, "421 bye"), code: "421", trouble: "connect EHLO 421 passes",
+			said: "EHLO"},
 		{
-			name: "close", faults: []smtptest.Fault{{Command: "EHLO", Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}},
+			name:    "close",
+			faults:  []smtptest.Fault{{Command: "EHLO", Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}},
 			trouble: "connect EHLO 0 passes", is: io.EOF, said: "EHLO",
 		},
 		{
-			name: "421 to HELO", faults: append(rig.At("EHLO", 1, "502 what"), rig.At("HELO", 1, "421 bye")...), code: "421",
+			name: "421 to HELO", faults: append(rig.At("EHLO", 1, "502 what"), rig.At("HELO", 1, "421 bye")...),
+			code:    "421",
 			trouble: "connect EHLO 421 passes", said: "EHLO HELO", modes: onlyInClear,
 		},
 	})
@@ -188,7 +201,8 @@ func TestNoSTARTTLSNoMail(t *testing.T) {
 			trouble: "connect STARTTLS 0 lasts", says: []string{"does not offer STARTTLS", "465"}, said: "EHLO QUIT",
 		},
 		{
-			name: "only HELO", client: withStartTLS, modes: inClear, lasting: true, faults: rig.At("EHLO", 1, "502 what"),
+			name: "only HELO", client: withStartTLS, modes: inClear, lasting: true,
+			faults:  rig.At("EHLO", 1, "502 what"),
 			trouble: "connect STARTTLS 0 lasts", says: []string{"does not offer STARTTLS"}, said: "EHLO HELO QUIT",
 		},
 	})
@@ -198,16 +212,21 @@ func TestNoSTARTTLSNoMail(t *testing.T) {
 func TestSTARTTLSRefused(t *testing.T) {
 	startTLS := []postrider.SecureMode{postrider.StartTLS}
 	inEveryConnectRow(t, []connectRow{
-		{name: "454", faults: rig.At("STARTTLS", 1, "454 4.7.0 TLS not available"), code: "454", modes: startTLS, trouble: "connect STARTTLS 454 passes", says: []string{"its log"}, said: "EHLO STARTTLS QUIT"},
-		{name: "501", faults: rig.At("STARTTLS", 1, "501 no"), code: "501", modes: startTLS, trouble: "connect STARTTLS 501 lasts", said: "EHLO STARTTLS QUIT"},
-		{name: "421", faults: rig.At("STARTTLS", 1, "421 bye"), code: "421", modes: startTLS, trouble: "connect STARTTLS 421 passes", said: "EHLO STARTTLS"},
+		{name: "454", faults: rig.At("STARTTLS", 1, "454 4.7.0 TLS not available"), code: "454", modes: startTLS,
+			trouble: "connect STARTTLS 454 passes", says: []string{"its log"}, said: "EHLO STARTTLS QUIT"},
+		{name: "501", faults: rig.At("STARTTLS", 1, "501 no"), code: "501", modes: startTLS,
+			trouble: "connect STARTTLS 501 lasts", said: "EHLO STARTTLS QUIT"},
+		{name: "421", faults: rig.At("STARTTLS", 1, "421 bye"), code: "421", modes: startTLS,
+			trouble: "connect STARTTLS 421 passes", said: "EHLO STARTTLS"},
 		{
-			name: "close", faults: []smtptest.Fault{{Command: "STARTTLS", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}, modes: startTLS,
+			name: "close", faults: []smtptest.Fault{{Command: "STARTTLS", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}},
+			modes:   startTLS,
 			trouble: "connect STARTTLS 0 passes", is: io.EOF, said: "EHLO STARTTLS",
 		},
 		{
 			// The server takes 250 for a yes, and waits for the handshake in vain.
-			name: "250", faults: rig.At("STARTTLS", 1, "250 ok"), code: "250", modes: startTLS, trouble: "connect STARTTLS 250 lasts", said: "EHLO STARTTLS",
+			name: "250", faults: rig.At("STARTTLS", 1, "250 ok"), code: "250", modes: startTLS,
+			trouble: "connect STARTTLS 250 lasts", said: "EHLO STARTTLS",
 		},
 	})
 }
@@ -311,7 +330,8 @@ func TestNothingLearntBeforeSTARTTLSIsKept(t *testing.T) {
 // Fact 97
 func TestSmtpModeNeverUpgrades(t *testing.T) {
 	rig.InBubble(t, "STARTTLS is offered", func(t *testing.T) {
-		r := rig.Setting{Mode: postrider.StartTLS}.Start(t, rig.Options{Client: func(cfg *postrider.Config) { cfg.Mode = postrider.Insecure }})
+		r := rig.Setting{Mode: postrider.StartTLS}.Start(t,
+			rig.Options{Client: func(cfg *postrider.Config) { cfg.Mode = postrider.Insecure }})
 		r.Accepted("bart@example.com")
 		r.Equal("said", r.Said(1), "EHLO MAIL RCPT DATA .")
 		if m := r.Server.Messages(); m[0].TLS {
@@ -336,16 +356,26 @@ func TestNoStepWaitsForEver(t *testing.T) {
 		set    func(*postrider.Timeouts)
 		where  string
 	}{
-		{"greeting", postrider.Insecure, hang(smtptest.Greeting), 5 * time.Minute, func(t *postrider.Timeouts) { t.Greeting = time.Second }, "connect greeting"},
-		{"EHLO", postrider.Insecure, hang("EHLO"), 5 * time.Minute, func(t *postrider.Timeouts) { t.Hello = time.Second }, "connect EHLO"},
-		{"STARTTLS", postrider.StartTLS, hang("STARTTLS"), time.Minute, func(t *postrider.Timeouts) { t.TLS = time.Second }, "connect STARTTLS"},
-		{"handshake behind STARTTLS", postrider.StartTLS, hang(smtptest.Handshake), time.Minute, func(t *postrider.Timeouts) { t.TLS = time.Second }, "connect TLS handshake"},
-		{"handshake", postrider.ImplicitTLS, hang(smtptest.Handshake), time.Minute, func(t *postrider.Timeouts) { t.TLS = time.Second }, "connect TLS handshake"},
-		{"AUTH", postrider.ImplicitTLS, hang("AUTH"), 5 * time.Minute, func(t *postrider.Timeouts) { t.Auth = time.Second }, "connect AUTH"},
-		{"MAIL", postrider.StartTLS, hang("MAIL"), 5 * time.Minute, func(t *postrider.Timeouts) { t.Mail = time.Second }, "mail MAIL"},
-		{"RCPT", postrider.StartTLS, hang("RCPT"), 5 * time.Minute, func(t *postrider.Timeouts) { t.Rcpt = time.Second }, "rcpt RCPT"},
-		{"DATA", postrider.StartTLS, hang("DATA"), 2 * time.Minute, func(t *postrider.Timeouts) { t.Data = time.Second }, "content DATA"},
-		{"final", postrider.StartTLS, hang("."), 10 * time.Minute, func(t *postrider.Timeouts) { t.Final = time.Second }, "content content"},
+		{"greeting", postrider.Insecure, hang(smtptest.Greeting), 5 * time.Minute,
+			func(t *postrider.Timeouts) { t.Greeting = time.Second }, "connect greeting"},
+		{"EHLO", postrider.Insecure, hang("EHLO"), 5 * time.Minute,
+			func(t *postrider.Timeouts) { t.Hello = time.Second }, "connect EHLO"},
+		{"STARTTLS", postrider.StartTLS, hang("STARTTLS"), time.Minute,
+			func(t *postrider.Timeouts) { t.TLS = time.Second }, "connect STARTTLS"},
+		{"handshake behind STARTTLS", postrider.StartTLS, hang(smtptest.Handshake), time.Minute,
+			func(t *postrider.Timeouts) { t.TLS = time.Second }, "connect TLS handshake"},
+		{"handshake", postrider.ImplicitTLS, hang(smtptest.Handshake), time.Minute,
+			func(t *postrider.Timeouts) { t.TLS = time.Second }, "connect TLS handshake"},
+		{"AUTH", postrider.ImplicitTLS, hang("AUTH"), 5 * time.Minute,
+			func(t *postrider.Timeouts) { t.Auth = time.Second }, "connect AUTH"},
+		{"MAIL", postrider.StartTLS, hang("MAIL"), 5 * time.Minute,
+			func(t *postrider.Timeouts) { t.Mail = time.Second }, "mail MAIL"},
+		{"RCPT", postrider.StartTLS, hang("RCPT"), 5 * time.Minute,
+			func(t *postrider.Timeouts) { t.Rcpt = time.Second }, "rcpt RCPT"},
+		{"DATA", postrider.StartTLS, hang("DATA"), 2 * time.Minute,
+			func(t *postrider.Timeouts) { t.Data = time.Second }, "content DATA"},
+		{"final", postrider.StartTLS, hang("."), 10 * time.Minute,
+			func(t *postrider.Timeouts) { t.Final = time.Second }, "content content"},
 	} {
 		for _, pipelining := range []bool{false, true} {
 			for _, configured := range []bool{false, true} {

@@ -51,10 +51,15 @@ func TestIdleTimeoutAndMaxAge(t *testing.T) {
 	}{
 		"default, in time": {nil, 119 * time.Second, "MAIL RCPT DATA . MAIL RCPT DATA ."},
 		"default":          {nil, 121 * time.Second, "MAIL RCPT DATA . QUIT | MAIL RCPT DATA ."},
-		"set":              {func(cfg *postrider.Config) { cfg.IdleTimeout = 10 * time.Second }, 11 * time.Second, "MAIL RCPT DATA . QUIT | MAIL RCPT DATA ."},
-		"never":            {func(cfg *postrider.Config) { cfg.IdleTimeout = -1 }, time.Hour, "MAIL RCPT DATA . MAIL RCPT DATA ."},
-		"old":              {func(cfg *postrider.Config) { cfg.MaxAge = time.Minute }, 61 * time.Second, "MAIL RCPT DATA . QUIT | MAIL RCPT DATA ."},
-		"not old":          {func(cfg *postrider.Config) { cfg.MaxAge = time.Minute }, 59 * time.Second, "MAIL RCPT DATA . MAIL RCPT DATA ."},
+		"set": {func(cfg *postrider.Config) { cfg.IdleTimeout = 10 * time.Second }, 11 * time.Second,
+			"MAIL RCPT DATA . QUIT | MAIL RCPT DATA ."},
+		"never": {
+			func(cfg *postrider.Config) { cfg.IdleTimeout = -1 }, time.Hour, "MAIL RCPT DATA . MAIL RCPT DATA .",
+		},
+		"old": {func(cfg *postrider.Config) { cfg.MaxAge = time.Minute }, 61 * time.Second,
+			"MAIL RCPT DATA . QUIT | MAIL RCPT DATA ."},
+		"not old": {func(cfg *postrider.Config) { cfg.MaxAge = time.Minute }, 59 * time.Second,
+			"MAIL RCPT DATA . MAIL RCPT DATA ."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
@@ -78,27 +83,41 @@ func TestAWireThatDiesBeforeTheEndCostsAResend(t *testing.T) {
 		return []smtptest.Fault{{Command: command, Nth: nth, Answer: smtptest.AnswerNone, Then: then}}
 	}
 	rig.InEveryRow(t, []rig.Row{
-		{Name: "MAIL close", Served: true, Faults: broken("MAIL", 2, smtptest.ThenClose), Fates: twice, Trouble: "<nil>", Wires: "MAIL" + wires},
-		{Name: "MAIL reset", Served: true, Faults: broken("MAIL", 2, smtptest.ThenAbort), Fates: twice, Trouble: "<nil>", Wires: "MAIL" + wires},
-		{Name: "MAIL silence", Served: true, Faults: broken("MAIL", 2, smtptest.ThenHang), Fates: twice, Trouble: "<nil>", Wires: "MAIL" + wires},
-		{Name: "RCPT close", Served: true, Faults: broken("RCPT", 3, smtptest.ThenClose), Fates: twice, Trouble: "<nil>", Wires: "MAIL RCPT RCPT" + wires},
-		{Name: "DATA close", Served: true, Faults: broken("DATA", 2, smtptest.ThenClose), Fates: twice, Trouble: "<nil>", Wires: "MAIL RCPT RCPT DATA" + wires},
-		{Name: "MAIL 421", Served: true, Faults: rig.At("MAIL", 2, "421 4.7.0 enough"), Fates: twice, Trouble: "<nil>", Wires: "MAIL" + wires},
-		{Name: "MAIL 451 4.4.2", Served: true, Faults: []smtptest.Fault{{Command: "MAIL", Nth: 2, Reply: "451 4.4.2 timeout", Then: smtptest.ThenClose}}, Fates: twice, Trouble: "<nil>", Wires: "MAIL" + wires},
-		{Name: "RCPT 421", Served: true, Faults: rig.At("RCPT", 2, "421 4.7.0 enough"), Fates: twice, Trouble: "<nil>", Wires: "MAIL RCPT" + wires},
-		{Name: "DATA 421", Served: true, Faults: rig.At("DATA", 2, "421 4.7.0 enough"), Fates: twice, Trouble: "<nil>", Wires: "MAIL RCPT RCPT DATA" + wires},
+		{Name: "MAIL close", Served: true, Faults: broken("MAIL", 2, smtptest.ThenClose), Fates: twice, Trouble: "<nil>",
+			Wires: "MAIL" + wires},
+		{Name: "MAIL reset", Served: true, Faults: broken("MAIL", 2, smtptest.ThenAbort), Fates: twice, Trouble: "<nil>",
+			Wires: "MAIL" + wires},
+		{Name: "MAIL silence", Served: true, Faults: broken("MAIL", 2, smtptest.ThenHang), Fates: twice, Trouble: "<nil>",
+			Wires: "MAIL" + wires},
+		{Name: "RCPT close", Served: true, Faults: broken("RCPT", 3, smtptest.ThenClose), Fates: twice, Trouble: "<nil>",
+			Wires: "MAIL RCPT RCPT" + wires},
+		{Name: "DATA close", Served: true, Faults: broken("DATA", 2, smtptest.ThenClose), Fates: twice, Trouble: "<nil>",
+			Wires: "MAIL RCPT RCPT DATA" + wires},
+		{Name: "MAIL 421", Served: true, Faults: rig.At("MAIL", 2, "421 4.7.0 enough"), Fates: twice, Trouble: "<nil>",
+			Wires: "MAIL" + wires},
+		{Name: "MAIL 451 4.4.2", Served: true, Faults: []smtptest.Fault{
+			{Command: "MAIL", Nth: 2, Reply: "451 4.4.2 timeout", Then: smtptest.ThenClose},
+		}, Fates: twice, Trouble: "<nil>", Wires: "MAIL" + wires},
+		{Name: "RCPT 421", Served: true, Faults: rig.At("RCPT", 2, "421 4.7.0 enough"), Fates: twice, Trouble: "<nil>",
+			Wires: "MAIL RCPT" + wires},
+		{Name: "DATA 421", Served: true, Faults: rig.At("DATA", 2, "421 4.7.0 enough"), Fates: twice, Trouble: "<nil>",
+			Wires: "MAIL RCPT RCPT DATA" + wires},
 		{
-			Name: "a refusal that was read stands", Served: true, Faults: append(rig.At("RCPT", 2, "550 5.1.1 no"), broken("DATA", 2, smtptest.ThenClose)...),
-			Fates: "refused rcpt 550, accepted content 250", Trouble: "<nil>", Wires: "MAIL RCPT RCPT DATA | MAIL RCPT DATA . MAIL RCPT DATA . QUIT",
+			Name: "a refusal that was read stands", Served: true,
+			Faults: append(rig.At("RCPT", 2, "550 5.1.1 no"), broken("DATA", 2, smtptest.ThenClose)...),
+			Fates:  "refused rcpt 550, accepted content 250", Trouble: "<nil>",
+			Wires: "MAIL RCPT RCPT DATA | MAIL RCPT DATA . MAIL RCPT DATA . QUIT",
 		},
 		{
 			// OpenSMTPD after 100 transactions: the wire is used up, as if by 421.
-			Name: "MAIL 452 4.5.3", Served: true, Faults: rig.At("MAIL", 2, "452 4.5.3 too many transactions"), Fates: twice, Trouble: "<nil>",
+			Name: "MAIL 452 4.5.3", Served: true, Faults: rig.At("MAIL", 2, "452 4.5.3 too many transactions"),
+			Fates: twice, Trouble: "<nil>",
 			Wires: "MAIL QUIT" + wires, Pipelined: "MAIL RCPT RCPT DATA QUIT" + wires,
 		},
 		{
 			// Not on a wire that has carried nothing: there it is the server's verdict.
-			Name: "MAIL 452 4.5.3 at first", Faults: rig.At("MAIL", 1, "452 4.5.3 too many"), Fates: "deferred mail 452, deferred mail 452", Trouble: "mail MAIL 452 passes",
+			Name: "MAIL 452 4.5.3 at first", Faults: rig.At("MAIL", 1, "452 4.5.3 too many"),
+			Fates: "deferred mail 452, deferred mail 452", Trouble: "mail MAIL 452 passes",
 			Wires: "MAIL RSET MAIL RCPT DATA . QUIT", Pipelined: "MAIL RCPT RCPT DATA RSET MAIL RCPT DATA . QUIT",
 		},
 	})
@@ -110,11 +129,14 @@ func TestAWireThatDiesBeforeTheEndCostsAResend(t *testing.T) {
 // Fact 91
 func TestAnUnansweredEndIsUnknownAndNeverResent(t *testing.T) {
 	var rows []rig.Row
-	for name, then := range map[string]smtptest.Then{"close": smtptest.ThenClose, "reset": smtptest.ThenAbort, "silence": smtptest.ThenHang} {
+	for name, then := range map[string]smtptest.Then{
+		"close": smtptest.ThenClose, "reset": smtptest.ThenAbort, "silence": smtptest.ThenHang,
+	} {
 		for _, reply := range []string{"", "451 not taken"} {
 			rows = append(rows, rig.Row{
-				Name: name + " " + reply, Served: true, Faults: []smtptest.Fault{{Command: ".", Nth: 2, Reply: reply, Answer: smtptest.AnswerNone, Then: then}},
-				Fates: "unknown content 0, unknown content 0", Trouble: "content content 0 lasts",
+				Name: name + " " + reply, Served: true,
+				Faults: []smtptest.Fault{{Command: ".", Nth: 2, Reply: reply, Answer: smtptest.AnswerNone, Then: then}},
+				Fates:  "unknown content 0, unknown content 0", Trouble: "content content 0 lasts",
 				Wires: "MAIL RCPT RCPT DATA . | MAIL RCPT DATA . QUIT",
 			})
 		}
@@ -128,7 +150,9 @@ func TestAnUnansweredEndIsUnknownAndNeverResent(t *testing.T) {
 // Fact 90
 func TestAMessageIsResentOnce(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-		r := s.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: "RCPT", Address: "poison@example.com", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}})
+		r := s.Start(t, rig.Options{Faults: []smtptest.Fault{
+			{Command: "RCPT", Address: "poison@example.com", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		}})
 		r.Accepted("bart@example.com")
 		result, err := r.Send("poison@example.com")
 		r.Equal("outcomes", rig.Fates(result), "untried rcpt 0")
@@ -158,7 +182,9 @@ func TestAOneShotContentIsNotResentOnceRead(t *testing.T) {
 	// It is enough for as many transactions as it takes if it is small.
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{Client: func(cfg *postrider.Config) { cfg.MaxRecipients = 1 }})
-		for size, want := range map[int64]string{100: "accepted content 250, accepted content 250", 1 << 20: "accepted content 250, untried local 0"} {
+		for size, want := range map[int64]string{
+			100: "accepted content 250, accepted content 250", 1 << 20: "accepted content 250, untried local 0",
+		} {
 			m := rig.Mail("bart@example.com", "cate@example.com")
 			m.Content = postrider.Reader(io.LimitReader(rig.Zeros{}, size))
 			result, _ := r.Deliver(m)

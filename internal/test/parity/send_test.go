@@ -24,12 +24,20 @@ import (
 func TestAWrongMessageIsToldBeforeDialling(t *testing.T) {
 	broken := errors.New("the disk is gone")
 	for name, m := range map[string]*postrider.Message{
-		"sender":        {From: "a b@example.com", To: []string{"bart@example.com"}},
-		"DSN":           {From: "a@example.com", To: []string{"bart@example.com"}, DSN: postrider.DSN{Return: "ALL"}},
-		"options":       {From: "a@example.com", To: []string{"bart@example.com"}, Options: []postrider.RecipientOptions{{}, {}}},
-		"no options":    {From: "a@example.com", To: []string{"bart@example.com"}, Options: []postrider.RecipientOptions{}},
-		"content":       {From: "a@example.com", To: []string{"bart@example.com"}, Content: postrider.Reader(brokenReader{broken})},
-		"missing file":  {From: "a@example.com", To: []string{"bart@example.com"}, Content: postrider.File("/does/not/exist")},
+		"sender": {From: "a b@example.com", To: []string{"bart@example.com"}},
+		"DSN":    {From: "a@example.com", To: []string{"bart@example.com"}, DSN: postrider.DSN{Return: "ALL"}},
+		"options": {
+			From: "a@example.com", To: []string{"bart@example.com"}, Options: []postrider.RecipientOptions{{}, {}},
+		},
+		"no options": {
+			From: "a@example.com", To: []string{"bart@example.com"}, Options: []postrider.RecipientOptions{},
+		},
+		"content": {
+			From: "a@example.com", To: []string{"bart@example.com"}, Content: postrider.Reader(brokenReader{broken}),
+		},
+		"missing file": {
+			From: "a@example.com", To: []string{"bart@example.com"}, Content: postrider.File("/does/not/exist"),
+		},
 		"nobody":        {From: "a@example.com"},
 		"bad recipient": {From: "a@example.com", To: []string{"bart@example.com>"}},
 	} {
@@ -74,7 +82,9 @@ func TestRedirectIsAskedOncePerSend(t *testing.T) {
 				t.Errorf("the server took a message from %q to %v", m.From, m.To)
 			}
 		}
-		for _, bad := range []string{"", "Dev <dev@example.com>", "dev@", "dev@example.com\r\nRCPT TO:<x@example.com>"} {
+		for _, bad := range []string{
+			"", "Dev <dev@example.com>", "dev@", "dev@example.com\r\nRCPT TO:<x@example.com>",
+		} {
 			to = bad
 			dials := r.Conn.Stats().Transactions
 			result, err := r.Send("bart@example.com", "cate@example.com")
@@ -122,20 +132,24 @@ func TestRedirectedOutcomesNameTheCallersRecipients(t *testing.T) {
 func TestLineEndsBecomeCRLF(t *testing.T) {
 	long := strings.Repeat("x", 5000)
 	contents := map[string][2]string{
-		"canonical":         {"A: b\r\n\r\nc\r\n", "A: b\r\n\r\nc\r\n"},
-		"LF":                {"A: b\n\nc\n", "A: b\r\n\r\nc\r\n"},
-		"CR":                {"A: b\r\rc\r", "A: b\r\n\r\nc\r\n"},
-		"mixed":             {"A: b\r\n\nc\rd\n\re", "A: b\r\n\r\nc\r\nd\r\n\r\ne\r\n"},
-		"no end":            {"A: b\n\nc", "A: b\r\n\r\nc\r\n"},
-		"dots":              {".\n..\n.a\n\n.\nb.\n", ".\r\n..\r\n.a\r\n\r\n.\r\nb.\r\n"},
-		"a smuggled end":    {"A: b\n\nc\n.\nMAIL FROM:<x@example.com>\n", "A: b\r\n\r\nc\r\n.\r\nMAIL FROM:<x@example.com>\r\n"},
+		"canonical": {"A: b\r\n\r\nc\r\n", "A: b\r\n\r\nc\r\n"},
+		"LF":        {"A: b\n\nc\n", "A: b\r\n\r\nc\r\n"},
+		"CR":        {"A: b\r\rc\r", "A: b\r\n\r\nc\r\n"},
+		"mixed":     {"A: b\r\n\nc\rd\n\re", "A: b\r\n\r\nc\r\nd\r\n\r\ne\r\n"},
+		"no end":    {"A: b\n\nc", "A: b\r\n\r\nc\r\n"},
+		"dots":      {".\n..\n.a\n\n.\nb.\n", ".\r\n..\r\n.a\r\n\r\n.\r\nb.\r\n"},
+		"a smuggled end": {
+			"A: b\n\nc\n.\nMAIL FROM:<x@example.com>\n", "A: b\r\n\r\nc\r\n.\r\nMAIL FROM:<x@example.com>\r\n",
+		},
 		"a smuggled end CR": {"c\r.\rMAIL", "c\r\n.\r\nMAIL\r\n"},
 		"CR CRLF":           {"a\r\r\nb", "a\r\n\r\nb\r\n"},
 		"8 bit and NUL":     {"A: b\n\n\xff\x00\xe9\n", "A: b\r\n\r\n\xff\x00\xe9\r\n"},
-		"From and Bcc":      {"Bcc: cate@example.com\n\nFrom here on\n", "Bcc: cate@example.com\r\n\r\nFrom here on\r\n"},
-		"a long line":       {"A: b\n\n" + long, "A: b\r\n\r\n" + long + "\r\n"},
-		"empty":             {"", ""},
-		"only an end":       {"\n", "\r\n"},
+		"From and Bcc": {
+			"Bcc: cate@example.com\n\nFrom here on\n", "Bcc: cate@example.com\r\n\r\nFrom here on\r\n",
+		},
+		"a long line": {"A: b\n\n" + long, "A: b\r\n\r\n" + long + "\r\n"},
+		"empty":       {"", ""},
+		"only an end": {"\n", "\r\n"},
 	}
 	kinds := map[string]func(string) postrider.Content{
 		"bytes": func(s string) postrider.Content { return postrider.Bytes([]byte(s)) },
@@ -197,14 +211,18 @@ func TestTheDialogue(t *testing.T) {
 // Fact 52
 func TestNothingIsDeclaredThatWasNotOffered(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-		r := s.Start(t, rig.Options{Server: func(srv *smtptest.Server) { srv.Extensions = smtptest.Extensions{Pipelining: s.Pipelining} }})
+		r := s.Start(t, rig.Options{
+			Server: func(srv *smtptest.Server) { srv.Extensions = smtptest.Extensions{Pipelining: s.Pipelining} },
+		})
 		m := rig.Mail("bart@example.com")
 		m.DSN = postrider.DSN{Return: "HDRS", EnvelopeID: "x"}
-		m.Options = slices.Repeat([]postrider.RecipientOptions{{Notify: "FAILURE", ORCPT: "rfc822;secret@example.com"}}, len(m.To))
+		m.Options = slices.Repeat([]postrider.RecipientOptions{{Notify: "FAILURE", ORCPT: "rfc822;secret@example.com"}},
+			len(m.To))
 		if _, err := r.Deliver(m); err != nil {
 			t.Error(err)
 		}
-		r.Equal("MAIL and RCPT", strings.Join(append(r.Lines(1, "MAIL"), r.Lines(1, "RCPT")...), "; "), "MAIL FROM:<anne@example.com>; RCPT TO:<bart@example.com>")
+		r.Equal("MAIL and RCPT", strings.Join(append(r.Lines(1, "MAIL"), r.Lines(1, "RCPT")...), "; "),
+			"MAIL FROM:<anne@example.com>; RCPT TO:<bart@example.com>")
 	})
 }
 
@@ -214,12 +232,15 @@ func TestNothingIsDeclaredThatWasNotOffered(t *testing.T) {
 // Fact 52
 func TestTheEHLONameIsConfigurable(t *testing.T) {
 	rig.InBubble(t, "set", func(t *testing.T) {
-		r := rig.Setting{}.Start(t, rig.Options{Client: func(cfg *postrider.Config) { cfg.LocalName = "lists.example.org" }})
+		r := rig.Setting{}.Start(t,
+			rig.Options{Client: func(cfg *postrider.Config) { cfg.LocalName = "lists.example.org" }})
 		r.Accepted("bart@example.com")
 		r.Equal("EHLO", strings.Join(r.Lines(1, "EHLO"), ""), "EHLO lists.example.org")
 	})
 	for _, bad := range []string{"a b", "a\r\nRSET", "bücher.example"} {
-		if _, err := postrider.NewConnection(postrider.Config{LocalName: bad}); rig.Trouble(err) != "local configuration 0 lasts" {
+		if _, err := postrider.NewConnection(postrider.Config{
+			LocalName: bad,
+		}); rig.Trouble(err) != "local configuration 0 lasts" {
 			t.Errorf("LocalName %q: %v", bad, err)
 		}
 	}
@@ -244,7 +265,8 @@ func TestADisplayNameIsAnErrorThatNamesTheAddress(t *testing.T) {
 		m.From = "Anne <anne@example.com>"
 		result, err = r.Deliver(m)
 		r.Equal("outcomes", rig.Fates(result), "untried local 0")
-		if rig.Trouble(err) != "local message 0 lasts" || !strings.Contains(rig.Text(err), "write only anne@example.com") {
+		if rig.Trouble(err) != "local message 0 lasts" ||
+			!strings.Contains(rig.Text(err), "write only anne@example.com") {
 			t.Error(err)
 		}
 		r.Equal("said", r.Wires(), "MAIL RCPT DATA .")
@@ -268,9 +290,12 @@ func TestTheNullPathAndLocalNames(t *testing.T) {
 // Fact 54
 func TestNothingIsInjectedByAnAddress(t *testing.T) {
 	bad := []string{
-		"bart@example.com\r\nRCPT TO:<eve@example.com>", "bart@example.com\n", "bart\r@example.com", "bart\x00@example.com", "b\x7fart@example.com",
-		"bart@example.com> NOTIFY=NEVER", "bart@example.com>", "<bart@example.com", "bart @example.com", "bart@exam ple.com", "bart@example.com NOTIFY=NEVER",
-		`"bart@example.com`, `"bart"x@example.com`, "bart@", "@example.com", "", "\xff@example.com", "bart@[1.2.3.4", "bart@.example.com", "bart@example..com",
+		"bart@example.com\r\nRCPT TO:<eve@example.com>", "bart@example.com\n", "bart\r@example.com",
+		"bart\x00@example.com", "b\x7fart@example.com",
+		"bart@example.com> NOTIFY=NEVER", "bart@example.com>", "<bart@example.com", "bart @example.com",
+		"bart@exam ple.com", "bart@example.com NOTIFY=NEVER",
+		`"bart@example.com`, `"bart"x@example.com`, "bart@", "@example.com", "", "\xff@example.com", "bart@[1.2.3.4",
+		"bart@.example.com", "bart@example..com",
 	}
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{})
@@ -284,7 +309,8 @@ func TestNothingIsInjectedByAnAddress(t *testing.T) {
 			}
 			m := rig.Mail("cate@example.com")
 			m.From = address
-			if result, err := r.Deliver(m); rig.Fates(result) != "untried local 0" || rig.Trouble(err) != "local message 0 lasts" {
+			if result, err := r.Deliver(m); rig.Fates(result) != "untried local 0" ||
+				rig.Trouble(err) != "local message 0 lasts" {
 				t.Errorf("sender %q: %v, %v", address, result.Outcomes, err)
 			}
 		}
@@ -305,7 +331,10 @@ func TestNothingIsInjectedByAnAddress(t *testing.T) {
 func TestQuotedLocalPartsPass(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{})
-		for _, address := range []string{`"bart simpson"@example.com`, `"a>b<c"@example.com`, `"a\"b\\c"@example.com`, "o'hara+x=y@[127.0.0.1]", "x@[IPv6:::1]"} {
+		for _, address := range []string{
+			`"bart simpson"@example.com`, `"a>b<c"@example.com`, `"a\"b\\c"@example.com`, "o'hara+x=y@[127.0.0.1]",
+			"x@[IPv6:::1]",
+		} {
 			r.Server.Clear()
 			r.Accepted(address)
 			if m := r.Server.Messages(); len(m) != 1 || !slices.Equal(m[0].To, []string{address}) {
@@ -343,15 +372,18 @@ func TestRefusedTransactionsCount(t *testing.T) {
 // Facts 56, 57
 func TestOneTransactionPerConnection(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-		r := s.Start(t, rig.Options{Client: func(cfg *postrider.Config) { cfg.MaxTransactions, cfg.MaxRecipients = 1, 2 }})
+		r := s.Start(t,
+			rig.Options{Client: func(cfg *postrider.Config) { cfg.MaxTransactions, cfg.MaxRecipients = 1, 2 }})
 		if got := r.Counts(3); !slices.Equal(got, []int{1, 2, 3}) {
 			t.Errorf("counts %v", got)
 		}
 		result, err := r.Send("a@example.com", "b@example.com", "c@example.com")
-		if err != nil || len(result.Transactions) != 2 || result.Transactions[0].Wire != 4 || result.Transactions[1].Wire != 5 {
+		if err != nil || len(result.Transactions) != 2 || result.Transactions[0].Wire != 4 ||
+			result.Transactions[1].Wire != 5 {
 			t.Errorf("%v, %v", result.Transactions, err)
 		}
-		r.Equal("said", r.Wires(), "MAIL RCPT DATA . QUIT | MAIL RCPT DATA . QUIT | MAIL RCPT DATA . QUIT | MAIL RCPT RCPT DATA . QUIT | MAIL RCPT DATA . QUIT")
+		r.Equal("said", r.Wires(), "MAIL RCPT DATA . QUIT | MAIL RCPT DATA . QUIT | MAIL RCPT DATA . QUIT | MAIL "+
+			"RCPT RCPT DATA . QUIT | MAIL RCPT DATA . QUIT")
 	})
 }
 
@@ -444,7 +476,8 @@ func TestQuitWaitsForWhatIsUnderway(t *testing.T) {
 			if limit > time.Minute && (err != nil || rig.Fates(result) != "accepted content 250") {
 				t.Errorf("Quit: %v; Send: %v, %v", err, result.Outcomes, sendErr)
 			}
-			if limit < time.Minute && (!errors.Is(err, context.DeadlineExceeded) || rig.Fates(result) != "unknown content 0" || !errors.Is(sendErr, context.DeadlineExceeded)) {
+			if limit < time.Minute && (!errors.Is(err, context.DeadlineExceeded) ||
+				rig.Fates(result) != "unknown content 0" || !errors.Is(sendErr, context.DeadlineExceeded)) {
 				t.Errorf("Quit: %v; Send: %v, %v", err, result.Outcomes, sendErr)
 			}
 		}

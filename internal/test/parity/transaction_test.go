@@ -46,13 +46,16 @@ func TestMAILRefusedKeepsTheWire(t *testing.T) {
 			Wires: "MAIL | MAIL RCPT DATA . QUIT",
 		},
 		{
-			Name: "421 and the server stays", Faults: []smtptest.Fault{{Command: "MAIL", Nth: 1, Reply: "421 4.3.2 going down", Then: smtptest.ThenKeepOpen}},
+			Name: "421 and the server stays", Faults: []smtptest.Fault{
+				{Command: "MAIL", Nth: 1, Reply: "421 4.3.2 going down", Then: smtptest.ThenKeepOpen},
+			},
 			Fates: "untried mail 421, untried mail 421", Trouble: "mail MAIL 421 passes",
 			Wires: "MAIL | MAIL RCPT DATA . QUIT", Pipelined: "MAIL RCPT RCPT DATA | MAIL RCPT DATA . QUIT",
 		},
 		{
-			Name: "421 on a wire that served costs a resend", Served: true, Faults: rig.At("MAIL", 2, "421 4.3.2 going down"),
-			Fates: "accepted content 250, accepted content 250", Trouble: "<nil>",
+			Name: "421 on a wire that served costs a resend", Served: true,
+			Faults: rig.At("MAIL", 2, "421 4.3.2 going down"),
+			Fates:  "accepted content 250, accepted content 250", Trouble: "<nil>",
 			Wires: "MAIL | MAIL RCPT RCPT DATA . MAIL RCPT DATA . QUIT",
 		},
 	})
@@ -64,11 +67,16 @@ func TestMAILRefusedKeepsTheWire(t *testing.T) {
 func TestTheFirstDigitDecides(t *testing.T) {
 	const wires = "MAIL RCPT RCPT DATA . MAIL RCPT DATA . QUIT"
 	rig.InEveryRow(t, []rig.Row{
-		{Name: "MAIL 259", Faults: rig.At("MAIL", 1, "259 ok"), Fates: "accepted content 250, accepted content 250", Trouble: "<nil>", Wires: wires},
-		{Name: "MAIL 299", Faults: rig.At("MAIL", 1, "299 ok"), Fates: "accepted content 250, accepted content 250", Trouble: "<nil>", Wires: wires},
-		{Name: "final 259", Faults: rig.At(".", 1, "259 ok"), Fates: "accepted content 259, accepted content 259", Trouble: "<nil>", Wires: wires},
-		{Name: "final 499", Faults: rig.At(".", 1, "499 no"), Fates: "deferred content 499, deferred content 499", Trouble: "content content 499 passes", Wires: wires},
-		{Name: "final 599", Faults: rig.At(".", 1, "599 no"), Fates: "refused content 599, refused content 599", Trouble: "content content 599 lasts", Wires: wires},
+		{Name: "MAIL 259", Faults: rig.At("MAIL", 1, "259 ok"), Fates: "accepted content 250, accepted content 250",
+			Trouble: "<nil>", Wires: wires},
+		{Name: "MAIL 299", Faults: rig.At("MAIL", 1, "299 ok"), Fates: "accepted content 250, accepted content 250",
+			Trouble: "<nil>", Wires: wires},
+		{Name: "final 259", Faults: rig.At(".", 1, "259 ok"), Fates: "accepted content 259, accepted content 259",
+			Trouble: "<nil>", Wires: wires},
+		{Name: "final 499", Faults: rig.At(".", 1, "499 no"), Fates: "deferred content 499, deferred content 499",
+			Trouble: "content content 499 passes", Wires: wires},
+		{Name: "final 599", Faults: rig.At(".", 1, "599 no"), Fates: "refused content 599, refused content 599",
+			Trouble: "content content 599 lasts", Wires: wires},
 	})
 }
 
@@ -90,15 +98,21 @@ func TestSomeRecipientsRefused(t *testing.T) {
 
 // Fact 67
 func TestAllRecipientsRefused(t *testing.T) {
-	const wires, pipelined = "MAIL RCPT RCPT RSET MAIL RCPT DATA . QUIT", "MAIL RCPT RCPT DATA RSET MAIL RCPT DATA . QUIT"
+	const wires, pipelined = "MAIL RCPT RCPT RSET MAIL RCPT DATA . QUIT",
+		"MAIL RCPT RCPT DATA RSET MAIL RCPT DATA . QUIT"
 	rig.InEveryRow(t, []rig.Row{
 		{
-			Name: "550", Faults: []smtptest.Fault{{Command: "RCPT", Address: "bart@example.com", Reply: "550 5.1.1 no bart"}, {Command: "RCPT", Address: "cate@example.com", Reply: "551 5.1.6 cate moved"}},
+			Name: "550", Faults: []smtptest.Fault{
+				{Command: "RCPT", Address: "bart@example.com", Reply: "550 5.1.1 no bart"},
+				{Command: "RCPT", Address: "cate@example.com", Reply: "551 5.1.6 cate moved"},
+			},
 			Fates: "refused rcpt 550, refused rcpt 551", Trouble: "rcpt RCPT 550 lasts", Says: "no bart",
 			Wires: wires, Pipelined: pipelined,
 		},
 		{
-			Name: "a deferral leaves hope", Faults: []smtptest.Fault{{Command: "RCPT", Nth: 1, Reply: "550 5.1.1 no"}, {Command: "RCPT", Nth: 2, Reply: "450 4.2.0 later"}},
+			Name: "a deferral leaves hope", Faults: []smtptest.Fault{
+				{Command: "RCPT", Nth: 1, Reply: "550 5.1.1 no"}, {Command: "RCPT", Nth: 2, Reply: "450 4.2.0 later"},
+			},
 			Fates: "refused rcpt 550, deferred rcpt 450", Trouble: "rcpt RCPT 450 passes", Says: "later",
 			Wires: wires, Pipelined: pipelined,
 		},
@@ -162,7 +176,9 @@ func TestA421AtRCPTLeavesNobodyOut(t *testing.T) {
 			Wires: "MAIL RCPT RCPT | MAIL RCPT DATA . QUIT",
 		},
 		{
-			Name: "behind a refused one", Faults: []smtptest.Fault{{Command: "RCPT", Nth: 1, Reply: "550 5.1.1 no"}, {Command: "RCPT", Nth: 2, Reply: "421 4.7.0 too many"}},
+			Name: "behind a refused one", Faults: []smtptest.Fault{{Command: "RCPT", Nth: 1, Reply: "550 5.1.1 no"}, {
+				Command: "RCPT", Nth: 2, Reply: "421 4.7.0 too many",
+			}},
 			Fates: "refused rcpt 550, untried rcpt 421", Trouble: "rcpt RCPT 421 passes",
 			Wires: "MAIL RCPT RCPT | MAIL RCPT DATA . QUIT",
 		},
@@ -173,8 +189,10 @@ func TestA421AtRCPTLeavesNobodyOut(t *testing.T) {
 		},
 		{
 			Name: "the refusal stands when the rest is sent again", Served: true,
-			Faults: []smtptest.Fault{{Command: "RCPT", Nth: 2, Reply: "550 5.1.1 no"}, {Command: "RCPT", Nth: 3, Reply: "421 4.7.0 too many"}},
-			Fates:  "refused rcpt 550, accepted content 250", Trouble: "<nil>",
+			Faults: []smtptest.Fault{{Command: "RCPT", Nth: 2, Reply: "550 5.1.1 no"}, {
+				Command: "RCPT", Nth: 3, Reply: "421 4.7.0 too many",
+			}},
+			Fates: "refused rcpt 550, accepted content 250", Trouble: "<nil>",
 			Wires: "MAIL RCPT RCPT | MAIL RCPT DATA . MAIL RCPT DATA . QUIT",
 		},
 	})
@@ -198,7 +216,8 @@ func TestNoRecipientsIsSaidBeforeAnythingIsDialled(t *testing.T) {
 // Fact 71
 func TestDuplicatesAreKept(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-		r := s.Start(t, rig.Options{Faults: []smtptest.Fault{{Command: "RCPT", Address: "no@example.com", Reply: "550 5.1.1 no"}}})
+		r := s.Start(t,
+			rig.Options{Faults: []smtptest.Fault{{Command: "RCPT", Address: "no@example.com", Reply: "550 5.1.1 no"}}})
 		result, err := r.Send("no@example.com", "no@example.com")
 		r.Equal("outcomes", rig.Fates(result), "refused rcpt 550, refused rcpt 550")
 		r.Equal("error", rig.Trouble(err), "rcpt RCPT 550 lasts")
@@ -225,8 +244,9 @@ func TestDATARefused(t *testing.T) {
 			Wires: "MAIL RCPT RCPT DATA RSET MAIL RCPT DATA . QUIT",
 		},
 		{
-			Name: "a refused recipient stays refused", Faults: append(rig.At("RCPT", 1, "550 5.1.1 no"), rig.At("DATA", 1, "451 4.3.0 no room")...),
-			Fates: "refused rcpt 550, deferred content 451", Trouble: "content DATA 451 passes",
+			Name:   "a refused recipient stays refused",
+			Faults: append(rig.At("RCPT", 1, "550 5.1.1 no"), rig.At("DATA", 1, "451 4.3.0 no room")...),
+			Fates:  "refused rcpt 550, deferred content 451", Trouble: "content DATA 451 passes",
 			Wires: "MAIL RCPT RCPT DATA RSET MAIL RCPT DATA . QUIT",
 		},
 		{
@@ -256,8 +276,9 @@ func TestTheFinalReply(t *testing.T) {
 			Fates: "deferred content 451, deferred content 451", Trouble: "content content 451 passes", Wires: wires,
 		},
 		{
-			Name: "refused recipients are not lost", Faults: append(rig.At("RCPT", 1, "550 5.1.1 no"), rig.At(".", 1, "451 4.3.0 disk full")...),
-			Fates: "refused rcpt 550, deferred content 451", Trouble: "content content 451 passes", Wires: wires,
+			Name:   "refused recipients are not lost",
+			Faults: append(rig.At("RCPT", 1, "550 5.1.1 no"), rig.At(".", 1, "451 4.3.0 disk full")...),
+			Fates:  "refused rcpt 550, deferred content 451", Trouble: "content content 451 passes", Wires: wires,
 		},
 		{
 			// Nothing about the message or its recipients (RFC 4954 §6).
@@ -300,7 +321,9 @@ func TestTheWireBreaks(t *testing.T) {
 	for _, step := range steps {
 		for _, way := range ways {
 			row := rig.Row{
-				Name: step.command + " " + way.name, Faults: []smtptest.Fault{{Command: step.command, Nth: 1, Delay: time.Second, Answer: smtptest.AnswerNone, Then: way.then}},
+				Name: step.command + " " + way.name, Faults: []smtptest.Fault{
+					{Command: step.command, Nth: 1, Delay: time.Second, Answer: smtptest.AnswerNone, Then: way.then},
+				},
 				Fates: step.fates, Trouble: step.trouble, Is: []error{way.is},
 				Wires: step.wires + " | MAIL RCPT DATA . QUIT",
 			}
@@ -314,13 +337,16 @@ func TestTheWireBreaks(t *testing.T) {
 func TestHalfAReplyIsNone(t *testing.T) {
 	rig.InEveryRow(t, []rig.Row{
 		{
-			Name: "MAIL", Faults: []smtptest.Fault{{Command: "MAIL", Nth: 1, Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose}},
-			Fates: "untried mail 0, untried mail 0", Trouble: "mail MAIL 0 passes", Is: []error{io.ErrUnexpectedEOF},
+			Name:   "MAIL",
+			Faults: []smtptest.Fault{{Command: "MAIL", Nth: 1, Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose}},
+			Fates:  "untried mail 0, untried mail 0", Trouble: "mail MAIL 0 passes", Is: []error{io.ErrUnexpectedEOF},
 			Wires: "MAIL | MAIL RCPT DATA . QUIT",
 		},
 		{
-			Name: "final", Faults: []smtptest.Fault{{Command: ".", Nth: 1, Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose}},
-			Fates: "unknown content 0, unknown content 0", Trouble: "content content 0 lasts", Is: []error{io.ErrUnexpectedEOF},
+			Name:   "final",
+			Faults: []smtptest.Fault{{Command: ".", Nth: 1, Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose}},
+			Fates:  "unknown content 0, unknown content 0", Trouble: "content content 0 lasts",
+			Is:    []error{io.ErrUnexpectedEOF},
 			Wires: "MAIL RCPT RCPT DATA . | MAIL RCPT DATA . QUIT",
 		},
 	})
@@ -331,7 +357,8 @@ func TestWhatIsNoReplyPoisonsTheWire(t *testing.T) {
 	long := "250 " + strings.Repeat("x", 9000)
 	var rows []rig.Row
 	for name, reply := range map[string]string{
-		"a line of 9,004 octets": long, "words": "hello there", "no code": "ok 250", "a code of four digits": "2500 ok", "code 199": "199 hm", "two codes": "250-a\n251 b",
+		"a line of 9,004 octets": long, "words": "hello there", "no code": "ok 250", "a code of four digits": "2500 ok",
+		"code 199": "199 hm", "two codes": "250-a\n251 b",
 	} {
 		// Where the server itself went on, it waits for a content that never ends.
 		pipelined := "MAIL RCPT RCPT DATA"
@@ -383,8 +410,10 @@ func TestAReplyThatCannotBeOnePoisonsTheWire(t *testing.T) {
 // Fact 84
 func TestARSETThatFailsCostsNobodyAnything(t *testing.T) {
 	for name, f := range map[string]smtptest.Fault{
-		"close": {Command: "RSET", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, "421": {Command: "RSET", Reply: "421 4.3.2 bye"}, "silence": {Command: "RSET", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
-		"500": {Command: "RSET", Reply: "500 what"}, "251": {Command: "RSET", Reply: "251 hm"},
+		"close":   {Command: "RSET", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		"421":     {Command: "RSET", Reply: "421 4.3.2 bye"},
+		"silence": {Command: "RSET", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
+		"500":     {Command: "RSET", Reply: "500 what"}, "251": {Command: "RSET", Reply: "251 hm"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {

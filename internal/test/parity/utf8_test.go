@@ -33,19 +33,33 @@ func TestSMTPUTF8PerRecipient(t *testing.T) {
 		content string
 		want    []string
 	}{
-		"nobody needs it": {"anne@example.com", []string{"bart@example.com"}, ascii, []string{"false <anne@example.com> bart@example.com"}},
+		"nobody needs it": {"anne@example.com", []string{"bart@example.com"}, ascii, []string{
+			"false <anne@example.com> bart@example.com",
+		}},
 		"one recipient": {
 			"anne@example.com", []string{"bart@example.com", "jürgen@example.com", "cate@example.com"}, ascii,
-			[]string{"false <anne@example.com> bart@example.com cate@example.com", "true <anne@example.com> jürgen@example.com"},
+			[]string{"false <anne@example.com> bart@example.com cate@example.com",
+				"true <anne@example.com> jürgen@example.com"},
 		},
-		"only such recipients": {"anne@example.com", []string{"jürgen@example.com", "θ@example.com"}, ascii, []string{"true <anne@example.com> jürgen@example.com θ@example.com"}},
-		"the header":           {"anne@example.com", []string{"bart@example.com", "jürgen@example.com"}, umlaut, []string{"true <anne@example.com> bart@example.com jürgen@example.com"}},
-		"the sender":           {"änne@example.com", []string{"bart@example.com"}, ascii, []string{"true <änne@example.com> bart@example.com"}},
-		"a domain":             {"anne@example.com", []string{"bart@bücher.example"}, ascii, []string{"false <anne@example.com> bart@xn--bcher-kva.example"}},
-		"the sender's domain":  {"anne@BÜCHER.example", []string{"bart@example.com"}, ascii, []string{"false <anne@xn--bcher-kva.example> bart@example.com"}},
+		"only such recipients": {"anne@example.com", []string{"jürgen@example.com", "θ@example.com"}, ascii, []string{
+			"true <anne@example.com> jürgen@example.com θ@example.com",
+		}},
+		"the header": {"anne@example.com", []string{"bart@example.com", "jürgen@example.com"}, umlaut,
+			[]string{"true <anne@example.com> bart@example.com jürgen@example.com"}},
+		"the sender": {"änne@example.com", []string{"bart@example.com"}, ascii, []string{
+			"true <änne@example.com> bart@example.com",
+		}},
+		"a domain": {"anne@example.com", []string{"bart@bücher.example"}, ascii, []string{
+			"false <anne@example.com> bart@xn--bcher-kva.example",
+		}},
+		"the sender's domain": {"anne@BÜCHER.example", []string{"bart@example.com"}, ascii, []string{
+			"false <anne@xn--bcher-kva.example> bart@example.com",
+		}},
 		"a domain where UTF-8 is spoken anyway": {
 			"anne@example.com", []string{"jürgen@bücher.example", "bart@bücher.example"}, ascii,
-			[]string{"false <anne@example.com> bart@xn--bcher-kva.example", "true <anne@example.com> jürgen@bücher.example"},
+			[]string{
+				"false <anne@example.com> bart@xn--bcher-kva.example", "true <anne@example.com> jürgen@bücher.example",
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -84,7 +98,9 @@ func TestWithoutSMTPUTF8(t *testing.T) {
 		if e := result.Outcomes[0].Err; e == nil || !strings.Contains(e.Error(), "SMTPUTF8") {
 			t.Errorf("outcome: %v", result.Outcomes[0])
 		}
-		if got := envelopes(r); !slices.Equal(got, []string{"false <anne@example.com> bart@example.com cate@xn--bcher-kva.example"}) {
+		if got := envelopes(r); !slices.Equal(got, []string{
+			"false <anne@example.com> bart@example.com cate@xn--bcher-kva.example",
+		}) {
 			t.Errorf("the server took %q", got)
 		}
 		result, err = r.Send("jürgen@example.com")
@@ -144,8 +160,9 @@ func TestDSNOfInternationalisedRecipients(t *testing.T) {
 		if _, err := r.Deliver(m); err != nil {
 			t.Error(err)
 		}
-		r.Equal("RCPT", strings.Join(r.Lines(1, "RCPT"), "; "), "RCPT TO:<bart@xn--bcher-kva.example> NOTIFY=FAILURE ORCPT=rfc822;bart@xn--bcher-kva.example; "+
-			"RCPT TO:<jürgen@example.com> NOTIFY=FAILURE ORCPT=utf-8;jürgen@example.com")
+		r.Equal("RCPT", strings.Join(r.Lines(1, "RCPT"), "; "),
+			"RCPT TO:<bart@xn--bcher-kva.example> NOTIFY=FAILURE ORCPT=rfc822;bart@xn--bcher-kva.example; "+
+				"RCPT TO:<jürgen@example.com> NOTIFY=FAILURE ORCPT=utf-8;jürgen@example.com")
 	})
 }
 
@@ -167,7 +184,8 @@ func TestWhatIsNoInternationalisedAddress(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{Server: func(s *smtptest.Server) { s.Extensions.SMTPUTF8 = false }})
 		result, err := r.Send("\xff@example.com", "bart@\u2028.example", "bart@example.com", "cate@xn--\u00e4.example")
-		r.Equal("outcomes", rig.Fates(result), "refused local 0, refused local 0, accepted content 250, refused local 0")
+		r.Equal("outcomes", rig.Fates(result),
+			"refused local 0, refused local 0, accepted content 250, refused local 0")
 		r.Equal("error", rig.Trouble(err), "<nil>")
 	})
 }

@@ -146,11 +146,15 @@ func TestPoolMovesNothingBehindClose(t *testing.T) {
 		f := rig.StartFleet(t, rig.FleetOptions{Servers: 2,
 			Server: func(i int, s *smtptest.Server) {
 				if i == 0 {
-					s.Faults = []smtptest.Fault{{Command: "MAIL", Connection: smtptest.EachConnection, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}
+					s.Faults = []smtptest.Fault{{
+						Command: "MAIL", Connection: smtptest.EachConnection, Answer: smtptest.AnswerNone,
+						Then: smtptest.ThenClose,
+					}}
 				}
 			},
 			Client: func(i int, cfg *postrider.Config) {
-				cfg.Trace = rig.OnEvent(postrider.EventTransaction, func(postrider.Event) { time.Sleep(2 * time.Second) })
+				cfg.Trace = rig.OnEvent(postrider.EventTransaction,
+					func(postrider.Event) { time.Sleep(2 * time.Second) })
 			}})
 		closeWhile(t, f.Pool, 1)
 		wantShares(f, 0, 0)

@@ -106,12 +106,22 @@ func everyThird(f smtptest.Fault) []smtptest.Fault {
 func poolFaults() []poolFault {
 	untried, unknown := []postrider.State{postrider.Untried}, []postrider.State{postrider.Unknown}
 	rows := []poolFault{
-		{name: "idle, FIN", faults: []smtptest.Fault{{Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}, pauses: 90 * time.Second},
-		{name: "idle, RST", faults: []smtptest.Fault{{Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}}, pauses: 90 * time.Second},
-		{name: "idle, 421", faults: []smtptest.Fault{{Idle: time.Minute, Reply: "421 4.4.2 idle", Then: smtptest.ThenClose}}, pauses: 90 * time.Second},
-		{name: "idle, 451 4.4.2", faults: []smtptest.Fault{{Idle: time.Minute, Reply: "451 4.4.2 idle", Then: smtptest.ThenClose}}, pauses: 90 * time.Second},
-		{name: "idle, then nothing more", faults: []smtptest.Fault{{Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}, pauses: 90 * time.Second, resends: true},
-		{name: "421 between RCPTs", faults: []smtptest.Fault{{Command: "RCPT", Connection: smtptest.EachConnection, Nth: 30, Reply: "421 4.3.2 bye"}}, resends: true, may: unknown},
+		{name: "idle, FIN", faults: []smtptest.Fault{{Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}},
+			pauses: 90 * time.Second},
+		{name: "idle, RST", faults: []smtptest.Fault{{Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}},
+			pauses: 90 * time.Second},
+		{name: "idle, 421", faults: []smtptest.Fault{
+			{Idle: time.Minute, Reply: "421 4.4.2 idle", Then: smtptest.ThenClose},
+		}, pauses: 90 * time.Second},
+		{name: "idle, 451 4.4.2", faults: []smtptest.Fault{
+			{Idle: time.Minute, Reply: "451 4.4.2 idle", Then: smtptest.ThenClose},
+		}, pauses: 90 * time.Second},
+		{name: "idle, then nothing more", faults: []smtptest.Fault{
+			{Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
+		}, pauses: 90 * time.Second, resends: true},
+		{name: "421 between RCPTs", faults: []smtptest.Fault{
+			{Command: "RCPT", Connection: smtptest.EachConnection, Nth: 30, Reply: "421 4.3.2 bye"},
+		}, resends: true, may: unknown},
 		{name: "cap on connections", server: func(_ int, s *smtptest.Server) { s.MaxConnections = 2 }},
 		{name: "slow greeting", faults: everyThird(smtptest.Fault{Command: smtptest.Greeting, Delay: 4 * time.Minute})},
 		{name: "slow RCPT", faults: everyThird(smtptest.Fault{Command: "RCPT", Delay: 30 * time.Second})},
@@ -125,18 +135,25 @@ func poolFaults() []poolFault {
 				s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}
 			}
 		}},
-		{name: "a handshake that stalls", tlsOnly: true, may: untried, pauses: 10 * time.Second, faults: everyThird(smtptest.Fault{Command: smtptest.Handshake, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang})},
+		{
+			name: "a handshake that stalls", tlsOnly: true, may: untried, pauses: 10 * time.Second,
+			faults: everyThird(smtptest.Fault{Command: smtptest.Handshake, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}),
+		},
 		{name: "hangs at AUTH", authOnly: true, may: untried, pauses: 10 * time.Second,
 			faults: everyThird(smtptest.Fault{Command: "AUTH", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang})},
 		{name: "AUTH refused, then accepted", authOnly: true, may: untried, pauses: 10 * time.Second,
-			faults: []smtptest.Fault{{Command: "AUTH", Nth: 1, Reply: "535 5.7.8 no"}, {Command: "AUTH", Nth: 2, Reply: "454 4.7.0 later"}}},
+			faults: []smtptest.Fault{
+				{Command: "AUTH", Nth: 1, Reply: "535 5.7.8 no"}, {Command: "AUTH", Nth: 2, Reply: "454 4.7.0 later"},
+			}},
 	}
 	for k := 1; k <= 5; k++ {
-		rows = append(rows, poolFault{name: fmt.Sprint("421 at MAIL ", k), resends: true, may: unknown, // what stands behind it went out by BDAT
+		// what stands behind it went out by BDAT
+		rows = append(rows, poolFault{name: fmt.Sprint("421 at MAIL ", k), resends: true, may: unknown,
 			faults: slices.Concat(everyThird(smtptest.Fault{Command: "MAIL", Nth: k, Reply: "421 4.3.2 bye"}))})
 	}
 	for _, step := range []string{smtptest.Greeting, "EHLO", "MAIL", "RCPT", "DATA", ".", "BDAT", "RSET", "QUIT"} {
-		row := poolFault{name: "hangs at " + step, pauses: 10 * time.Second, faults: everyThird(smtptest.Fault{Command: step, Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang})}
+		row := poolFault{name: "hangs at " + step, pauses: 10 * time.Second,
+			faults: everyThird(smtptest.Fault{Command: step, Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang})}
 		// Who waits when the last wire fails is told so; what went out by BDAT was
 		// complete before the server fell silent.
 		row.may = []postrider.State{postrider.Untried, postrider.Unknown}
@@ -156,7 +173,9 @@ func TestPoolMeetsEveryFault(t *testing.T) {
 			}
 			if row.authOnly {
 				row.server = func(_ int, s *smtptest.Server) { s.Users = map[string]string{"app": "right"} }
-				row.client = func(_ int, cfg *postrider.Config) { cfg.AllowPlaintextAuth, cfg.AuthRetryAfter = true, 5*time.Second }
+				row.client = func(_ int, cfg *postrider.Config) {
+					cfg.AllowPlaintextAuth, cfg.AuthRetryAfter = true, 5*time.Second
+				}
 			}
 			row.try(t, mode)
 		})

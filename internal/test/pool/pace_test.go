@@ -35,7 +35,9 @@ func TestPoolRateIsExact(t *testing.T) {
 				began := time.Now()
 				var senders sync.WaitGroup
 				for i := range 50 {
-					senders.Go(func() { f.Send(rig.NumberedMail(i, "a@example.com", "b@example.com", "c@example.com")) })
+					senders.Go(func() {
+						f.Send(rig.NumberedMail(i, "a@example.com", "b@example.com", "c@example.com"))
+					})
 				}
 				senders.Wait()
 				if got := time.Since(began).Round(time.Millisecond); got != tt.want {
@@ -111,7 +113,8 @@ func TestPoolLearnsACapOnConnections(t *testing.T) {
 // before: only the first wires meet it.
 func TestPoolLearnsACapOnTransactions(t *testing.T) {
 	rig.InFleetBubble(t, "", func(t *testing.T, mode postrider.SecureMode) {
-		f := rig.StartFleet(t, rig.FleetOptions{Mode: mode, Server: func(_ int, s *smtptest.Server) { s.MaxTransactions = 7 }})
+		f := rig.StartFleet(t,
+			rig.FleetOptions{Mode: mode, Server: func(_ int, s *smtptest.Server) { s.MaxTransactions = 7 }})
 		f.AllAccepted(f.SendFrom(0, 1000, 32))
 		if st := f.Pool.Stats(); st.TurnedAway > 12 || st.EndedByCount < 100 {
 			t.Errorf("%d wires met the 421, %d were changed before", st.TurnedAway, st.EndedByCount)
@@ -292,7 +295,9 @@ func TestSimulationOfAnMTAThatGoesAway(t *testing.T) {
 	pool, fixed := simulate(t, 2000, func(m *mta) {
 		time.AfterFunc(2*time.Second, func() { m.away.Store(true) })
 		time.AfterFunc(5*time.Minute, func() { m.away.Store(false) })
-		m.Faults = append(m.Faults, smtptest.Fault{Command: "MAIL", Connection: smtptest.EachConnection, Nth: 30, Reply: "421 4.3.2 going down"})
+		m.Faults = append(m.Faults, smtptest.Fault{
+			Command: "MAIL", Connection: smtptest.EachConnection, Nth: 30, Reply: "421 4.3.2 going down",
+		})
 	})
 	if pool.took > 7*time.Minute || pool.dials > fixed.dials/2 {
 		t.Errorf("pool: %v; fixed: %v", pool, fixed)

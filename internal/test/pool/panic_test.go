@@ -23,16 +23,26 @@ type panicking struct{}
 
 func (panicking) Read([]byte) (int, error) { panic("read") }
 
-// A panic on the goroutine of Send goes on to its caller, and leaves the pool as if that Send had never been: nothing is
-// counted as underway, no seat is lost, no place in the line, and Close returns at once.
+// A panic on the goroutine of Send goes on to its caller, and leaves the pool as if that Send had never been: nothing
+// is counted as underway, no seat is lost, no place in the line, and Close returns at once.
 func TestPanicsOfTheCallerLeaveNothingBehind(t *testing.T) {
 	for name, fail := range map[string]func(p *postrider.Pool, redirecting *bool){
-		"no context":          func(p *postrider.Pool, _ *bool) { p.Send(nil, rig.NumberedMail(0)) }, //lint:ignore SA1012 that is the case
-		"no message":          func(p *postrider.Pool, _ *bool) { p.Send(context.Background(), nil) },
-		"Open":                func(p *postrider.Pool, _ *bool) { p.Send(context.Background(), opening(func() { panic("open") })) },
-		"Read":                func(p *postrider.Pool, _ *bool) { p.Send(context.Background(), opening(func() {})) },
-		"Redirect":            func(p *postrider.Pool, on *bool) { *on = true; p.Send(context.Background(), rig.NumberedMail(0)) },
-		"SendMail no context": func(p *postrider.Pool, _ *bool) { p.SendMail(nil, "a@example.com", []string{"b@example.com"}, nil) }, //lint:ignore SA1012 that is the case
+		//lint:ignore SA1012 that is the case
+		"no context": func(p *postrider.Pool, _ *bool) { p.Send(nil, rig.NumberedMail(0)) },
+		"no message": func(p *postrider.Pool, _ *bool) { p.Send(context.Background(), nil) },
+		"Open": func(p *postrider.Pool, _ *bool) {
+			p.Send(context.Background(), opening(func() { panic("open") }))
+		},
+		"Read": func(p *postrider.Pool, _ *bool) { p.Send(context.Background(), opening(func() {})) },
+		"Redirect": func(p *postrider.Pool, on *bool) {
+			*on = true
+			p.Send(context.Background(),
+				rig.NumberedMail(0))
+		},
+		//lint:ignore SA1012 that is the case
+		"SendMail no context": func(p *postrider.Pool, _ *bool) {
+			p.SendMail(nil, "a@example.com", []string{"b@example.com"}, nil)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -85,7 +95,9 @@ func TestPanicsInHooksLeaveNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startServer(t, "mx:25", func(s *smtptest.Server) {
 			s.Extensions.Pipelining = false
-			s.Faults = []smtptest.Fault{{Command: "MAIL", Nth: 1, Reply: "432 4.3.2 busy"}, {Command: "MAIL", Nth: 11, Reply: "432 4.3.2 busy"}}
+			s.Faults = []smtptest.Fault{
+				{Command: "MAIL", Nth: 1, Reply: "432 4.3.2 busy"}, {Command: "MAIL", Nth: 11, Reply: "432 4.3.2 busy"},
+			}
 		})
 		told := 0
 		cfg := s.Config()

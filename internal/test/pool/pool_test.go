@@ -27,7 +27,9 @@ func TestPoolBoundHolds(t *testing.T) {
 				Servers: 2, Mode: mode, Pool: postrider.PoolConfig{MaxConnections: 3}, Weights: []int{2, 1},
 				Server: func(_ int, s *smtptest.Server) {
 					s.Extensions.Pipelining, s.MaxTransactions = pipelining, 10
-					s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Delay: time.Second}, {Command: "MAIL", Delay: 20 * time.Millisecond}}
+					s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Delay: time.Second}, {
+						Command: "MAIL", Delay: 20 * time.Millisecond,
+					}}
 				},
 				Client: func(_ int, cfg *postrider.Config) { cfg.Dial = dialling.wrap(cfg.Dial) },
 			})
@@ -47,10 +49,11 @@ func TestPoolBoundHolds(t *testing.T) {
 // Those who wait are served in the order of their calls.
 func TestPoolWaitersAreServedInTheirOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := rig.StartFleet(t, rig.FleetOptions{Pool: postrider.PoolConfig{MaxConnections: 2}, Server: func(_ int, s *smtptest.Server) {
-			s.Extensions.Pipelining = false
-			s.Faults = []smtptest.Fault{{Command: ".", Delay: time.Minute}}
-		}})
+		f := rig.StartFleet(t,
+			rig.FleetOptions{Pool: postrider.PoolConfig{MaxConnections: 2}, Server: func(_ int, s *smtptest.Server) {
+				s.Extensions.Pipelining = false
+				s.Faults = []smtptest.Fault{{Command: ".", Delay: time.Minute}}
+			}})
 		var senders sync.WaitGroup
 		for i := range 20 {
 			senders.Go(func() { f.Send(rig.NumberedMail(i)) })
@@ -69,10 +72,11 @@ func TestPoolWaitersAreServedInTheirOrder(t *testing.T) {
 // move up.
 func TestPoolWaiterLeavesWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := rig.StartFleet(t, rig.FleetOptions{Pool: postrider.PoolConfig{MaxConnections: 1}, Server: func(_ int, s *smtptest.Server) {
-			s.Extensions.Pipelining = false
-			s.Faults = []smtptest.Fault{{Command: ".", Nth: 1, Delay: 5 * time.Minute}}
-		}})
+		f := rig.StartFleet(t,
+			rig.FleetOptions{Pool: postrider.PoolConfig{MaxConnections: 1}, Server: func(_ int, s *smtptest.Server) {
+				s.Extensions.Pipelining = false
+				s.Faults = []smtptest.Fault{{Command: ".", Nth: 1, Delay: 5 * time.Minute}}
+			}})
 		var senders sync.WaitGroup
 		senders.Go(func() { f.Send(rig.NumberedMail(0)) })
 		synctest.Wait()
@@ -81,7 +85,8 @@ func TestPoolWaiterLeavesWithItsContext(t *testing.T) {
 		senders.Go(func() {
 			began := time.Now()
 			r, err := f.Pool.Send(ctx, rig.NumberedMail(1))
-			if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took != time.Minute || r.Outcomes[0].State != postrider.Untried {
+			if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took != time.Minute ||
+				r.Outcomes[0].State != postrider.Untried {
 				t.Errorf("after %v: %v, %v", took, r.Outcomes, err)
 			}
 		})
@@ -121,10 +126,11 @@ func TestPoolFillsHalfAWindowBeforeTheNext(t *testing.T) {
 // A message that is tried again goes before those that came later.
 func TestPoolMovedMessagesKeepTheirTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := rig.StartFleet(t, rig.FleetOptions{Pool: postrider.PoolConfig{MaxConnections: 1}, Server: func(_ int, s *smtptest.Server) {
-			s.Extensions.Pipelining = false
-			s.Faults = []smtptest.Fault{{Command: "MAIL", Nth: 1, Delay: time.Minute, Reply: "421 4.3.2 bye"}}
-		}})
+		f := rig.StartFleet(t,
+			rig.FleetOptions{Pool: postrider.PoolConfig{MaxConnections: 1}, Server: func(_ int, s *smtptest.Server) {
+				s.Extensions.Pipelining = false
+				s.Faults = []smtptest.Fault{{Command: "MAIL", Nth: 1, Delay: time.Minute, Reply: "421 4.3.2 bye"}}
+			}})
 		var senders sync.WaitGroup
 		for i := range 4 {
 			senders.Go(func() { f.Send(rig.NumberedMail(i)) })
@@ -143,7 +149,9 @@ func TestPoolUsesFewConnections(t *testing.T) {
 		f := rig.StartFleet(t, rig.FleetOptions{
 			Pool: postrider.PoolConfig{MaxConnections: 8},
 			Server: func(_ int, s *smtptest.Server) {
-				s.Faults = []smtptest.Fault{{Command: "BDAT", Delay: time.Millisecond}, {Command: ".", Delay: time.Millisecond}}
+				s.Faults = []smtptest.Fault{
+					{Command: "BDAT", Delay: time.Millisecond}, {Command: ".", Delay: time.Millisecond},
+				}
 			},
 			Client: func(_ int, cfg *postrider.Config) { cfg.IdleTimeout = time.Minute },
 		})
@@ -168,7 +176,9 @@ func TestPoolUsesFewConnections(t *testing.T) {
 // Close finishes what was sent before, says QUIT, and refuses what comes later.
 func TestPoolCloseDrains(t *testing.T) {
 	rig.InFleetBubble(t, "", func(t *testing.T, mode postrider.SecureMode) {
-		f := rig.StartFleet(t, rig.FleetOptions{Mode: mode, Pool: postrider.PoolConfig{MaxConnections: 2}, Server: func(_ int, s *smtptest.Server) {
+		f := rig.StartFleet(t, rig.FleetOptions{Mode: mode, Pool: postrider.PoolConfig{
+			MaxConnections: 2,
+		}, Server: func(_ int, s *smtptest.Server) {
 			s.Faults = []smtptest.Fault{{Command: ".", Delay: time.Second}, {Command: "BDAT", Delay: time.Second}}
 		}})
 		var results []*postrider.Result
@@ -200,10 +210,11 @@ func TestPoolCloseDrains(t *testing.T) {
 // leaves nothing behind.
 func TestPoolCloseBreaksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := rig.StartFleet(t, rig.FleetOptions{Pool: postrider.PoolConfig{MaxConnections: 2}, Server: func(_ int, s *smtptest.Server) {
-			s.Extensions.Pipelining = false
-			s.Faults = []smtptest.Fault{{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}
-		}})
+		f := rig.StartFleet(t,
+			rig.FleetOptions{Pool: postrider.PoolConfig{MaxConnections: 2}, Server: func(_ int, s *smtptest.Server) {
+				s.Extensions.Pipelining = false
+				s.Faults = []smtptest.Fault{{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}
+			}})
 		var results []*postrider.Result
 		done := make(chan struct{})
 		go func() {
@@ -252,7 +263,8 @@ func TestPoolRedirectsWhicheverServerIsUsed(t *testing.T) {
 		if _, err := f.Send(rig.NumberedMail(0, "bart@example.com", "cate@example.com")); err != nil {
 			t.Fatal(err)
 		}
-		if to := f.Servers[1].Messages()[0].To; len(to) != 2 || to[0] != "dev@example.com" || to[1] != "dev@example.com" {
+		if to := f.Servers[1].Messages()[0].To; len(to) != 2 || to[0] != "dev@example.com" ||
+			to[1] != "dev@example.com" {
 			t.Errorf("it went to %v", to)
 		}
 	})

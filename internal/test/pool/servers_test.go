@@ -179,7 +179,9 @@ func TestPoolPasswordRefusedWhileWiresAreOpen(t *testing.T) {
 			Pool: postrider.PoolConfig{MaxConnections: 2},
 			Server: func(i int, s *smtptest.Server) {
 				s.Users, s.Extensions.Pipelining = map[string]string{"app": "right"}, false
-				s.Faults = []smtptest.Fault{{Command: "AUTH", Nth: 2, Reply: "535 5.7.8 changed"}, {Command: ".", Delay: time.Second}}
+				s.Faults = []smtptest.Fault{
+					{Command: "AUTH", Nth: 2, Reply: "535 5.7.8 changed"}, {Command: ".", Delay: time.Second},
+				}
 			},
 			Client: func(i int, cfg *postrider.Config) {
 				cfg.AllowPlaintextAuth, cfg.AuthRetryAfter, cfg.IdleTimeout = true, time.Hour, time.Minute
@@ -214,7 +216,8 @@ func TestPoolWrongPasswordIsToldToEverybody(t *testing.T) {
 		for i := range 5 {
 			_, err := f.Send(rig.NumberedMail(i))
 			var e *postrider.Error
-			if !errors.As(err, &e) || e.Reply.Code != 535 || e.Step != "AUTH" || e.Temporary() || !strings.Contains(e.Hint.Text, "Config.Password") {
+			if !errors.As(err, &e) || e.Reply.Code != 535 || e.Step != "AUTH" || e.Temporary() ||
+				!strings.Contains(e.Hint.Text, "Config.Password") {
 				t.Fatalf("%v", err)
 			}
 		}
@@ -265,7 +268,9 @@ func TestPoolDoesNotMoveWhatIsUnknown(t *testing.T) {
 // the caller is told.
 func TestPoolGivesUpAfterThreeTries(t *testing.T) {
 	rig.InFleetBubble(t, "", func(t *testing.T, mode postrider.SecureMode) {
-		f := rig.StartFleet(t, rig.FleetOptions{Mode: mode, Pool: postrider.PoolConfig{MaxConnections: 1}, Server: func(i int, s *smtptest.Server) {
+		f := rig.StartFleet(t, rig.FleetOptions{Mode: mode, Pool: postrider.PoolConfig{
+			MaxConnections: 1,
+		}, Server: func(i int, s *smtptest.Server) {
 			s.Faults = []smtptest.Fault{{Command: "MAIL", Reply: "421 4.3.2 bye"}}
 		}})
 		r, err := f.Send(rig.NumberedMail(0))
@@ -286,7 +291,10 @@ func TestPoolOldFailuresTakeNobodyDown(t *testing.T) {
 			Pool: postrider.PoolConfig{MaxConnections: 2},
 			Server: func(i int, s *smtptest.Server) {
 				s.Extensions.Pipelining = false
-				s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}, {Command: ".", Delay: time.Second}}
+				s.Faults = []smtptest.Fault{
+					{Command: smtptest.Greeting, Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
+					{Command: ".", Delay: time.Second},
+				}
 			},
 			Client: func(_ int, cfg *postrider.Config) { cfg.IdleTimeout = time.Minute },
 		})
@@ -313,11 +321,16 @@ func TestPoolSaysWhatIsWrongWithEach(t *testing.T) {
 			case 1:
 				s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Reply: "554 5.3.2 closed"}}
 			case 2:
-				s.Faults = []smtptest.Fault{{Command: "EHLO", Reply: "550 5.7.1 who are you"}, {Command: "HELO", Reply: "550 5.7.1 who are you"}}
+				s.Faults = []smtptest.Fault{{Command: "EHLO", Reply: "550 5.7.1 who are you"}, {
+					Command: "HELO", Reply: "550 5.7.1 who are you",
+				}}
 			}
 		}})
 		r, err := f.Send(rig.NumberedMail(0))
-		for _, says := range []string{"mx1:25: dial", "connection refused", "mx2:25: greeting: 554 5.3.2 closed", "mx3:25: EHLO: 550 5.7.1 who are you"} {
+		for _, says := range []string{
+			"mx1:25: dial", "connection refused", "mx2:25: greeting: 554 5.3.2 closed",
+			"mx3:25: EHLO: 550 5.7.1 who are you",
+		} {
 			if err == nil || !strings.Contains(err.Error(), says) {
 				t.Errorf("%v\ndoes not say %q", err, says)
 			}
@@ -340,9 +353,11 @@ func (s srv) lookup(_ context.Context, service, proto, name string) (string, []*
 }
 
 // startSRV makes a pool of what records name; the servers are found by their host.
-func startSRV(t *testing.T, records srv, change func(*postrider.Config), modes ...postrider.SecureMode) (*rig.Fleet, error) {
+func startSRV(t *testing.T, records srv, change func(*postrider.Config), modes ...postrider.SecureMode) (*rig.Fleet,
+	error) {
 	t.Helper()
-	f := rig.StartFleet(t, rig.FleetOptions{Servers: len(modes), Server: func(i int, s *smtptest.Server) { s.Mode = modes[i] }})
+	f := rig.StartFleet(t,
+		rig.FleetOptions{Servers: len(modes), Server: func(i int, s *smtptest.Server) { s.Mode = modes[i] }})
 	cfg := f.Servers[0].Config()
 	cfg.Address = "srv:localhost" // which the certificates of smtptest are for
 	cfg.TLS.RootCAs = x509.NewCertPool()
@@ -373,8 +388,10 @@ func startSRV(t *testing.T, records srv, change func(*postrider.Config), modes .
 func TestPoolFindsServersBySRV(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		records := srv{
-			"_submissions._tcp.localhost": {{Target: "mx1.example.com.", Port: 465, Priority: 20}, {Target: "gone.example.com.", Port: 465, Priority: 10}},
-			"_submission._tcp.localhost":  {{Target: "mx2.example.com.", Port: 587, Priority: 0}},
+			"_submissions._tcp.localhost": {{Target: "mx1.example.com.", Port: 465, Priority: 20}, {
+				Target: "gone.example.com.", Port: 465, Priority: 10,
+			}},
+			"_submission._tcp.localhost": {{Target: "mx2.example.com.", Port: 587, Priority: 0}},
 		}
 		f, err := startSRV(t, records, nil, postrider.ImplicitTLS, postrider.StartTLS)
 		if err != nil {
@@ -386,7 +403,8 @@ func TestPoolFindsServersBySRV(t *testing.T) {
 		for _, s := range f.Pool.Stats().Servers {
 			names = append(names, s.Address)
 		}
-		if want := []string{"gone.example.com:465", "mx1.example.com:465", "mx2.example.com:587"}; !slices.Equal(names, want) {
+		if want := []string{"gone.example.com:465", "mx1.example.com:465", "mx2.example.com:587"}; !slices.Equal(names,
+			want) {
 			t.Errorf("%v", names)
 		}
 	})
@@ -395,7 +413,8 @@ func TestPoolFindsServersBySRV(t *testing.T) {
 func TestPoolSRVCertificateMustNameTheDomain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		records := srv{"_submissions._tcp.example.org": {{Target: "mx1.example.com.", Port: 465}}}
-		f, err := startSRV(t, records, func(cfg *postrider.Config) { cfg.Address = "srv:example.org" }, postrider.ImplicitTLS)
+		f, err := startSRV(t, records, func(cfg *postrider.Config) { cfg.Address = "srv:example.org" },
+			postrider.ImplicitTLS)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -404,7 +423,9 @@ func TestPoolSRVCertificateMustNameTheDomain(t *testing.T) {
 		if !errors.As(err, &wrong) || wrong.Host != "example.org" {
 			t.Errorf("%v", err)
 		}
-		f, _ = startSRV(t, records, func(cfg *postrider.Config) { cfg.Address, cfg.ServerName = "srv:example.org", "localhost" }, postrider.ImplicitTLS)
+		f, _ = startSRV(t, records,
+			func(cfg *postrider.Config) { cfg.Address, cfg.ServerName = "srv:example.org", "localhost" },
+			postrider.ImplicitTLS)
 		if _, err = f.Send(rig.NumberedMail(0)); err != nil {
 			t.Error(err)
 		}
@@ -414,7 +435,9 @@ func TestPoolSRVCertificateMustNameTheDomain(t *testing.T) {
 func TestPoolSRVErrorsSayWhatWasAsked(t *testing.T) {
 	for name, records := range map[string]srv{
 		"_submissions._tcp.localhost": nil,
-		"no submission server":        {"_submission._tcp.localhost": {{Target: "."}}, "_submissions._tcp.localhost": {{Target: "."}}},
+		"no submission server": {
+			"_submission._tcp.localhost": {{Target: "."}}, "_submissions._tcp.localhost": {{Target: "."}},
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			f, err := startSRV(t, records, nil, postrider.StartTLS)
@@ -422,7 +445,8 @@ func TestPoolSRVErrorsSayWhatWasAsked(t *testing.T) {
 				t.Fatal(err)
 			}
 			r, err := f.Send(rig.NumberedMail(0))
-			if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "srv:localhost") || r.Outcomes[0].State != postrider.Untried {
+			if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "srv:localhost") ||
+				r.Outcomes[0].State != postrider.Untried {
 				t.Errorf("%v", err)
 			}
 		})
@@ -450,7 +474,8 @@ func TestPoolFollowsSRVRecords(t *testing.T) {
 		}
 		first.guard(&cfg)
 		cfg.IdleTimeout = time.Second
-		f.Pool, err = postrider.NewPool(postrider.PoolConfig{LookupSRV: func(ctx context.Context, service, proto, name string) (string, []*net.SRV, error) {
+		f.Pool, err = postrider.NewPool(postrider.PoolConfig{LookupSRV: func(ctx context.Context, service, proto,
+			name string) (string, []*net.SRV, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			return records.lookup(ctx, service, proto, name)

@@ -72,7 +72,8 @@ func startSoak(t *testing.T) *soak {
 	modes := []postrider.SecureMode{postrider.Insecure, postrider.StartTLS, postrider.ImplicitTLS}
 	for i := range 3 {
 		srv := smtptest.NewUnstartedServer()
-		srv.Mode, srv.Discard, srv.MaxTransactions = modes[i], true, 50+i*20 // no cap on connections: those that hang would fill it
+		// no cap on connections: those that hang would fill it
+		srv.Mode, srv.Discard, srv.MaxTransactions = modes[i], true, 50+i*20
 		srv.IdleTimeout = time.Second
 		srv.OnMessage = func(m *smtptest.Message) {
 			s.mu.Lock()
@@ -84,7 +85,8 @@ func startSoak(t *testing.T) *soak {
 		s.servers = append(s.servers, srv)
 		cfg := srv.Config()
 		short := 2 * time.Second
-		cfg.Timeouts = postrider.Timeouts{Connect: short, Greeting: short, Hello: short, TLS: short, Auth: short, Mail: short, Rcpt: short, Data: short, Block: short, Final: short, Quit: short}
+		cfg.Timeouts = postrider.Timeouts{Connect: short, Greeting: short, Hello: short, TLS: short, Auth: short,
+			Mail: short, Rcpt: short, Data: short, Block: short, Final: short, Quit: short}
 		cfg.MaxAge, cfg.IdleTimeout, cfg.ProbeAfter = 20*time.Second, 3*time.Second, 500*time.Millisecond
 		cfg.Weight = []int{2, 1, 1}[i]
 		configs = append(configs, cfg)
@@ -145,7 +147,8 @@ func (s *soak) report(t *testing.T) {
 	defer s.mu.Unlock()
 	for from, state := range s.told {
 		n := s.taken[from]
-		if n > 1 || n == 1 && state != postrider.Accepted && state != postrider.Unknown || n == 0 && state == postrider.Accepted {
+		if n > 1 || n == 1 && state != postrider.Accepted && state != postrider.Unknown || n == 0 &&
+			state == postrider.Accepted {
 			t.Errorf("%s was taken %d times, and told as %v", from, n, state)
 		}
 	}

@@ -109,7 +109,9 @@ func TestPoolFollowsSRVRecordsInTraffic(t *testing.T) {
 			fine    func(n []int) bool
 		}{
 			{"two by weight", func() {}, "", 2, func(n []int) bool { return n[0] > n[1] && n[1] > 0 && n[2] == 0 }},
-			{"one disappears, one appears", func() { d.publish(record("b.example.com", 10, 1), record("c.example.com", 10, 1)) },
+			{"one disappears, one appears", func() {
+				d.publish(record("b.example.com", 10, 1), record("c.example.com", 10, 1))
+			},
 				"a.example.com", 2, func(n []int) bool { return n[0] == 0 && n[1] > 0 && n[2] > 0 }},
 			{"priorities change", func() { d.publish(record("b.example.com", 20, 1), record("c.example.com", 10, 1)) },
 				"b.example.com", 2, func(n []int) bool { return n[0] == 0 && n[1] == 0 && n[2] > 0 }},
@@ -133,7 +135,8 @@ func TestPoolFollowsSRVRecordsInTraffic(t *testing.T) {
 				named += s.Connections
 			}
 			if len(st.Servers) != step.servers || named != st.Connections || st.Connections > 6 {
-				t.Errorf("%s: %d connections, of them %d to %d named servers", step.name, st.Connections, named, len(st.Servers))
+				t.Errorf("%s: %d connections, of them %d to %d named servers", step.name, st.Connections, named,
+					len(st.Servers))
 			}
 		}
 		traffic.Wait()

@@ -14,9 +14,9 @@ import (
 	"github.com/postrider/postrider/smtptest"
 )
 
-// Servers that take a few messages at a time, refuse what is more, and leave the connections open. A message takes such a
-// server 30 ms at the stage at which it looks, and one that is refused takes as long: as long as more are underway than
-// it takes, nearly all of them are refused.
+// Servers that take a few messages at a time, refuse what is more, and leave the connections open. A message takes such
+// a server 30 ms at the stage at which it looks, and one that is refused takes as long: as long as more are underway
+// than it takes, nearly all of them are refused.
 
 const (
 	takes   = 3

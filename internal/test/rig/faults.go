@@ -10,7 +10,8 @@ import (
 // StormFault draws what goes wrong on one wire.
 func StormFault(rnd *rand.Rand, connection int) smtptest.Fault {
 	pick := func(of ...string) string { return of[rnd.IntN(len(of))] }
-	f := smtptest.Fault{Connection: connection, Nth: 1 + rnd.IntN(12), Then: []smtptest.Then{smtptest.ThenClose, smtptest.ThenAbort, smtptest.ThenHang}[rnd.IntN(3)]}
+	f := smtptest.Fault{Connection: connection, Nth: 1 + rnd.IntN(12),
+		Then: []smtptest.Then{smtptest.ThenClose, smtptest.ThenAbort, smtptest.ThenHang}[rnd.IntN(3)]}
 	switch rnd.IntN(6) {
 	case 0:
 		f.AfterRead, f.Nth = 1+rnd.Int64N(200_000), 0
@@ -24,9 +25,11 @@ func StormFault(rnd *rand.Rand, connection int) smtptest.Fault {
 		f.Then = []smtptest.Then{smtptest.ThenProceed, smtptest.ThenClose, smtptest.ThenKeepOpen}[rnd.IntN(3)]
 	case 4: // refused, and no more
 		f.Command, f.Then = pick("MAIL", "RCPT", "DATA", ".", "BDAT"), smtptest.ThenProceed
-		f.Reply = pick("550 5.7.1 no", "450 4.3.0 later", "452 4.5.3 too many", "552 5.3.4 too big", "530 5.7.0 login", "503 5.5.1 what", "hello", "354 what")
+		f.Reply = pick("550 5.7.1 no", "450 4.3.0 later", "452 4.5.3 too many", "552 5.3.4 too big", "530 5.7.0 login",
+			"503 5.5.1 what", "hello", "354 what")
 	case 5:
-		f.Command, f.Then, f.Delay = pick("MAIL", "RCPT", "DATA", "."), smtptest.ThenProceed, time.Duration(rnd.Int64N(int64(20*time.Minute)))
+		f.Command, f.Then, f.Delay = pick("MAIL", "RCPT", "DATA", "."), smtptest.ThenProceed,
+			time.Duration(rnd.Int64N(int64(20*time.Minute)))
 	}
 	return f
 }

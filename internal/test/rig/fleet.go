@@ -81,7 +81,9 @@ func NumberedMail(i int, to ...string) *postrider.Message {
 		to = []string{"bart@example.com"}
 	}
 	from := fmt.Sprintf("m%d@example.com", i)
-	return &postrider.Message{From: from, To: to, Content: postrider.Bytes(fmt.Appendf(nil, "Subject: %d\r\n\r\n%d\r\n", i, i))}
+	return &postrider.Message{
+		From: from, To: to, Content: postrider.Bytes(fmt.Appendf(nil, "Subject: %d\r\n\r\n%d\r\n", i, i)),
+	}
 }
 
 // Send sends one message under the guard.
@@ -136,13 +138,16 @@ func (f *Fleet) CompareBut(results []*postrider.Result, untried int) (states [5]
 		for _, o := range r.Outcomes {
 			states[o.State]++
 			n := taken[r.Message.From+" "+o.Recipient]
-			if n > 1 || n == 1 && o.State != postrider.Accepted && o.State != postrider.Unknown || n == 0 && o.State == postrider.Accepted {
+			if n > 1 || n == 1 && o.State != postrider.Accepted && o.State != postrider.Unknown || n == 0 &&
+				o.State == postrider.Accepted {
 				f.T.Errorf("message %d was taken %d times, and is told as %v %v", i, n, o, o.Err)
 			}
 		}
 	}
 	st := f.Pool.Stats()
-	if got := [5]int{int(st.Untried) - untried, int(st.Accepted), int(st.Deferred), int(st.Refused), int(st.Unknown)}; got != states {
+	if got := [5]int{
+		int(st.Untried) - untried, int(st.Accepted), int(st.Deferred), int(st.Refused), int(st.Unknown),
+	}; got != states {
 		f.T.Errorf("Stats count %v, and the results %v", got, states)
 	}
 	return states

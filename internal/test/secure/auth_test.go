@@ -41,7 +41,8 @@ func TestAUTHIsNotOffered(t *testing.T) {
 		r.Equal("said", r.Said(1), "EHLO HELO QUIT")
 	})
 	rig.InBubble(t, "only after STARTTLS", func(t *testing.T) {
-		r := rig.Setting{Mode: postrider.StartTLS}.Start(t, rig.Options{Server: rig.WithUser, Client: func(cfg *postrider.Config) { cfg.Mode = postrider.Insecure }})
+		r := rig.Setting{Mode: postrider.StartTLS}.Start(t,
+			rig.Options{Server: rig.WithUser, Client: func(cfg *postrider.Config) { cfg.Mode = postrider.Insecure }})
 		_, err := r.Send("bart@example.com")
 		if rig.Trouble(err) != "connect AUTH 0 lasts" || !strings.Contains(rig.Text(err), "Config.Mode to StartTLS") {
 			t.Error(err)
@@ -75,12 +76,15 @@ func TestNoCommonMechanism(t *testing.T) {
 // Fact 80
 func TestARefusedLoginEndsTheWire(t *testing.T) {
 	for code, want := range map[string]string{
-		"535 5.7.8 no": "connect AUTH 535 lasts", "534 5.7.9 too weak": "connect AUTH 534 lasts", "571 Bad authentication": "connect AUTH 571 lasts",
-		"454 4.7.0 later": "connect AUTH 454 passes", "250 ok": "connect AUTH 250 lasts",
+		"535 5.7.8 no": "connect AUTH 535 lasts", "534 5.7.9 too weak": "connect AUTH 534 lasts",
+		"571 Bad authentication": "connect AUTH 571 lasts",
+		"454 4.7.0 later":        "connect AUTH 454 passes", "250 ok": "connect AUTH 250 lasts",
 	} {
 		t.Run(code[:3], func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-				r := s.Start(t, rig.Options{Server: rig.WithUser, Client: func(cfg *postrider.Config) { cfg.AuthMechanisms = []string{"PLAIN", "LOGIN"} }, Faults: rig.At("AUTH", 0, code)})
+				r := s.Start(t, rig.Options{Server: rig.WithUser, Client: func(cfg *postrider.Config) {
+					cfg.AuthMechanisms = []string{"PLAIN", "LOGIN"}
+				}, Faults: rig.At("AUTH", 0, code)})
 				result, err := r.Send("bart@example.com")
 				r.Equal("outcomes", rig.Fates(result), "untried connect "+code[:3])
 				r.Equal("error", rig.Trouble(err), want)
@@ -92,7 +96,9 @@ func TestARefusedLoginEndsTheWire(t *testing.T) {
 		})
 	}
 	rig.InBubble(t, "hang up", func(t *testing.T) {
-		r := rig.Setting{}.Start(t, rig.Options{Server: rig.WithUser, Faults: []smtptest.Fault{{Command: "AUTH", Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}})
+		r := rig.Setting{}.Start(t, rig.Options{Server: rig.WithUser, Faults: []smtptest.Fault{
+			{Command: "AUTH", Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		}})
 		_, err := r.Send("bart@example.com")
 		r.Equal("error", rig.Trouble(err), "connect AUTH 0 passes")
 		r.Accepted("bart@example.com")
@@ -108,11 +114,16 @@ func TestAfterA535SendsFailFast(t *testing.T) {
 		reply string
 		wait  time.Duration // Config.AuthRetryAfter
 		fast  time.Duration // for how long Sends fail fast; 0: not at all
-	}{{"535 5.7.8 no", 0, time.Minute}, {"535 5.7.8 no", 10 * time.Second, 10 * time.Second}, {"571 no", 0, time.Minute}, {"454 4.7.0 later", 0, 0}, {"421 4.7.0 bye", 0, 0}} {
+	}{
+		{"535 5.7.8 no", 0, time.Minute}, {"535 5.7.8 no", 10 * time.Second, 10 * time.Second},
+		{"571 no", 0, time.Minute}, {"454 4.7.0 later", 0, 0}, {"421 4.7.0 bye", 0, 0},
+	} {
 		t.Run(c.reply[:3]+" "+c.wait.String(), func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 				r := s.Start(t, rig.Options{
-					Server: rig.WithUser, Client: func(cfg *postrider.Config) { cfg.AuthRetryAfter, cfg.AuthMechanisms = c.wait, []string{"PLAIN"} }, Faults: rig.At("AUTH", 1, c.reply),
+					Server: rig.WithUser, Client: func(cfg *postrider.Config) {
+						cfg.AuthRetryAfter, cfg.AuthMechanisms = c.wait, []string{"PLAIN"}
+					}, Faults: rig.At("AUTH", 1, c.reply),
 				})
 				_, first := r.Send("bart@example.com")
 				if c.fast == 0 {
@@ -124,7 +135,8 @@ func TestAfterA535SendsFailFast(t *testing.T) {
 					result, err := r.Send("bart@example.com")
 					r.Equal("outcomes", rig.Fates(result), "untried connect "+c.reply[:3])
 					r.Equal("error", rig.Trouble(err), rig.Trouble(first))
-					if !strings.Contains(rig.Text(err), "not asked again for") || !strings.Contains(rig.Text(err), "Config.User") {
+					if !strings.Contains(rig.Text(err), "not asked again for") ||
+						!strings.Contains(rig.Text(err), "Config.User") {
 						t.Errorf("the error does not tell that it is an old one, and what to do: %v", err)
 					}
 				}
@@ -143,7 +155,9 @@ func TestAfterA535SendsFailFast(t *testing.T) {
 // Fact 80
 func TestARefusedLoginAnswersEverybodyWhoWaits(t *testing.T) {
 	rig.InBubble(t, "ten", func(t *testing.T) {
-		r := rig.Setting{}.Start(t, rig.Options{Server: rig.WithUser, Faults: []smtptest.Fault{{Command: "AUTH", Reply: "535 5.7.8 no", Delay: time.Second}}})
+		r := rig.Setting{}.Start(t, rig.Options{Server: rig.WithUser, Faults: []smtptest.Fault{
+			{Command: "AUTH", Reply: "535 5.7.8 no", Delay: time.Second},
+		}})
 		var wg sync.WaitGroup
 		for range 10 {
 			wg.Go(func() {
@@ -192,7 +206,8 @@ func TestTheMechanismIsChosenFromWhatIsOffered(t *testing.T) {
 					Client: func(cfg *postrider.Config) {
 						loginAs("u", "p")(cfg)
 						cfg.AuthMechanisms = c.preferred
-						cfg.Trace = rig.OnEvent(postrider.EventAuthenticated, func(e postrider.Event) { tried = append(tried, e.Mechanism) })
+						cfg.Trace = rig.OnEvent(postrider.EventAuthenticated,
+							func(e postrider.Event) { tried = append(tried, e.Mechanism) })
 					},
 				})
 				_, _ = r.Send("bart@example.com")
@@ -212,16 +227,30 @@ func TestTheMechanismsOnTheWire(t *testing.T) {
 		mechanism, user, password string
 		talk                      []string // server and client in turn, from AUTH on; the client begins
 	}{
-		"PLAIN":               {"PLAIN", "testuser", "testpass", []string{"AUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz", "235 ok"}},
-		"PLAIN, 512 octets":   {"PLAIN", "u", fits, []string{"AUTH PLAIN " + b64("\x00u\x00"+fits), "235 ok"}},
-		"PLAIN, longer":       {"PLAIN", "u", fits + "x", []string{"AUTH PLAIN", "334 ", b64("\x00u\x00" + fits + "x"), "235 ok"}},
-		"PLAIN, overlooked":   {"PLAIN", "u", "p", []string{"AUTH PLAIN " + b64("\x00u\x00p"), "334 ", b64("\x00u\x00p"), "235 ok"}},
-		"UTF-8":               {"PLAIN", "jürgen", "pässwort", []string{"AUTH PLAIN " + b64("\x00jürgen\x00pässwort"), "235 ok"}},
-		"LOGIN":               {"LOGIN", "testuser", "testpass", []string{"AUTH LOGIN", "334 " + b64("Username:"), b64("testuser"), "334 " + b64("Password:"), b64("testpass"), "235 ok"}},
-		"LOGIN without words": {"LOGIN", "testuser", "testpass", []string{"AUTH LOGIN", "334", b64("testuser"), "334", b64("testpass"), "235 ok"}},
+		"PLAIN": {
+			"PLAIN", "testuser", "testpass", []string{"AUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz", "235 ok"},
+		},
+		"PLAIN, 512 octets": {"PLAIN", "u", fits, []string{"AUTH PLAIN " + b64("\x00u\x00"+fits), "235 ok"}},
+		"PLAIN, longer": {
+			"PLAIN", "u", fits + "x", []string{"AUTH PLAIN", "334 ", b64("\x00u\x00" + fits + "x"), "235 ok"},
+		},
+		"PLAIN, overlooked": {
+			"PLAIN", "u", "p", []string{"AUTH PLAIN " + b64("\x00u\x00p"), "334 ", b64("\x00u\x00p"), "235 ok"},
+		},
+		"UTF-8": {
+			"PLAIN", "jürgen", "pässwort", []string{"AUTH PLAIN " + b64("\x00jürgen\x00pässwort"), "235 ok"},
+		},
+		"LOGIN": {"LOGIN", "testuser", "testpass", []string{
+			"AUTH LOGIN", "334 " + b64("Username:"), b64("testuser"), "334 " + b64("Password:"), b64("testpass"),
+			"235 ok",
+		}},
+		"LOGIN without words": {"LOGIN", "testuser", "testpass", []string{
+			"AUTH LOGIN", "334", b64("testuser"), "334", b64("testpass"), "235 ok",
+		}},
 		// The example of RFC 2195 §2.
 		"CRAM-MD5": {"CRAM-MD5", "tim", "tanstaaftanstaaf", []string{
-			"AUTH CRAM-MD5", "334 " + b64("<1896.697170952@postoffice.reston.mci.net>"), "dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw", "235 ok",
+			"AUTH CRAM-MD5", "334 " + b64("<1896.697170952@postoffice.reston.mci.net>"),
+			"dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw", "235 ok",
 		}},
 	} {
 		rig.InBubble(t, name, func(t *testing.T) {
@@ -258,8 +287,10 @@ func TestAnExchangeThatLeadsNowhereIsTakenBack(t *testing.T) {
 		"not base64":            {"CRAM-MD5", []string{"334 <this is no base64!>"}, "not base64"},
 		"PLAIN twice":           {"PLAIN", []string{"334 ", "334 "}, "PLAIN"},
 		"a challenge for PLAIN": {"PLAIN", []string{"334 aGVsbG8="}, "PLAIN"},
-		"LOGIN for ever":        {"LOGIN", []string{"334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6", "334 UGFzc3dvcmQ6"}, "LOGIN"},
-		"CRAM-MD5 for ever":     {"CRAM-MD5", []string{"334 PDFAeD4=", "334 PDFAeD4="}, "CRAM-MD5"},
+		"LOGIN for ever": {
+			"LOGIN", []string{"334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6", "334 UGFzc3dvcmQ6"}, "LOGIN",
+		},
+		"CRAM-MD5 for ever": {"CRAM-MD5", []string{"334 PDFAeD4=", "334 PDFAeD4="}, "CRAM-MD5"},
 	} {
 		rig.InBubble(t, name, func(t *testing.T) {
 			p := rig.PlayServer(t, func(p *rig.Peer) {
@@ -364,7 +395,9 @@ func TestNoSendRidesOnAWireWithoutItsLogin(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		r := s.Start(t, rig.Options{Server: rig.WithUser, Client: func(cfg *postrider.Config) {
 			cfg.MaxTransactions, cfg.AuthRetryAfter = 1, time.Nanosecond
-		}, Faults: []smtptest.Fault{{Command: "AUTH", Nth: 2, Reply: "535 5.7.8 no"}, {Command: "AUTH", Nth: 3, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}})
+		}, Faults: []smtptest.Fault{{Command: "AUTH", Nth: 2, Reply: "535 5.7.8 no"}, {
+			Command: "AUTH", Nth: 3, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose,
+		}}})
 		for i := range 5 {
 			_, err := r.Send("bart@example.com")
 			if failed := i == 1 || i == 2; (err != nil) != failed {

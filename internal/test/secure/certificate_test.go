@@ -28,7 +28,9 @@ func (f *certificateFile) write(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: selfSign(t, key, &x509.Certificate{DNSNames: []string{name}})}),
+	both := append(pem.EncodeToMemory(&pem.Block{
+		Type: "CERTIFICATE", Bytes: selfSign(t, key, &x509.Certificate{DNSNames: []string{name}}),
+	}),
 		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})...)
 	if err := os.WriteFile(f.name, both, 0o600); err != nil {
 		t.Fatal(err)

@@ -32,7 +32,8 @@ func preferring(mechanisms ...string) func(*postrider.Config) {
 // parses by itself.
 func TestEveryMechanismLogsIn(t *testing.T) {
 	for _, mechanism := range []string{
-		"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "OAUTHBEARER", "XOAUTH2", "PLAIN", "CRAM-MD5", "LOGIN",
+		"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "OAUTHBEARER", "XOAUTH2", "PLAIN",
+		"CRAM-MD5", "LOGIN",
 	} {
 		t.Run(mechanism, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
@@ -68,7 +69,10 @@ func TestSCRAMBindsUnderTLS12(t *testing.T) {
 // mail: whoever stands between can say 235.
 func TestA235WithoutProofIsNotBelieved(t *testing.T) {
 	rig.InBubble(t, "235", func(t *testing.T) {
-		r := rig.Setting{}.Start(t, rig.Options{Server: offeringAuth("SCRAM-SHA-256"), Client: preferring("SCRAM-SHA-256"), Faults: rig.At("AUTH", 0, "235 2.7.0 sure")})
+		r := rig.Setting{}.Start(t, rig.Options{
+			Server: offeringAuth("SCRAM-SHA-256"), Client: preferring("SCRAM-SHA-256"),
+			Faults: rig.At("AUTH", 0, "235 2.7.0 sure"),
+		})
 		result, err := r.Send("bart@example.com")
 		r.Equal("outcomes", rig.Fates(result), "untried connect 235")
 		if !strings.Contains(rig.Text(err), "has not proven") {
@@ -157,7 +161,8 @@ func TestRefusedTwice(t *testing.T) {
 			}, Client: c.use("XOAUTH2"),
 		})
 		_, err := r.Send("bart@example.com")
-		if !strings.Contains(rig.Text(err), `401`) || strings.ContainsAny(rig.Text(err), "\r\n") || strings.Contains(rig.Text(err), "testpass") || !strings.Contains(rig.Text(err), "fresh token") {
+		if !strings.Contains(rig.Text(err), `401`) || strings.ContainsAny(rig.Text(err), "\r\n") ||
+			strings.Contains(rig.Text(err), "testpass") || !strings.Contains(rig.Text(err), "fresh token") {
 			t.Error(err)
 		}
 	})
@@ -187,8 +192,9 @@ func TestAPoolAsksOnceForAllItsWires(t *testing.T) {
 			Server: func(_ int, s *smtptest.Server) {
 				s.Users, s.Mechanisms = map[string]string{"testuser": "testpass"}, []string{"PLAIN"}
 				s.Faults = []smtptest.Fault{
-					{Command: "MAIL", Delay: time.Minute},                             // one wire is not enough
-					{Command: "AUTH", Connection: 3, Nth: 1, Delay: 10 * time.Second}, // hears its refusal when there is a fresh token
+					{Command: "MAIL", Delay: time.Minute}, // one wire is not enough
+					// hears its refusal when there is a fresh token
+					{Command: "AUTH", Connection: 3, Nth: 1, Delay: 10 * time.Second},
 				}
 			},
 			Client: func(_ int, cfg *postrider.Config) { c.use("PLAIN")(cfg); cfg.Window = 1 },
@@ -201,7 +207,8 @@ func TestAPoolAsksOnceForAllItsWires(t *testing.T) {
 		c.mu.Unlock()
 		f.SendAll(12, 12)
 		s := f.Servers[0]
-		if got := fmt.Sprint(c.calls); got != "[false true]" || s.ConnectionCount() != 4 || s.Commands("AUTH") != 1+2*3 {
+		if got := fmt.Sprint(c.calls); got != "[false true]" || s.ConnectionCount() != 4 ||
+			s.Commands("AUTH") != 1+2*3 {
 			t.Errorf("asked %s for %d wires and %d AUTH", got, s.ConnectionCount()-1, s.Commands("AUTH"))
 		}
 	})
@@ -224,7 +231,8 @@ func TestAPoolFailsFastAfterTheFreshOnes(t *testing.T) {
 		}
 		defer p.Shutdown(context.Background())
 		for range 4 {
-			if _, err := p.Send(t.Context(), rig.Mail("bart@example.com")); rig.Trouble(err) != "connect AUTH 535 lasts" {
+			if _,
+				err := p.Send(t.Context(), rig.Mail("bart@example.com")); rig.Trouble(err) != "connect AUTH 535 lasts" {
 				t.Error(err)
 			}
 			time.Sleep(25 * time.Minute)
@@ -282,14 +290,19 @@ func TestRequireTLS(t *testing.T) {
 		"verified":     {postrider.StartTLS, true, nil, false, ""},
 		"implicit":     {postrider.ImplicitTLS, true, nil, false, ""},
 		"in the clear": {postrider.Insecure, true, nil, false, "5.7.10"},
-		"unverified":   {postrider.StartTLS, true, func(cfg *postrider.Config) { cfg.NoVerifyCert = true }, false, "5.7.10"},
-		"any name":     {postrider.StartTLS, true, func(cfg *postrider.Config) { cfg.NoVerifyHostname = true }, false, "5.7.10"},
-		"pinned":       {postrider.StartTLS, true, nil, true, ""},
-		"not offered":  {postrider.StartTLS, false, nil, false, "5.7.30"},
+		"unverified": {
+			postrider.StartTLS, true, func(cfg *postrider.Config) { cfg.NoVerifyCert = true }, false, "5.7.10",
+		},
+		"any name": {
+			postrider.StartTLS, true, func(cfg *postrider.Config) { cfg.NoVerifyHostname = true }, false, "5.7.10",
+		},
+		"pinned":      {postrider.StartTLS, true, nil, true, ""},
+		"not offered": {postrider.StartTLS, false, nil, false, "5.7.30"},
 	} {
 		rig.InBubble(t, name, func(t *testing.T) {
 			var pin string
-			r := rig.Setting{Mode: c.mode}.Start(t, rig.Options{Server: func(s *smtptest.Server) { s.Extensions.RequireTLS = c.offered }, Client: c.client})
+			r := rig.Setting{Mode: c.mode}.Start(t,
+				rig.Options{Server: func(s *smtptest.Server) { s.Extensions.RequireTLS = c.offered }, Client: c.client})
 			conn := r.Conn
 			if c.pinned {
 				pin = ownPin(t, r.Server)
@@ -307,7 +320,8 @@ func TestRequireTLS(t *testing.T) {
 			result, err := conn.Send(t.Context(), m)
 			if c.want != "" {
 				o := result.Outcomes[0]
-				if o.State != postrider.Refused || !strings.Contains(rig.Text(o.Err), c.want) || len(r.Server.Messages()) != before {
+				if o.State != postrider.Refused || !strings.Contains(rig.Text(o.Err), c.want) ||
+					len(r.Server.Messages()) != before {
 					t.Errorf("%+v", o)
 				}
 				return
@@ -325,7 +339,8 @@ func TestRequireTLS(t *testing.T) {
 // A wrong pin fails, says what the certificate is, and what to set.
 func TestAWrongPin(t *testing.T) {
 	rig.InBubble(t, "wrong", func(t *testing.T) {
-		r := rig.Setting{Mode: postrider.ImplicitTLS}.Start(t, rig.Options{Client: func(cfg *postrider.Config) { cfg.Pins = []string{strings.Repeat("0", 64)} }})
+		r := rig.Setting{Mode: postrider.ImplicitTLS}.Start(t,
+			rig.Options{Client: func(cfg *postrider.Config) { cfg.Pins = []string{strings.Repeat("0", 64)} }})
 		_, err := r.Send("bart@example.com")
 		r.Equal("error", rig.Trouble(err), "connect TLS handshake 0 lasts")
 		for _, part := range []string{"none of the pins", "sha256/", "valid from", "Config.Pins"} {
@@ -350,7 +365,8 @@ func TestEXTERNAL(t *testing.T) {
 					cfg.User, cfg.Password = "", postrider.Secret{}
 					cfg.TLS = cfg.TLS.Clone()
 					cfg.TLS.Certificates = []tls.Certificate{clientCertificate(t)}
-					cfg.Trace = rig.OnEvent(postrider.EventAuthenticated, func(e postrider.Event) { tried = e.Mechanism })
+					cfg.Trace = rig.OnEvent(postrider.EventAuthenticated,
+						func(e postrider.Event) { tried = e.Mechanism })
 				},
 			})
 			r.Accepted("bart@example.com")
@@ -364,7 +380,9 @@ func TestEXTERNAL(t *testing.T) {
 func clientCertificate(t *testing.T) tls.Certificate {
 	t.Helper()
 	key := newTestKey(t)
-	return tls.Certificate{Certificate: [][]byte{selfSign(t, key, &x509.Certificate{DNSNames: []string{"localhost"}})}, PrivateKey: key}
+	return tls.Certificate{
+		Certificate: [][]byte{selfSign(t, key, &x509.Certificate{DNSNames: []string{"localhost"}})}, PrivateKey: key,
+	}
 }
 
 // Who switches verification off is told so, once; who verifies the chain alone is not.
@@ -392,7 +410,9 @@ func TestUnverifiedTLSIsLoggedOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 2 {
-				if _, err := conn.SendMail(t.Context(), "a@example.com", []string{"b@example.org"}, []byte("Subject: x\r\n\r\nx\r\n")); err != nil {
+				if _, err := conn.SendMail(t.Context(), "a@example.com", []string{
+					"b@example.org",
+				}, []byte("Subject: x\r\n\r\nx\r\n")); err != nil {
 					t.Error(err)
 				}
 			}
@@ -450,8 +470,11 @@ func TestCredentialsThatAreNoUTF8(t *testing.T) {
 			}
 		})
 	}
-	_, err := postrider.NewConnection(postrider.Config{User: "u", Password: postrider.NewSecret(secret), AuthMechanisms: []string{"scram-sha-256"}})
-	if rig.Trouble(err) != "local configuration 0 lasts" || !strings.Contains(rig.Text(err), "password is not valid UTF-8") || strings.Contains(rig.Text(err), "1998") {
+	_, err := postrider.NewConnection(postrider.Config{
+		User: "u", Password: postrider.NewSecret(secret), AuthMechanisms: []string{"scram-sha-256"},
+	})
+	if rig.Trouble(err) != "local configuration 0 lasts" ||
+		!strings.Contains(rig.Text(err), "password is not valid UTF-8") || strings.Contains(rig.Text(err), "1998") {
 		t.Error(err)
 	}
 	for name, client := range map[string]func(*postrider.Config){
@@ -466,7 +489,8 @@ func TestCredentialsThatAreNoUTF8(t *testing.T) {
 		rig.InBubble(t, "only SCRAM, "+name, func(t *testing.T) {
 			r := rig.Setting{}.Start(t, rig.Options{Server: offeringAuth("SCRAM-SHA-256"), Client: client})
 			_, err := r.Send("bart@example.com")
-			if !strings.Contains(rig.Text(err), "user name is not valid UTF-8") || strings.HasPrefix(r.Said(1), "EHLO AUTH") {
+			if !strings.Contains(rig.Text(err), "user name is not valid UTF-8") ||
+				strings.HasPrefix(r.Said(1), "EHLO AUTH") {
 				t.Errorf("%v; said %s", err, r.Said(1))
 			}
 		})

@@ -18,7 +18,8 @@ import (
 func TestSecureModeWords(t *testing.T) {
 	for word, want := range map[string]postrider.SecureMode{
 		"smtp": postrider.Insecure, "smtps": postrider.ImplicitTLS, "starttls": postrider.StartTLS,
-		"SMTP": postrider.Insecure, "Smtps": postrider.ImplicitTLS, "StartTLS": postrider.StartTLS, "STARTTLS": postrider.StartTLS,
+		"SMTP": postrider.Insecure, "Smtps": postrider.ImplicitTLS, "StartTLS": postrider.StartTLS,
+		"STARTTLS": postrider.StartTLS,
 	} {
 		if mode, err := postrider.ParseSecureMode(word); err != nil || mode != want {
 			t.Errorf("%q is %v, %v", word, mode, err)
@@ -27,7 +28,9 @@ func TestSecureModeWords(t *testing.T) {
 			t.Errorf("%v is the word for %q", want, word)
 		}
 	}
-	for _, word := range []string{"tls", "ssl", "", "insecure", "implicit", " smtp", "smtp ", "start tls", "smtp\n", "ſmtp"} {
+	for _, word := range []string{
+		"tls", "ssl", "", "insecure", "implicit", " smtp", "smtp ", "start tls", "smtp\n", "ſmtp",
+	} {
 		_, err := postrider.ParseSecureMode(word)
 		if err == nil {
 			t.Errorf("%q is taken for a mode", word)
@@ -64,7 +67,8 @@ func TestTheTLSSettingsAreReadByTheConstructor(t *testing.T) {
 	missing := filepath.Join(dir, "missing.pem")
 	for _, mode := range []postrider.SecureMode{postrider.StartTLS, postrider.ImplicitTLS} {
 		_, err := postrider.NewConnection(postrider.Config{Mode: mode, CAFile: missing})
-		if rig.Trouble(err) != "local configuration 0 lasts" || !errors.Is(err, os.ErrNotExist) || !strings.Contains(rig.Text(err), missing) {
+		if rig.Trouble(err) != "local configuration 0 lasts" || !errors.Is(err, os.ErrNotExist) ||
+			!strings.Contains(rig.Text(err), missing) {
 			t.Errorf("%v: %v", mode, err)
 		}
 		_, err = postrider.NewConnection(postrider.Config{Mode: mode, CAFile: empty})
@@ -73,7 +77,9 @@ func TestTheTLSSettingsAreReadByTheConstructor(t *testing.T) {
 		}
 	}
 	// Without TLS nothing of it is looked at.
-	if _, err := postrider.NewConnection(postrider.Config{CAFile: missing, NoVerifyCert: true, NoVerifyHostname: true, ServerName: "x"}); err != nil {
+	if _, err := postrider.NewConnection(postrider.Config{
+		CAFile: missing, NoVerifyCert: true, NoVerifyHostname: true, ServerName: "x",
+	}); err != nil {
 		t.Errorf("smtp: %v", err)
 	}
 }
@@ -83,8 +89,10 @@ func TestTheTLSSettingsAreReadByTheConstructor(t *testing.T) {
 // Fact 45
 func TestAddresses(t *testing.T) {
 	for address, want := range map[string]string{
-		"": "localhost:25", ":2525": "localhost:2525", "mail.example.com": "mail.example.com:25", "mail.example.com:0": "mail.example.com:25",
-		"mail.example.com:587": "mail.example.com:587", "[::1]:25": "[::1]:25", "::1": "[::1]:25", "192.0.2.1": "192.0.2.1:25",
+		"": "localhost:25", ":2525": "localhost:2525", "mail.example.com": "mail.example.com:25",
+		"mail.example.com:0":   "mail.example.com:25",
+		"mail.example.com:587": "mail.example.com:587", "[::1]:25": "[::1]:25", "::1": "[::1]:25",
+		"192.0.2.1":     "192.0.2.1:25",
 		"unix:/run/mta": "unix:/run/mta",
 	} {
 		conn, err := postrider.NewConnection(postrider.Config{Address: address})

@@ -113,7 +113,8 @@ func isA[E error](err error) bool {
 func TestTheKnobsMeanNothingInClear(t *testing.T) {
 	rig.InBubble(t, "smtp", func(t *testing.T) {
 		r := rig.Setting{}.Start(t, rig.Options{Client: func(cfg *postrider.Config) {
-			cfg.NoVerifyCert, cfg.NoVerifyHostname, cfg.ServerName, cfg.CAFile = false, true, "elsewhere.example.com", "/no/such/file"
+			cfg.NoVerifyCert, cfg.NoVerifyHostname, cfg.ServerName, cfg.CAFile = false, true, "elsewhere.example.com",
+				"/no/such/file"
 		}})
 		r.Accepted("bart@example.com")
 	})
@@ -136,7 +137,8 @@ func TestTheServersName(t *testing.T) {
 		{"IP that is not in it", "127.0.0.2:25", "", smtptest.CertGood, "", true},
 		{"another name", "localhost:25", "wrong.example.net", smtptest.CertWrongHost, "wrong.example.net", false},
 		{"IP with a name", "192.0.2.1:25", "example.com", smtptest.CertGood, "example.com", false},
-		{"another name that is not in it", "localhost:25", "elsewhere.example.net", smtptest.CertGood, "elsewhere.example.net", true},
+		{"another name that is not in it", "localhost:25", "elsewhere.example.net", smtptest.CertGood,
+			"elsewhere.example.net", true},
 	} {
 		inBothTLSModes(t, c.name, func(t *testing.T, s rig.Setting) {
 			var asked atomic.Value
@@ -214,11 +216,13 @@ func TestTLS12AtLeast(t *testing.T) {
 		}
 	})
 	inBothTLSModes(t, "1.1 by MinVersion", func(t *testing.T, s rig.Setting) {
-		r := s.Start(t, rig.Options{Server: old, Client: func(cfg *postrider.Config) { cfg.TLS.MinVersion = tls.VersionTLS10 }})
+		r := s.Start(t,
+			rig.Options{Server: old, Client: func(cfg *postrider.Config) { cfg.TLS.MinVersion = tls.VersionTLS10 }})
 		r.Accepted("bart@example.com")
 	})
 	inBothTLSModes(t, "1.2", func(t *testing.T, s rig.Setting) {
-		r := s.Start(t, rig.Options{Server: func(s *smtptest.Server) { s.TLS = &tls.Config{MaxVersion: tls.VersionTLS12} }})
+		r := s.Start(t,
+			rig.Options{Server: func(s *smtptest.Server) { s.TLS = &tls.Config{MaxVersion: tls.VersionTLS12} }})
 		r.Accepted("bart@example.com")
 	})
 }
@@ -227,7 +231,8 @@ func TestTLS12AtLeast(t *testing.T) {
 func resumptions(r *rig.Pair, change func(*postrider.Config)) (resumed []bool, errs []error) {
 	r.Connect(func(cfg *postrider.Config) {
 		cfg.MaxTransactions = 1
-		cfg.Trace = rig.OnEvent(postrider.EventTLS, func(e postrider.Event) { resumed = append(resumed, e.TLS.DidResume) })
+		cfg.Trace = rig.OnEvent(postrider.EventTLS,
+			func(e postrider.Event) { resumed = append(resumed, e.TLS.DidResume) })
 		if change != nil {
 			change(cfg)
 		}
@@ -243,10 +248,12 @@ func resumptions(r *rig.Pair, change func(*postrider.Config)) (resumed []bool, e
 func TestSessionsAreResumedAcrossWires(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for name, change := range map[string]func(*postrider.Config){
-			"": nil, "chain only": func(cfg *postrider.Config) { cfg.NoVerifyHostname = true }, "nothing": func(cfg *postrider.Config) { cfg.NoVerifyCert = true },
+			"": nil, "chain only": func(cfg *postrider.Config) { cfg.NoVerifyHostname = true },
+			"nothing": func(cfg *postrider.Config) { cfg.NoVerifyCert = true },
 		} {
 			inBothTLSModes(t, tls.VersionName(version)+" "+name, func(t *testing.T, s rig.Setting) {
-				r := s.Start(t, rig.Options{Server: func(s *smtptest.Server) { s.TLS = &tls.Config{MaxVersion: version} }})
+				r := s.Start(t,
+					rig.Options{Server: func(s *smtptest.Server) { s.TLS = &tls.Config{MaxVersion: version} }})
 				resumed, errs := resumptions(r, change)
 				if errs[0] != nil || errs[1] != nil || len(resumed) != 2 || resumed[0] || !resumed[1] {
 					t.Errorf("resumed %v, errors %v", resumed, errs)
@@ -289,7 +296,8 @@ func TestResumedSessionsAreVerifiedToo(t *testing.T) {
 				}
 			})
 			inBothTLSModes(t, name+", expired since", func(t *testing.T, s rig.Setting) {
-				r := s.Start(t, rig.Options{Server: func(s *smtptest.Server) { s.TLS = &tls.Config{MaxVersion: version} }})
+				r := s.Start(t,
+					rig.Options{Server: func(s *smtptest.Server) { s.TLS = &tls.Config{MaxVersion: version} }})
 				var century atomic.Bool
 				resumed, errs := resumptions(r, func(cfg *postrider.Config) {
 					cfg.TLS.Time = func() time.Time {

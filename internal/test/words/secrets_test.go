@@ -25,9 +25,12 @@ import (
 // disguises are the forms in which a password could show itself.
 func disguises() []string {
 	return []string{
-		rig.Password, hex.EncodeToString([]byte(rig.Password)), strings.ToUpper(hex.EncodeToString([]byte(rig.Password))),
-		base64.StdEncoding.EncodeToString([]byte(rig.Password)), base64.StdEncoding.EncodeToString([]byte("\x00testuser\x00" + rig.Password)),
-		fmt.Sprint([]byte(rig.Password)), strings.Trim(fmt.Sprintf("%#v", []byte(rig.Password)), "[]byte{}"), `Tr0ub4dor\u00263`,
+		rig.Password, hex.EncodeToString([]byte(rig.Password)),
+		strings.ToUpper(hex.EncodeToString([]byte(rig.Password))),
+		base64.StdEncoding.EncodeToString([]byte(rig.Password)),
+		base64.StdEncoding.EncodeToString([]byte("\x00testuser\x00" + rig.Password)),
+		fmt.Sprint([]byte(rig.Password)), strings.Trim(fmt.Sprintf("%#v", []byte(rig.Password)), "[]byte{}"),
+		`Tr0ub4dor\u00263`,
 	}
 }
 
@@ -43,7 +46,8 @@ func mustHide(t *testing.T, what, shown string) {
 func TestPasswordsDoNotPrint(t *testing.T) {
 	rig.InBubble(t, "verbs", func(t *testing.T) {
 		r := rig.Setting{Mode: postrider.StartTLS}.Start(t, rig.Options{
-			Server: func(s *smtptest.Server) { s.Users = map[string]string{"testuser": rig.Password} }, Faults: []smtptest.Fault{{Command: "AUTH", Nth: 2, Reply: "535 5.7.8 no"}},
+			Server: func(s *smtptest.Server) { s.Users = map[string]string{"testuser": rig.Password} },
+			Faults: []smtptest.Fault{{Command: "AUTH", Nth: 2, Reply: "535 5.7.8 no"}},
 		})
 		r.Accepted("bart@example.com")
 		r.Quit()
@@ -51,8 +55,10 @@ func TestPasswordsDoNotPrint(t *testing.T) {
 		r.Equal("error", rig.Trouble(err), "connect AUTH 535 lasts")
 		cfg := r.Server.Config()
 		values := map[string]any{
-			"Config": cfg, "*Config": &cfg, "Connection": r.Conn, "Secret": cfg.Password, "*Secret": &cfg.Password, "Error": err, "Result": result,
-			"a caller's struct": struct{ settings []*postrider.Config }{[]*postrider.Config{&cfg}}, "a map": map[string]postrider.Secret{"x": cfg.Password},
+			"Config": cfg, "*Config": &cfg, "Connection": r.Conn, "Secret": cfg.Password, "*Secret": &cfg.Password,
+			"Error": err, "Result": result,
+			"a caller's struct": struct{ settings []*postrider.Config }{[]*postrider.Config{&cfg}},
+			"a map":             map[string]postrider.Secret{"x": cfg.Password},
 		}
 		mustNotPrint(t, values)
 	})
@@ -69,7 +75,8 @@ func mustNotPrint(t *testing.T, values map[string]any) {
 			mustHide(t, name+" by JSON", string(b))
 		}
 		for _, h := range []func(*bytes.Buffer) slog.Handler{
-			func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) }, func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
+			func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) },
+			func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, nil) },
 		} {
 			var b bytes.Buffer
 			slog.New(h(&b)).Info("x", "value", v)
@@ -117,11 +124,14 @@ func TestFetchedSecretsDoNotPrint(t *testing.T) {
 		encoded := base64.StdEncoding.EncodeToString([]byte("\x00testuser\x00" + rig.Password))
 		r := rig.Setting{}.Start(t, rig.Options{
 			Server: func(s *smtptest.Server) { s.Users = map[string]string{"testuser": rig.Password} },
-			Client: rec.watch(slog.LevelDebug), Faults: rig.At("AUTH", 0, "535 5.7.8 "+rig.Password+" is wrong, as is "+encoded),
+			Client: rec.watch(slog.LevelDebug),
+			Faults: rig.At("AUTH", 0, "535 5.7.8 "+rig.Password+" is wrong, as is "+encoded),
 		})
 		result, err := r.Send("bart@example.com")
 		r.Equal("error", rig.Trouble(err), "connect AUTH 535 lasts")
-		for name, told := range map[string]string{"the log": rec.log.String(), "Reply": rec.replies.String(), "error text": rig.Text(err)} {
+		for name, told := range map[string]string{
+			"the log": rec.log.String(), "Reply": rec.replies.String(), "error text": rig.Text(err),
+		} {
 			mustHide(t, name, told)
 		}
 		mustNotPrint(t, map[string]any{"Error": err, "Result": result})
@@ -173,8 +183,10 @@ func (rec *record) watch(level slog.Level) func(*postrider.Config) {
 // Fact 55
 func TestCommandsCredentialsAndContentAreThreeLevels(t *testing.T) {
 	for mechanism, shown := range map[string]string{
-		"PLAIN": "AUTH PLAIN ********", "LOGIN": "AUTH LOGIN\n********\n********", "CRAM-MD5": "AUTH CRAM-MD5\n********",
-		"SCRAM-SHA-256": "AUTH SCRAM-SHA-256 ********\n********\n********", "XOAUTH2": "AUTH XOAUTH2 ********", "OAUTHBEARER": "AUTH OAUTHBEARER ********",
+		"PLAIN": "AUTH PLAIN ********", "LOGIN": "AUTH LOGIN\n********\n********",
+		"CRAM-MD5":      "AUTH CRAM-MD5\n********",
+		"SCRAM-SHA-256": "AUTH SCRAM-SHA-256 ********\n********\n********", "XOAUTH2": "AUTH XOAUTH2 ********",
+		"OAUTHBEARER": "AUTH OAUTHBEARER ********",
 	} {
 		t.Run(mechanism, func(t *testing.T) {
 			rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
@@ -190,7 +202,10 @@ func TestCommandsCredentialsAndContentAreThreeLevels(t *testing.T) {
 				})
 				r.Accepted("bart@example.com")
 				r.Quit()
-				for name, text := range map[string]string{"Command": rec.commands.String(), "Reply": rec.replies.String(), "Logger": rec.log.String(), "Content": rec.contents.String()} {
+				for name, text := range map[string]string{
+					"Command": rec.commands.String(), "Reply": rec.replies.String(), "Logger": rec.log.String(),
+					"Content": rec.contents.String(),
+				} {
 					mustHide(t, name, text)
 					for _, response := range strings.Fields(r.Server.Credentials()[0]) {
 						if strings.Contains(text, response) {
@@ -207,7 +222,10 @@ func TestCommandsCredentialsAndContentAreThreeLevels(t *testing.T) {
 				if told := rec.credentials.String(); strings.Contains(told, "EHLO") || strings.Contains(told, "MAIL") {
 					t.Errorf("Credentials was told more than it is named for:\n%s", told)
 				}
-				for name, text := range map[string]string{"Command": rec.commands.String(), "Logger": rec.log.String(), "Credentials": rec.credentials.String()} {
+				for name, text := range map[string]string{
+					"Command": rec.commands.String(), "Logger": rec.log.String(),
+					"Credentials": rec.credentials.String(),
+				} {
 					if strings.Contains(text, "aardvarks") {
 						t.Errorf("%s shows the content:\n%s", name, text)
 					}
@@ -231,7 +249,9 @@ func TestCommandsCredentialsAndContentAreThreeLevels(t *testing.T) {
 func TestTheLogAtInfo(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		var rec record
-		r := s.Start(t, rig.Options{Client: rec.watch(slog.LevelInfo), Faults: []smtptest.Fault{{Command: "MAIL", Nth: 2, Reply: "421 4.3.2 going \x1b[2Jdown"}}})
+		r := s.Start(t, rig.Options{Client: rec.watch(slog.LevelInfo), Faults: []smtptest.Fault{
+			{Command: "MAIL", Nth: 2, Reply: "421 4.3.2 going \x1b[2Jdown"},
+		}})
 		r.Accepted("bart@example.com")
 		r.Accepted("bart@example.com")
 		r.Quit()
@@ -239,7 +259,8 @@ func TestTheLogAtInfo(t *testing.T) {
 		if strings.Contains(log, "MAIL FROM") || strings.Contains(log, "example.com") {
 			t.Errorf("the log has the dialogue:\n%s", log)
 		}
-		if !strings.Contains(log, "421 4.3.2 going") || !strings.Contains(log, "server=localhost:25") || !strings.Contains(log, "wire=1") {
+		if !strings.Contains(log, "421 4.3.2 going") || !strings.Contains(log, "server=localhost:25") ||
+			!strings.Contains(log, "wire=1") {
 			t.Errorf("the log does not tell of the lost wire:\n%s", log)
 		}
 		if strings.ContainsRune(log, '\x1b') {
@@ -261,14 +282,17 @@ func TestControlCharactersInTheServersWordsAreEscaped(t *testing.T) {
 	}
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		var rec record
-		r := s.Start(t, rig.Options{Client: rec.watch(slog.LevelDebug), Faults: []smtptest.Fault{{Command: "RCPT", Nth: 1, Reply: "550-" + evil + "\n550 " + evil}}})
+		r := s.Start(t, rig.Options{Client: rec.watch(slog.LevelDebug), Faults: []smtptest.Fault{
+			{Command: "RCPT", Nth: 1, Reply: "550-" + evil + "\n550 " + evil},
+		}})
 		result, err := r.Send("bart@example.com")
 		synctest.Wait()
 		check(t, "Error", rig.Text(err))
 		check(t, "Outcome", result.Outcomes[0].String())
 		check(t, "Reply", result.Outcomes[0].Reply.String())
 		for line := range strings.Lines(rec.log.String()) {
-			if strings.Contains(line, "owned") && strings.ContainsAny(strings.TrimSuffix(line, "\n"), "\x1b\x07\x00\x7f\u202e\r") {
+			if strings.Contains(line, "owned") &&
+				strings.ContainsAny(strings.TrimSuffix(line, "\n"), "\x1b\x07\x00\x7f\u202e\r") {
 				t.Errorf("log: %q", line)
 			}
 		}
@@ -339,19 +363,22 @@ func TestRepliesAndErrors(t *testing.T) {
 		canceled, cancel := context.WithCancel(t.Context())
 		cancel()
 		result, err = r.Conn.Send(canceled, rig.Mail("bart@example.com"))
-		if rig.Fates(result) != "untried local 0" || !errors.Is(err, context.Canceled) || rig.Trouble(err) != "local message 0 passes" {
+		if rig.Fates(result) != "untried local 0" || !errors.Is(err, context.Canceled) ||
+			rig.Trouble(err) != "local message 0 passes" {
 			t.Errorf("%v, %v", result.Outcomes, err)
 		}
 		r.Conn.Close()
 		result, err = r.Conn.Send(t.Context(), rig.Mail("bart@example.com"))
-		if rig.Fates(result) != "untried local 0" || !errors.Is(err, postrider.ErrClosed) || rig.Trouble(err) != "local send 0 lasts" {
+		if rig.Fates(result) != "untried local 0" || !errors.Is(err, postrider.ErrClosed) ||
+			rig.Trouble(err) != "local send 0 lasts" {
 			t.Errorf("%v, %v", result.Outcomes, err)
 		}
 	})
 }
 
-// A secret is hidden wherever a server repeats it, in whatever reply, as it is, in base64 at any place, and in lines that
-// are no replies; the codes stay, and so does what is decided by them. What was fetched is known like what is configured.
+// A secret is hidden wherever a server repeats it, in whatever reply, as it is, in base64 at any place, and in lines
+// that are no replies; the codes stay, and so does what is decided by them. What was fetched is known like what is
+// configured.
 func TestSecretsRepeatedByTheServer(t *testing.T) {
 	encoded := base64.StdEncoding.EncodeToString([]byte("\x00testuser\x00" + rig.Password))
 	shifted := base64.StdEncoding.EncodeToString([]byte("xy" + rig.Password + "z"))
@@ -360,15 +387,31 @@ func TestSecretsRepeatedByTheServer(t *testing.T) {
 		fault smtptest.Fault
 		want  string // of the error: the stage and code
 	}{
-		"EHLO of the next wire": {smtptest.Fault{Command: "EHLO", Nth: 2, Reply: "550 5.7.1 not you: " + leak}, "connect EHLO 550 lasts"},
-		"greeting":              {smtptest.Fault{Command: smtptest.Greeting, Nth: 2, Reply: "554 5.7.1 " + leak}, "connect greeting 554 lasts"},
-		"AUTH":                  {smtptest.Fault{Command: "AUTH", Nth: 2, Reply: "454 4.7.0 " + leak}, "connect AUTH 454 passes"},
-		"MAIL":                  {smtptest.Fault{Command: "MAIL", Nth: 2, Reply: "550-5.7.1 " + leak + "\n550 5.7.1 " + leak}, "mail MAIL 550 lasts"},
-		"RCPT":                  {smtptest.Fault{Command: "RCPT", Nth: 2, Reply: "550 5.1.1 " + leak}, "rcpt RCPT 550 lasts"},
-		"DATA":                  {smtptest.Fault{Command: "DATA", Nth: 2, Reply: "554 5.6.0 " + leak}, "content DATA 554 lasts"},
-		"content":               {smtptest.Fault{Command: ".", Nth: 2, Reply: "554 5.6.0 " + leak}, "content content 554 lasts"},
-		"421":                   {smtptest.Fault{Command: ".", Nth: 2, Reply: "421 4.3.2 " + leak}, "content content 421 passes"},
-		"no reply":              {smtptest.Fault{Command: "EHLO", Nth: 2, Reply: leak}, "connect EHLO 0 lasts"},
+		"EHLO of the next wire": {
+			smtptest.Fault{Command: "EHLO", Nth: 2, Reply: "550 5.7.1 not you: " + leak}, "connect EHLO 550 lasts",
+		},
+		"greeting": {smtptest.Fault{Command: smtptest.Greeting, Nth: 2, Reply: "554 5.7.1 " + leak},
+			"connect greeting 554 lasts"},
+		"AUTH": {
+			smtptest.Fault{Command: "AUTH", Nth: 2, Reply: "454 4.7.0 " + leak}, "connect AUTH 454 passes",
+		},
+		"MAIL": {
+			smtptest.Fault{Command: "MAIL", Nth: 2, Reply: "550-5.7.1 " + leak + "\n550 5.7.1 " + leak},
+			"mail MAIL 550 lasts",
+		},
+		"RCPT": {
+			smtptest.Fault{Command: "RCPT", Nth: 2, Reply: "550 5.1.1 " + leak}, "rcpt RCPT 550 lasts",
+		},
+		"DATA": {
+			smtptest.Fault{Command: "DATA", Nth: 2, Reply: "554 5.6.0 " + leak}, "content DATA 554 lasts",
+		},
+		"content": {
+			smtptest.Fault{Command: ".", Nth: 2, Reply: "554 5.6.0 " + leak}, "content content 554 lasts",
+		},
+		"421": {
+			smtptest.Fault{Command: ".", Nth: 2, Reply: "421 4.3.2 " + leak}, "content content 421 passes",
+		},
+		"no reply": {smtptest.Fault{Command: "EHLO", Nth: 2, Reply: leak}, "connect EHLO 0 lasts"},
 	} {
 		for _, fetched := range []bool{false, true} {
 			rig.InBubble(t, fmt.Sprint(name, " ", fetched), func(t *testing.T) {
@@ -389,11 +432,13 @@ func TestSecretsRepeatedByTheServer(t *testing.T) {
 				r.Accepted("bart@example.com")
 				result, err := r.Send("bart@example.com")
 				r.Quit()
-				if got := rig.Trouble(err); !strings.HasPrefix(c.want, got[:strings.LastIndexByte(got, ' ')]) && name != "DATA" {
+				if got := rig.Trouble(err); !strings.HasPrefix(c.want, got[:strings.LastIndexByte(got, ' ')]) &&
+					name != "DATA" {
 					t.Errorf("the error is %q; want %q", got, c.want)
 				}
 				shown := map[string]string{
-					"error text": rig.Text(err), "log": rec.log.String(), "Trace.Reply": rec.replies.String(), "outcomes": fmt.Sprintf("%+v", result.Outcomes),
+					"error text": rig.Text(err), "log": rec.log.String(), "Trace.Reply": rec.replies.String(),
+					"outcomes": fmt.Sprintf("%+v", result.Outcomes),
 				}
 				for what, s := range shown {
 					mustHide(t, what, s)
@@ -403,7 +448,8 @@ func TestSecretsRepeatedByTheServer(t *testing.T) {
 						}
 					}
 				}
-				if r := result.Outcomes[0].Reply; r.Code != 0 && r.Enhanced == (postrider.EnhancedCode{}) || !strings.Contains(rig.Text(err), "********") {
+				if r := result.Outcomes[0].Reply; r.Code != 0 && r.Enhanced == (postrider.EnhancedCode{}) ||
+					!strings.Contains(rig.Text(err), "********") {
 					t.Errorf("%+v; %v", r, err)
 				}
 			})
@@ -428,7 +474,8 @@ func TestAPasswordThatIsAWordOfTheProtocol(t *testing.T) {
 				t.Errorf("said\n%s", &rec.commands)
 			}
 			result, _ := r.Send("bart@example.com")
-			if reply := result.Outcomes[0].Reply; reply.Code != 550 || reply.Enhanced != (postrider.EnhancedCode{5, 1, 1}) {
+			if reply := result.Outcomes[0].Reply; reply.Code != 550 ||
+				reply.Enhanced != (postrider.EnhancedCode{5, 1, 1}) {
 				t.Errorf("%+v", reply)
 			}
 		})

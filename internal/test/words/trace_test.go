@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -73,7 +74,8 @@ func (d *diary) event(e postrider.Event) {
 // The life of a wire, hook by hook, in the order of events. The hooks of the writer
 // and of the reader are told apart by the replies, so this is without PIPELINING.
 func TestTraceTellsTheLifeOfAWire(t *testing.T) {
-	const life = "220 EHLO 250 hello(1,%d) AUTH 235 auth(1,PLAIN,false) MAIL 250 RCPT 250 RCPT 550 DATA 354 content(68) . 250 done(1,2,250,accepted) QUIT 221 closed(1,1,false)"
+	const life = "220 EHLO 250 hello(1,%d) AUTH 235 auth(1,PLAIN,false) MAIL 250 RCPT 250 RCPT 550 DATA 354 " +
+		"content(68) . 250 done(1,2,250,accepted) QUIT 221 closed(1,1,false)"
 	for mode, want := range map[postrider.SecureMode]string{
 		postrider.Insecure:    "dialed(1,localhost:25,false) " + fmt.Sprintf(life, 6),
 		postrider.ImplicitTLS: "dialed(1,localhost:25,false) tls(1,true,false) " + fmt.Sprintf(life, 7),
@@ -83,7 +85,9 @@ func TestTraceTellsTheLifeOfAWire(t *testing.T) {
 		rig.InBubble(t, mode.String(), func(t *testing.T) {
 			var d diary
 			r := rig.Setting{Mode: mode}.Start(t, rig.Options{
-				Server: rig.WithUser, Client: func(cfg *postrider.Config) { cfg.Trace, cfg.AuthMechanisms = d.trace(), []string{"PLAIN"} },
+				Server: rig.WithUser, Client: func(cfg *postrider.Config) {
+					cfg.Trace, cfg.AuthMechanisms = d.trace(), []string{"PLAIN"}
+				},
 				Faults: rig.At("RCPT", 2, "550 5.1.1 no"),
 			})
 			_, _ = r.Send("bart@example.com", "cate@example.com")
@@ -98,10 +102,12 @@ func TestTraceTellsTheLifeOfAWire(t *testing.T) {
 func TestTraceOfAFlight(t *testing.T) {
 	rig.InBubble(t, "pipelining", func(t *testing.T) {
 		var d diary
-		r := rig.Setting{Pipelining: true}.Start(t, rig.Options{Client: func(cfg *postrider.Config) { cfg.Trace = d.trace() }})
+		r := rig.Setting{Pipelining: true}.Start(t,
+			rig.Options{Client: func(cfg *postrider.Config) { cfg.Trace = d.trace() }})
 		r.Accepted("bart@example.com")
 		r.Quit()
-		r.Equal("trace", d.String(), "dialed(1,localhost:25,false) 220 EHLO 250 hello(1,6) MAIL RCPT DATA 250 250 354 content(68) . 250 done(1,1,250,accepted) QUIT 221 closed(1,1,false)")
+		r.Equal("trace", d.String(), "dialed(1,localhost:25,false) 220 EHLO 250 hello(1,6) MAIL RCPT DATA 250 250 "+
+			"354 content(68) . 250 done(1,1,250,accepted) QUIT 221 closed(1,1,false)")
 	})
 }
 
@@ -119,19 +125,26 @@ func TestTraceTellsFailures(t *testing.T) {
 			},
 			want: "dialed(1,localhost:25,true)",
 		},
-		"handshake": {mode: postrider.ImplicitTLS, server: func(s *smtptest.Server) { s.Certificate = smtptest.CertExpired }, want: "dialed(1,localhost:25,false) tls(1,false,true)"},
-		"AUTH":      {server: rig.WithUser, faults: rig.At("AUTH", 0, "535 no"), want: "AUTH 535 auth(1,CRAM-MD5,true)"},
-		"MAIL":      {faults: rig.At("MAIL", 0, "550 no"), want: "MAIL 550 done(1,1,550,refused)"},
-		"lost":      {faults: []smtptest.Fault{{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}}, want: "content(68) . done(1,1,0,unknown) closed(1,1,true)"},
+		"handshake": {
+			mode: postrider.ImplicitTLS, server: func(s *smtptest.Server) { s.Certificate = smtptest.CertExpired },
+			want: "dialed(1,localhost:25,false) tls(1,false,true)",
+		},
+		"AUTH": {
+			server: rig.WithUser, faults: rig.At("AUTH", 0, "535 no"), want: "AUTH 535 auth(1,CRAM-MD5,true)",
+		},
+		"MAIL": {faults: rig.At("MAIL", 0, "550 no"), want: "MAIL 550 done(1,1,550,refused)"},
+		"lost": {faults: []smtptest.Fault{{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}},
+			want: "content(68) . done(1,1,0,unknown) closed(1,1,true)"},
 	} {
 		rig.InBubble(t, name, func(t *testing.T) {
 			var d diary
-			r := rig.Setting{Mode: c.mode}.Start(t, rig.Options{Server: c.server, Faults: c.faults, Client: func(cfg *postrider.Config) {
-				cfg.Trace = d.trace()
-				if c.client != nil {
-					c.client(cfg)
-				}
-			}})
+			r := rig.Setting{Mode: c.mode}.Start(t,
+				rig.Options{Server: c.server, Faults: c.faults, Client: func(cfg *postrider.Config) {
+					cfg.Trace = d.trace()
+					if c.client != nil {
+						c.client(cfg)
+					}
+				}})
 			_, _ = r.Send("bart@example.com")
 			if !strings.Contains(d.String(), c.want) {
 				t.Errorf("the trace is %s; want %s in it", &d, c.want)
@@ -143,8 +156,10 @@ func TestTraceTellsFailures(t *testing.T) {
 // Every wire that was dialled ends exactly once, whatever happened to it.
 func TestEveryWireThatIsOpenedIsClosed(t *testing.T) {
 	faults := []smtptest.Fault{
-		{Command: "MAIL", Nth: 1, Reply: "421 bye"}, {Command: "RCPT", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
-		{Command: ".", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}, {Command: ".", Nth: 3, Reply: "250 a\n250 b"},
+		{Command: "MAIL", Nth: 1, Reply: "421 bye"},
+		{Command: "RCPT", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		{Command: ".", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort},
+		{Command: ".", Nth: 3, Reply: "250 a\n250 b"},
 	}
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		dialed, closed := map[int]int{}, map[int]int{}
@@ -172,10 +187,13 @@ func TestEveryWireThatIsOpenedIsClosed(t *testing.T) {
 // A recipient of every kind, counted once each.
 func TestStatsCountEachRecipientOnce(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-		r := s.Start(t, rig.Options{Client: func(cfg *postrider.Config) { cfg.MaxRecipients = 2 }, Faults: []smtptest.Fault{
-			{Command: "RCPT", Address: "no@example.com", Reply: "550 no"}, {Command: "RCPT", Address: "later@example.com", Reply: "450 later"},
-			{Command: "MAIL", Nth: 4, Reply: "421 bye"}, {Command: ".", Nth: 4, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
-		}})
+		r := s.Start(t,
+			rig.Options{Client: func(cfg *postrider.Config) { cfg.MaxRecipients = 2 }, Faults: []smtptest.Fault{
+				{Command: "RCPT", Address: "no@example.com", Reply: "550 no"},
+				{Command: "RCPT", Address: "later@example.com", Reply: "450 later"},
+				{Command: "MAIL", Nth: 4, Reply: "421 bye"},
+				{Command: ".", Nth: 4, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+			}})
 		if st := r.Conn.Stats(); st != (postrider.Stats{}) {
 			t.Errorf("at first %+v", st)
 		}
@@ -194,7 +212,8 @@ func TestStatsCountEachRecipientOnce(t *testing.T) {
 		cancel()
 		_, _ = r.Conn.Send(canceled, rig.Mail("x@example.com", "y@example.com"))
 		r.Accepted("d@example.com")
-		want = postrider.Stats{Dials: 3, Transactions: 6, Reuses: 3, Resends: 1, TurnedAway: 1, EndedByServer: 2, Accepted: 5, Deferred: 1, Refused: 2, Untried: 2, Unknown: 1, Open: true}
+		want = postrider.Stats{Dials: 3, Transactions: 6, Reuses: 3, Resends: 1, TurnedAway: 1, EndedByServer: 2,
+			Accepted: 5, Deferred: 1, Refused: 2, Untried: 2, Unknown: 1, Open: true}
 		if st = r.Conn.Stats(); st != want {
 			t.Errorf("%+v; want %+v", st, want)
 		}
@@ -205,15 +224,24 @@ func TestStatsCountEachRecipientOnce(t *testing.T) {
 // all.
 func TestTheResultTellsTheTransactions(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
-		r := s.Start(t, rig.Options{Client: func(cfg *postrider.Config) { cfg.MaxRecipients, cfg.MaxTransactions = 2, 2 }, Faults: rig.At("RCPT", 3, "550 5.1.1 no")})
+		r := s.Start(t, rig.Options{
+			Client: func(cfg *postrider.Config) { cfg.MaxRecipients, cfg.MaxTransactions = 2, 2 },
+			Faults: rig.At("RCPT", 3, "550 5.1.1 no"),
+		})
 		r.Accepted("abel@example.com")
 		result, err := r.Send(rig.People(5)...)
 		if err != nil {
 			t.Error(err)
 		}
-		want := "[{1 2 250 2.0.0 Ok: queued as 1-2} {2 2 250 2.0.0 Ok: queued as 2-1} {2 1 250 2.0.0 Ok: queued as 2-2}]"
-		if got := fmt.Sprint(result.Transactions); got != want {
-			t.Errorf("transactions %v; want %v", got, want)
+		var got []string
+		for _, tx := range result.Transactions {
+			got = append(got, fmt.Sprint(tx.Wire, " ", tx.Recipients, " ", tx.Reply))
+		}
+		want := []string{
+			"1 2 250 2.0.0 Ok: queued as 1-2", "2 2 250 2.0.0 Ok: queued as 2-1", "2 1 250 2.0.0 Ok: queued as 2-2",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("transactions %q; want %q", got, want)
 		}
 	})
 }

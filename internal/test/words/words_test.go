@@ -78,7 +78,8 @@ func send(t *testing.T, cfg postrider.Config, say func(string) string) (*postrid
 		t.Fatal(err)
 	}
 	result, err := conn.Send(t.Context(), &postrider.Message{
-		From: "a@example.com", To: []string{"b@example.com"}, Content: postrider.Bytes([]byte("Subject: x\r\n\r\nx\r\n")),
+		From: "a@example.com", To: []string{"b@example.com"},
+		Content: postrider.Bytes([]byte("Subject: x\r\n\r\nx\r\n")),
 	})
 	conn.Close()
 	<-closed
@@ -159,7 +160,9 @@ func TestLongWordsAreBounded(t *testing.T) {
 	}
 
 	cause := errors.New(strings.Repeat("lookup mx.example.com: no such host; ", 4000))
-	e := &postrider.Error{Stage: postrider.StageConnect, Step: "dial", Address: strings.Repeat("mx.example.com, ", 9000), Err: cause}
+	e := &postrider.Error{
+		Stage: postrider.StageConnect, Step: "dial", Address: strings.Repeat("mx.example.com, ", 9000), Err: cause,
+	}
 	if s := e.Error(); len(s) > 5000 || strings.Count(s, "octets more)") != 2 || !errors.Is(e, cause) {
 		t.Errorf("%d octets: %.200s", len(s), s)
 	}
