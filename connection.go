@@ -122,7 +122,9 @@ func (d *delivery) raise() {
 // or Deferred, by the caller's address, each with the server's reply. Every
 // recipient was accepted exactly when err is nil and refused is empty. A reply
 // with code 0 is a verdict of our own, such as a bad address.
-func (c *Connection) SendMail(ctx context.Context, from string, to []string, content []byte) (refused map[string]Reply, err error) {
+func (c *Connection) SendMail(
+	ctx context.Context, from string, to []string, content []byte,
+) (refused map[string]Reply, err error) {
 	return sendMail(ctx, c, &Message{From: from, To: to, Content: Bytes(content)})
 }
 

@@ -430,6 +430,32 @@ func ExampleNewPool() {
 }
 
 // Many goroutines share a few connections, at the rate that the server wants.
+func ExamplePool_SendAll() {
+	server := smtptest.NewServer()
+	defer server.Close()
+	pool, err := postrider.NewPool(postrider.PoolConfig{}, server.Config())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer pool.Close()
+	messages := func(yield func(*postrider.Message) bool) {
+		for _, to := range []string{"anne@example.com", "bart@example.com", "cate@example.com"} {
+			m := &postrider.Message{From: "list@example.com", To: []string{to}, Content: postrider.Bytes([]byte(aardvarks))}
+			if !yield(m) {
+				return
+			}
+		}
+	}
+	for result, err := range pool.SendAll(context.Background(), messages) {
+		fmt.Println(result.Outcomes[0].Recipient, result.Outcomes[0].State, err)
+	}
+	// Output:
+	// anne@example.com accepted <nil>
+	// bart@example.com accepted <nil>
+	// cate@example.com accepted <nil>
+}
+
 func ExamplePool_Send() {
 	server := smtptest.NewServer()
 	defer server.Close()

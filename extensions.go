@@ -40,7 +40,7 @@ func wishesOf(m *Message) (*wishes, error) {
 		return nil, err
 	}
 	if m.Priority < -smtp.MaxPriority || m.Priority > smtp.MaxPriority {
-		return nil, fmt.Errorf("Priority is %d: write a number from -9 to 9", m.Priority)
+		return nil, fmt.Errorf("field Priority is %d: use a number from -9 to 9", m.Priority)
 	}
 	w.options = slices.Clone(m.Options)
 	w.holdFor = seconds(m.HoldFor)

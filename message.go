@@ -107,7 +107,7 @@ type DeliverBy struct {
 // changed. The zero Content is an empty message.
 //
 // A content of up to 64 KiB is in memory before the MAIL of its message is written. A
-// larger one is read while it goes out, and if it fails then, or gives nothing for
+// larger one is read while it goes out, and if it fails then, or returns nothing for
 // [Timeouts].Block, it is broken off: the server gets no end of it and takes none of it.
 type Content struct{ octets body.Content }
 
@@ -125,7 +125,7 @@ func Bytes(b []byte) Content { return Content{body.Bytes(b)} }
 // pipe or a device, can be read only once, as a [Reader].
 func File(name string) Content { return Content{body.From(body.File(name))} }
 
-// Func is a content that open generates. Each call must give an independent
+// Func is a content that open generates. Each call must return an independent
 // reader from the beginning, which is closed after use. If a Read fails, or the Close
 // behind the last of it, the message is not sent: never a part of it.
 func Func(open func() (io.ReadCloser, error)) Content { return Content{body.From(body.Func(open))} }
@@ -139,7 +139,7 @@ func FuncSize(size int64, open func() (io.ReadCloser, error)) Content {
 // Reader is a content that is read from where r stands now. All copies of the
 // Content share it. An [*os.File] that is
 // regular, a [*bytes.Reader], a [*strings.Reader], and whatever else has ReadAt, Seek and
-// Size() int64, can be read as often as need be.
+// Size() int64, can be read any number of times.
 //
 // Anything else, such as standard input, can be read only once. Its first 64 KiB are kept,
 // and if it ends within them it is from then on as good as [Bytes]. A longer one goes out
@@ -157,10 +157,10 @@ func Prepare(c Content) (Content, error) {
 	return Content{octets}, err
 }
 
-// Open gives a reader of the content as the caller gave it. It must be closed.
+// Open returns a reader of the content as the caller gave it. It must be closed.
 func (c Content) Open() (io.ReadCloser, error) { return c.octets.Open() }
 
-// Replayable reports whether every Open gives the whole content, so that it can be sent
+// Replayable reports whether every Open returns the whole content, so that it can be sent
 // more than once. Of a [Reader] it reads up to 64 KiB to tell, which are kept. The error
 // says why it cannot be told; it is ErrContentUsed while another reader is open.
 func (c Content) Replayable(ctx context.Context) (bool, error) { return c.octets.Replayable(ctx) }

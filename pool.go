@@ -180,7 +180,9 @@ func (p *Pool) deliveryOf(ctx, waiting context.Context, m *Message) (*delivery, 
 }
 
 // SendMail is the short form of Send, as [Connection.SendMail] is.
-func (p *Pool) SendMail(ctx context.Context, from string, to []string, content []byte) (refused map[string]Reply, err error) {
+func (p *Pool) SendMail(
+	ctx context.Context, from string, to []string, content []byte,
+) (refused map[string]Reply, err error) {
 	return sendMail(ctx, p, &Message{From: from, To: to, Content: Bytes(content)})
 }
 
@@ -236,7 +238,9 @@ func (p *Pool) wait(ctx context.Context, d *delivery, w *waiter) *Error {
 		err = p.recipients.Wait(ctx, len(d.pending))
 	}
 	if err != nil {
-		return &Error{Stage: StageLocal, Step: StepSend, Err: fmt.Errorf("waiting for its turn by the rate limit: %w", err)}
+		return &Error{
+			Stage: StageLocal, Step: StepSend, Err: fmt.Errorf("waiting for its turn by the rate limit: %w", err),
+		}
 	}
 	p.mu.Lock()
 	w.mark = w.seat.at.limit.Mark() // its result tells of the limit that is in force now

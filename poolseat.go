@@ -394,8 +394,10 @@ func (p *Pool) openLocked(m *member) {
 // for it, so that there are never more of them than may be open.
 func (p *Pool) newMemberLocked(e *endpoint) *member {
 	if len(p.members) >= p.max {
-		i := slices.IndexFunc(p.members, func(m *member) bool { return !m.active() })
-		p.dropLocked(p.members[i])
+		// Fewer than max are active, as connectLocked has counted, so there is one that is not.
+		if i := slices.IndexFunc(p.members, func(m *member) bool { return !m.active() }); i >= 0 {
+			p.dropLocked(p.members[i])
+		}
 	}
 	m := &member{conn: newConnection(e.server, &p.ids), at: e}
 	m.conn.opened = func(err *Error) { p.opened(m, err) }

@@ -103,7 +103,9 @@ func (p *Pool) newEndpoint(from *source, cfg Config) (*endpoint, error) {
 	if s.address.Network == "tcp" && (cfg.Dial == nil || p.cfg.LookupHost != nil) {
 		s.dial = p.resolving(s.dial)
 	}
-	return &endpoint{server: s, from: from, priority: from.priority * sourceStep, weight: from.weight, limit: pace.Limit{Max: p.max}}, nil
+	return &endpoint{
+		server: s, from: from, priority: from.priority * sourceStep, weight: from.weight, limit: pace.Limit{Max: p.max},
+	}, nil
 }
 
 // resolving dials all addresses of a name, as the pool knows them.
@@ -171,7 +173,8 @@ func (p *Pool) dueForLookup() []*source {
 func (p *Pool) fromServices(s *source, found []dial.Service) (fresh []*endpoint, err error) {
 	for _, service := range found {
 		cfg := s.cfg
-		cfg.Address, cfg.Mode = service.Address.String(), StartTLS // whatever Mode says: never in the clear (RFC 8314 §3)
+		// Whatever Mode says: never in the clear (RFC 8314 §3).
+		cfg.Address, cfg.Mode = service.Address.String(), StartTLS
 		if service.ImplicitTLS {
 			cfg.Mode = ImplicitTLS
 		}

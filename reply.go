@@ -20,7 +20,7 @@ type Reply struct {
 // detail (RFC 3463).
 type EnhancedCode [3]int
 
-// String gives "5.1.1", and "" for the zero code.
+// String returns "5.1.1", and "" for the zero code.
 func (e EnhancedCode) String() string {
 	if e == (EnhancedCode{}) {
 		return ""
@@ -37,7 +37,7 @@ func (r Reply) Temporary() bool { return r.Code/100 == 4 }
 // Permanent reports a 5yz reply.
 func (r Reply) Permanent() bool { return r.Code/100 == 5 }
 
-// String gives the reply on one line, control characters escaped, so that a
+// String returns the reply on one line, control characters escaped, so that a
 // server's words can go into a log or a terminal as they are: up to 2,000 octets of
 // them, and how many were left out. Text has all.
 func (r Reply) String() string {
@@ -51,7 +51,7 @@ func (r Reply) String() string {
 	return strings.TrimRight(fmt.Sprintf("%d %s", r.Code, words), " ")
 }
 
-// replyFrom gives a reply of the wire its public shape.
+// replyFrom returns a reply of the wire in its public shape.
 func replyFrom(w smtp.Reply) Reply {
 	return Reply{Code: w.Code, Enhanced: EnhancedCode(w.Enhanced()), Text: w.Text}
 }

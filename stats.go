@@ -106,7 +106,8 @@ func (p *Pool) Stats() PoolStats {
 		}
 	}
 	s.Queued = p.waiters.Len()
-	s.Accepted, s.Deferred, s.Refused, s.Untried, s.Unknown = counts.Accepted, counts.Deferred, counts.Refused, counts.Untried, counts.Unknown
+	s.Accepted, s.Deferred, s.Refused = counts.Accepted, counts.Deferred, counts.Refused
+	s.Untried, s.Unknown = counts.Untried, counts.Unknown
 	return s
 }
 
@@ -130,7 +131,9 @@ func (s *Stats) add(o Stats) {
 
 // count adds the outcomes of a Send that has ended.
 func (s *Stats) count(outcomes []Outcome) {
-	counters := [...]*int64{Untried: &s.Untried, Accepted: &s.Accepted, Deferred: &s.Deferred, Refused: &s.Refused, Unknown: &s.Unknown}
+	counters := [...]*int64{
+		Untried: &s.Untried, Accepted: &s.Accepted, Deferred: &s.Deferred, Refused: &s.Refused, Unknown: &s.Unknown,
+	}
 	for i := range outcomes {
 		*counters[outcomes[i].State]++
 	}
@@ -139,7 +142,8 @@ func (s *Stats) count(outcomes []Outcome) {
 // countEnding adds a wire that has ended.
 func (s *Stats) countEnding(e ending) {
 	counters := [...]*int64{
-		endCount: &s.EndedByCount, endAge: &s.EndedByAge, endIdle: &s.EndedByIdle, endServer: &s.EndedByServer, endFault: &s.EndedByFault,
+		endCount: &s.EndedByCount, endAge: &s.EndedByAge, endIdle: &s.EndedByIdle,
+		endServer: &s.EndedByServer, endFault: &s.EndedByFault,
 	}
 	if counters[e] != nil {
 		*counters[e]++

@@ -175,7 +175,8 @@ func (r *report) printJSON(std streams, code int) error {
 			j.Outcomes = append(j.Outcomes, outcomeJSON(o))
 		}
 		for _, t := range r.result.Transactions {
-			j.Transactions = append(j.Transactions, jsonTransaction{t.Wire, t.Recipients, replyJSON(t.Reply), t.LeftOut})
+			told := jsonTransaction{t.Wire, t.Recipients, replyJSON(t.Reply), t.LeftOut}
+			j.Transactions = append(j.Transactions, told)
 		}
 	}
 	return writeJSON(std.out, j)

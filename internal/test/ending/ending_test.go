@@ -111,7 +111,8 @@ func TestCloseEndsAShutdown(t *testing.T) {
 		if err := <-down; !errors.Is(err, postrider.ErrClosed) {
 			t.Errorf("Shutdown: %v", err)
 		}
-		if a := <-came; a.state != postrider.Unknown || !errors.Is(a.err, postrider.ErrClosed) || a.took != time.Second {
+		a := <-came
+		if a.state != postrider.Unknown || !errors.Is(a.err, postrider.ErrClosed) || a.took != time.Second {
 			t.Errorf("%+v", a)
 		}
 	})

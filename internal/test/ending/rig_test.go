@@ -54,7 +54,8 @@ func startServer(t *testing.T, faults ...smtptest.Fault) *smtptest.Server {
 }
 
 func mail(to ...string) *postrider.Message {
-	return &postrider.Message{From: "a@example.com", To: to, Content: postrider.Bytes([]byte("Subject: x\r\n\r\nx\r\n"))}
+	content := postrider.Bytes([]byte("Subject: x\r\n\r\nx\r\n"))
+	return &postrider.Message{From: "a@example.com", To: to, Content: content}
 }
 
 // answer is what one Send returned.
