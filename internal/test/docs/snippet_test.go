@@ -17,8 +17,8 @@ import (
 
 const module = "github.com/postrider/postrider"
 
-// TestGoOfDocuments: what the documents show as Go compiles. A document is read from the top: each block sees what those
-// before it have declared, and ctx. A line of dots stands for what is left out. Blocks that are whole files are
+// TestGoOfDocuments: what the documents show as Go compiles. A document is read from the top: each block sees what
+// those before it have declared, and ctx. A line of dots stands for what is left out. Blocks that are whole files are
 // TestProgramsCompile's.
 func TestGoOfDocuments(t *testing.T) {
 	inRoot(t)
