@@ -37,7 +37,7 @@ var arrows = map[string][]string{
 	"internal/pace":    {},
 	"internal/quirks":  {},
 	"internal/ring":    {},
-	"internal/sasl":    {"internal/hint"},
+	"internal/sasl":    {"internal/detach", "internal/hint"},
 	"internal/session": {
 		"internal/detach", "internal/dial", "internal/hint", "internal/sasl", "internal/wire",
 	},
