@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postrider/postrider/internal/cause"
 	"github.com/postrider/postrider/internal/pace"
 )
 
@@ -233,7 +234,7 @@ func (w *waiter) meet(e *endpoint, err *Error) {
 	}
 	met.times++
 	met.err = err
-	met.final = err.Reply.Permanent() || isSetting(err.Err)
+	met.final = err.Reply.Permanent() || cause.IsSetting(err.Err) || errors.Is(err.Err, ErrClosed)
 }
 
 // downError is why a server is not asked now; nil if it is not down.
