@@ -3,6 +3,8 @@ package postrider
 import (
 	"context"
 	"slices"
+
+	"github.com/postrider/postrider/internal/seats"
 )
 
 // How a pool ends: Sends are counted, so that Shutdown knows when the last has returned.
@@ -77,15 +79,13 @@ func (p *Pool) Close() error {
 	if p.stage != poolBroken {
 		p.stage = poolBroken
 		p.broken = p.sends
-		for p.waiters.Len() > 0 {
-			p.waiters.Pop().answer(nil, closedError(p.String()))
-		}
+		p.seats.Break(closedError(p.String()))
 	}
-	members := append([]*member(nil), p.members...)
+	all := slices.Clone(p.seats.Seats())
 	p.mu.Unlock()
 	p.endLife()
-	for _, m := range members {
-		m.conn.Close()
+	for _, seat := range all {
+		seat.Conn.(pooled).Close()
 	}
 	<-p.ended
 	return nil
@@ -101,7 +101,7 @@ func (p *Pool) shutDoor() (broken int, quiet bool) {
 		p.drainedLocked()
 		go p.finish()
 	}
-	return p.broken, p.sends == 0 && !slices.ContainsFunc(p.members, (*member).active)
+	return p.broken, p.sends == 0 && !slices.ContainsFunc(p.seats.Seats(), (*seats.Seat).Active)
 }
 
 // finish leaves all connections when the last Send has returned, or Close was called.
@@ -123,12 +123,13 @@ func (p *Pool) leaveAll() {
 	if p.stage == poolBroken {
 		return // they are closed
 	}
-	for _, m := range p.members {
+	for _, seat := range p.seats.Seats() {
 		p.work.Go(func() {
-			if m.conn.room.Load() > 0 {
-				_ = m.conn.Quit(p.life) // within Timeouts.Quit
+			c := seat.Conn.(pooled)
+			if c.Room() > 0 {
+				_ = c.Quit(p.life) // within Timeouts.Quit
 			}
-			m.conn.Close()
+			c.Close()
 		})
 	}
 }
