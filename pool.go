@@ -65,8 +65,9 @@ type Pool struct {
 	drained    chan struct{}      // closed when no Send is taken any more and the last has returned
 	ended      chan struct{}      // closed when nothing is left of the pool
 
-	// Connection.mu may be taken when mu is held, never the other way round. Under it there
-	// are also the leaves of Rate, logins and server.
+	// Connection.mu may be taken when mu is held, never the other way round. Below mu there are also the leaves of Rate,
+	// logins and server. The Scheduler is called with mu held, and so are its hooks and what it asks of a poolServer or a
+	// connection.
 	mu      sync.Mutex
 	seats   *seats.Scheduler // which Send gets which connection
 	sends   int              // underway
@@ -136,12 +137,12 @@ func (p *Pool) Send(ctx context.Context, m *Message) (*Result, error) {
 // context that ends before.
 func (p *Pool) send(ctx, waiting context.Context, m *Message, begun bool) (*Result, error) {
 	var d *delivery
-	defer func() { // behind its end, for which a Close of the content's is not waited
+	defer func() { // last, and without waiting for the Close of the content
 		if d != nil {
 			d.body.Discard(ctx)
 		}
 	}()
-	var outcomes []Outcome // none, if something of the caller's panics
+	var outcomes []Outcome // nil if the caller's code panics
 	defer func() { p.end(outcomes) }()
 	d, err := p.deliveryOf(ctx, waiting, m)
 	switch {
@@ -302,98 +303,6 @@ func (p *Pool) wait(ctx context.Context, d *delivery, w *seats.Waiter) *Error {
 	return nil
 }
 
-// settle frees the seat of a delivery that a connection has finished with, and reports whether it goes on: recipients
-// are Untried because of the server, and another way may be left to try. It had so many transactions before.
-func (p *Pool) settle(w *seats.Waiter, d *delivery, before int) (again bool) {
-	p.mu.Lock()
-	defer p.unlock()
-	switch v, reply := judge(d, d.transactions[before:]); v {
-	case lessonServed:
-		p.servedLocked(w, d)
-	case lessonBusy:
-		p.seats.Busy(w, asks(reply))
-	}
-	if d.movable() {
-		w.Met(d.err, d.err.Reply.Permanent() || isSetting(d.err.Err))
-		p.stats.Moves++
-		again = true
-	}
-	p.seats.Stand(w)
-	return again
-}
-
-func (p *Pool) servedLocked(w *seats.Waiter, d *delivery) {
-	p.seats.Answered(w)
-	for _, o := range d.outcomes {
-		if o.Stage != StageRcpt && o.State != Accepted {
-			continue
-		}
-		if r := asks(o.Reply); w.Sample(o.Stage == StageRcpt && r.AsksForLess()) {
-			p.seats.Busy(w, r)
-			return
-		}
-	}
-	p.seats.WentWell(w)
-}
-
-func asks(r Reply) seats.Reply { return seats.Reply{Code: r.Code, Enhanced: r.Enhanced} }
-
-// lesson is what the end of a delivery says about the server.
-type lesson int
-
-const (
-	lessonNone   lesson = iota // nothing: it was ended by us, or a wire was lost, and the next one tells more
-	lessonServed               // it answered
-	lessonBusy                 // it wants less
-)
-
-// judge tells what a delivery met, and by which reply. Refusals of messages and recipients are answers like any other.
-// The transactions are those that it had there.
-func judge(d *delivery, carried []Transaction) (lesson, Reply) {
-	for _, o := range d.outcomes {
-		if r := asks(o.Reply); o.State == Deferred && (o.Stage != StageRcpt && r.AsksForLess() || r.AboutServer()) {
-			return lessonBusy, o.Reply
-		}
-	}
-	for _, tx := range carried { // also one that was sent again, and went well then
-		if tx.Reply.Code == 421 && asks(tx.Reply).AboutServer() {
-			return lessonBusy, tx.Reply
-		}
-	}
-	switch e := d.err; {
-	case e == nil:
-		return lessonServed, Reply{}
-	case e.Stage != StageLocal && e.Stage != StageConnect && !d.ownFault && asks(e.Reply).AsksForLess():
-		return lessonBusy, e.Reply
-	}
-	return lessonNone, Reply{}
-}
-
-// movable reports whether recipients of a delivery are Untried for a reason that may be another one elsewhere: not its
-// own content, context or address.
-func (d *delivery) movable() bool {
-	return d.err != nil && d.err.Stage != StageLocal && !d.ownFault && d.state != sendAbandoned &&
-		!errors.Is(d.err, ErrClosed) &&
-		slices.ContainsFunc(d.outcomes, func(o Outcome) bool { return o.State == Untried })
-}
-
-// reopen makes a delivery whose Untried recipients are tried elsewhere like new.
-func (d *delivery) reopen() {
-	d.pending = d.pending[:0]
-	for i := range d.outcomes {
-		if d.outcomes[i].State == Untried {
-			d.pending = append(d.pending, i)
-		}
-	}
-	d.err, d.state, d.resent = nil, sendUnderway, false
-	d.told.Store(false)
-	for i := range d.outcomes {
-		if o := &d.outcomes[i]; o.State == Unknown {
-			d.note(o.Err.(*Error)) // that one stays
-		}
-	}
-}
-
 // whileOpen bounds a context by the life of the pool.
 func (p *Pool) whileOpen(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -440,61 +349,127 @@ func (p *Pool) outside(f func()) {
 	f()
 }
 
-// poolEvent is an event of one server that is to be told to the Trace and the Logger of that server.
-type poolEvent struct {
-	by    *teller
-	event Event
+// How a pool ends: Sends are counted, so that Shutdown knows when the last has returned.
+
+// poolStage is how far the end of a pool has come.
+type poolStage int
+
+const (
+	poolOpen     poolStage = iota
+	poolDraining           // no more Sends are taken
+	poolLeaving            // the last has returned: the servers are told QUIT
+	poolBroken             // Close has broken off what was left
+)
+
+// begin counts a Send that has begun; it reports whether the pool still takes it.
+func (p *Pool) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sends++
+	return p.stage == poolOpen
 }
 
-// noteLocked has unlock tell what happened to a server.
-func (p *Pool) noteLocked(srv *seats.Server, what seats.Change) {
-	event := Event{Time: time.Now()}
-	switch what {
-	case seats.WentDown:
-		event.Kind = EventServerDown
-		_, event.Until, event.Err = srv.Down(event.Time)
-	case seats.CameUp:
-		event.Kind = EventServerUp
-	case seats.LimitChanged:
-		event.Kind, event.Connections = EventLimitChanged, srv.Limit()
-	}
-	p.told = append(p.told, poolEvent{srv.Host().(*poolServer).teller, event})
+// end counts what became of it.
+func (p *Pool) end(outcomes []Outcome) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stats.count(outcomes)
+	p.sends--
+	p.drainedLocked()
 }
 
-// noServer says why there is no server for a Send.
-func (p *Pool) noServer(reasons []seats.Reason) error {
-	errs := make(serverErrors, len(reasons))
-	for i, r := range reasons {
-		e := r.Err.(*Error)
-		if r.Down {
-			e = e.notAgainFor(r.Rest)
-		}
-		errs[i] = e
+func (p *Pool) drainedLocked() {
+	if p.stage == poolDraining && p.sends == 0 {
+		p.stage = poolLeaving
+		close(p.drained)
 	}
-	if len(errs) == 1 {
-		return errs[0]
-	}
-	return &Error{Stage: StageConnect, Step: StepSend, Address: p.String(), Err: errs}
 }
 
-// notAgainFor returns a copy that also says for how long the server is left alone.
-func (e *Error) notAgainFor(rest time.Duration) *Error {
-	again, later := *e, fmt.Errorf("not tried again for %v", rest.Round(time.Second/10))
-	if again.Err = later; e.Err != nil {
-		again.Err = fmt.Errorf("%w; %w", e.Err, later)
+// Shutdown ends the pool for good, and in peace: a Send that is called from now on returns [ErrClosed]; those underway,
+// waiting ones included, are finished within ctx. Then every connection is left with QUIT; one that is refused or
+// unanswered is no error. If ctx is done before that, Shutdown does what [Pool.Close] does, and returns an error that
+// wraps the context's cause. No goroutine of the pool is left then, but for a call into the caller's own code that does
+// not return (see [Connection.Send]). Shutdown may be called again, and together with Close: each call returns when the
+// pool has ended.
+func (p *Pool) Shutdown(ctx context.Context) error {
+	given := ctx.Done() // before anything is changed: a nil context panics here
+	before, quiet := p.shutDoor()
+	if quiet {
+		return p.Close() // nothing is to be waited for, whatever ctx says
 	}
-	return &again
+	cause := ErrClosed // of a Close in between
+	select {
+	case <-p.ended:
+	case <-given:
+		cause = context.Cause(ctx)
+		p.Close()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return shutdownError(p.String(), p.broken-before, cause)
 }
 
-// serverErrors is what stood in the way at each server.
-type serverErrors []error
-
-func (s serverErrors) Error() string {
-	text := "no server is left"
-	for i, err := range s {
-		text += fmt.Sprintf("; (%d) %s", i+1, strings.TrimPrefix(err.Error(), "postrider: "))
+// Close ends the pool for good: Sends that wait or are underway are broken off, and every later one returns
+// [ErrClosed]. Like [Connection.Close] it leaves idle wires with a QUIT whose reply is not waited for, waits neither for
+// the network nor for the caller's code, and always returns nil; Sends that it has broken off may return a little later.
+// Use [Pool.Shutdown] to let messages finish.
+func (p *Pool) Close() error {
+	p.shutDoor()
+	p.mu.Lock()
+	if p.stage != poolBroken {
+		p.stage = poolBroken
+		p.broken = p.sends
+		p.seats.Break(closedError(p.String()))
 	}
-	return text
+	all := slices.Clone(p.seats.Seats())
+	p.mu.Unlock()
+	p.endLife()
+	for _, seat := range all {
+		seat.Conn.(pooled).Close()
+	}
+	<-p.ended
+	return nil
 }
 
-func (s serverErrors) Unwrap() []error { return s }
+// shutDoor takes no more Sends, and sees to it that the pool ends when the last has returned. It returns how many have
+// been broken off before, and whether nothing is left.
+func (p *Pool) shutDoor() (broken int, quiet bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stage == poolOpen {
+		p.stage = poolDraining
+		p.drainedLocked()
+		go p.finish()
+	}
+	return p.broken, p.sends == 0 && !slices.ContainsFunc(p.seats.Seats(), (*seats.Seat).Active)
+}
+
+// finish leaves all connections when the last Send has returned, or Close was called.
+func (p *Pool) finish() {
+	defer close(p.ended)
+	select {
+	case <-p.drained:
+		p.leaveAll()
+	case <-p.life.Done():
+	}
+	p.work.Wait()
+	p.endLife()
+}
+
+// leaveAll says QUIT on every connection that has a wire, on all at the same time.
+func (p *Pool) leaveAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stage == poolBroken {
+		return // they are closed
+	}
+	for _, seat := range p.seats.Seats() {
+		p.work.Go(func() {
+			c := seat.Conn.(pooled)
+			if c.Room() > 0 {
+				_ = c.Quit(p.life) // within Timeouts.Quit
+			}
+			c.Close()
+		})
+	}
+}

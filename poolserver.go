@@ -2,8 +2,10 @@ package postrider
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -227,3 +229,157 @@ func (p *Pool) replace(s *poolSource, fresh []*seats.Server, err error) {
 	defer p.unlock()
 	p.seats.Replace(&s.Source, fresh, err)
 }
+
+// What a pool learns from each Send that has ended, and whether recipients that are still owed go elsewhere.
+
+// settle frees the seat of a delivery that a connection has finished with, and reports whether it goes on: recipients
+// are Untried because of the server, and another way may be left to try. The first transactions, before, are not of that
+// connection.
+func (p *Pool) settle(w *seats.Waiter, d *delivery, before int) (again bool) {
+	p.mu.Lock()
+	defer p.unlock()
+	switch v, reply := judge(d, d.transactions[before:]); v {
+	case lessonServed:
+		p.servedLocked(w, d)
+	case lessonBusy:
+		p.seats.Busy(w, asks(reply))
+	}
+	if d.movable() {
+		w.Met(d.err, d.err.Reply.Permanent() || isSetting(d.err.Err))
+		p.stats.Moves++
+		again = true
+	}
+	p.seats.Stand(w)
+	return again
+}
+
+func (p *Pool) servedLocked(w *seats.Waiter, d *delivery) {
+	p.seats.Answered(w)
+	for _, o := range d.outcomes {
+		if o.Stage != StageRcpt && o.State != Accepted {
+			continue
+		}
+		if r := asks(o.Reply); w.Sample(o.Stage == StageRcpt && r.AsksForLess()) {
+			p.seats.Busy(w, r)
+			return
+		}
+	}
+	p.seats.WentWell(w)
+}
+
+func asks(r Reply) seats.Reply { return seats.Reply{Code: r.Code, Enhanced: r.Enhanced} }
+
+// lesson is what the end of a delivery says about the server.
+type lesson int
+
+const (
+	lessonNone   lesson = iota // nothing: it was ended by us, or a wire was lost, and the next one tells more
+	lessonServed               // it answered
+	lessonBusy                 // it wants less
+)
+
+// judge reports what a delivery met, and by which reply. Refusals of messages and recipients are answers like any other.
+// The transactions are those that it had there.
+func judge(d *delivery, carried []Transaction) (lesson, Reply) {
+	for _, o := range d.outcomes {
+		if r := asks(o.Reply); o.State == Deferred && (o.Stage != StageRcpt && r.AsksForLess() || r.AboutServer()) {
+			return lessonBusy, o.Reply
+		}
+	}
+	for _, tx := range carried { // also one that was sent again, and went well then
+		if tx.Reply.Code == 421 && asks(tx.Reply).AboutServer() {
+			return lessonBusy, tx.Reply
+		}
+	}
+	switch e := d.err; {
+	case e == nil:
+		return lessonServed, Reply{}
+	case e.Stage != StageLocal && e.Stage != StageConnect && !d.ownFault && asks(e.Reply).AsksForLess():
+		return lessonBusy, e.Reply
+	}
+	return lessonNone, Reply{}
+}
+
+// movable reports whether recipients of a delivery are Untried for a reason that may be another one elsewhere: not its
+// own content, context or address.
+func (d *delivery) movable() bool {
+	return d.err != nil && d.err.Stage != StageLocal && !d.ownFault && d.state != sendAbandoned &&
+		!errors.Is(d.err, ErrClosed) &&
+		slices.ContainsFunc(d.outcomes, func(o Outcome) bool { return o.State == Untried })
+}
+
+// reopen makes a delivery whose Untried recipients are tried elsewhere like new.
+func (d *delivery) reopen() {
+	d.pending = d.pending[:0]
+	for i := range d.outcomes {
+		if d.outcomes[i].State == Untried {
+			d.pending = append(d.pending, i)
+		}
+	}
+	d.err, d.state, d.resent = nil, sendUnderway, false
+	d.told.Store(false)
+	for i := range d.outcomes {
+		if o := &d.outcomes[i]; o.State == Unknown {
+			d.note(o.Err.(*Error)) // that one stays
+		}
+	}
+}
+
+// poolEvent is an event of one server that is to be told to the Trace and the Logger of that server.
+type poolEvent struct {
+	by    *teller
+	event Event
+}
+
+// noteLocked has unlock tell what happened to a server.
+func (p *Pool) noteLocked(srv *seats.Server, what seats.Change) {
+	event := Event{Time: time.Now()}
+	switch what {
+	case seats.WentDown:
+		event.Kind = EventServerDown
+		_, event.Until, event.Err = srv.Down(event.Time)
+	case seats.CameUp:
+		event.Kind = EventServerUp
+	case seats.LimitChanged:
+		event.Kind, event.Connections = EventLimitChanged, srv.Limit()
+	}
+	p.told = append(p.told, poolEvent{srv.Host().(*poolServer).teller, event})
+}
+
+// noServer says why there is no server for a Send.
+func (p *Pool) noServer(reasons []seats.Reason) error {
+	errs := make(serverErrors, len(reasons))
+	for i, r := range reasons {
+		e := r.Err.(*Error)
+		if r.Down {
+			e = e.notAgainFor(r.Rest)
+		}
+		errs[i] = e
+	}
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	return &Error{Stage: StageConnect, Step: StepSend, Address: p.String(), Err: errs}
+}
+
+// notAgainFor returns a copy that also says for how long the server is left alone.
+func (e *Error) notAgainFor(rest time.Duration) *Error {
+	again, later := *e, fmt.Errorf("not tried again for %v", rest.Round(time.Second/10))
+	if again.Err = later; e.Err != nil {
+		again.Err = fmt.Errorf("%w; %w", e.Err, later)
+	}
+	return &again
+}
+
+// serverErrors is what stood in the way at each server.
+type serverErrors []error
+
+func (s serverErrors) Error() string {
+	text := "no server is left"
+	for i, err := range s {
+		text += fmt.Sprintf("; (%d) %s", i+1, strings.TrimPrefix(err.Error(), "postrider: "))
+	}
+	return text
+}
+
+func (s serverErrors) Unwrap() []error { return s }

@@ -138,9 +138,9 @@ func (r Reply) AsksForLess() bool {
 		r.Enhanced == [3]int{4, 3, 1}
 }
 
-// AboutServer reports the replies that are about the server as a whole, whatever they answer: it does not accept mail, or its
-// network is under load (RFC 3463 §3.4, §3.5). Storage that is full (4.3.1), which busy servers say, is sometimes that
-// of one mailbox.
+// AboutServer reports the replies that are about the server as a whole, whatever they answer: it does not accept mail,
+// or its network is under load (RFC 3463 §3.4, §3.5). Storage that is full (4.3.1), which busy servers say, is
+// sometimes that of one mailbox.
 func (r Reply) AboutServer() bool {
 	return r.Enhanced == [3]int{4, 3, 2} || r.Enhanced == [3]int{4, 4, 5}
 }
