@@ -43,7 +43,8 @@ func (s *Server) close() {
 	case <-t.C:
 	}
 	for _, c := range s.shutDoor() {
-		s.logf("smtptest: Close: connection %d from %v hangs in a transaction after %v; closing it", c.number, c.peer, verb(c.last.Load()))
+		s.logf("smtptest: Close: connection %d from %v hangs in a transaction after %v; closing it", c.number, c.peer,
+			verb(c.last.Load()))
 		c.raw.Close()
 	}
 	<-done

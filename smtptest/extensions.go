@@ -10,15 +10,17 @@ import (
 // Extensions is what EHLO offers besides STARTTLS and AUTH, which follow from
 // the server's other fields. The zero value offers nothing.
 type Extensions struct {
-	Pipelining          bool   // RFC 2920
-	Chunking            bool   // RFC 3030
-	EightBitMIME        bool   // RFC 6152
-	SMTPUTF8            bool   // RFC 6531
-	DSN                 bool   // RFC 3461
-	EnhancedStatusCodes bool   // RFC 2034; without it the replies carry none
-	RequireTLS          bool   // RFC 8689; offered and taken under TLS only
-	Size                int64  // RFC 1870: the largest message; 0 is not offered, and DefaultMaxSize holds
-	Limits              string // RFC 9422: "MAILMAX=2 RCPTMAX=50"; what it says is enforced, misspelt or not it is offered
+	Pipelining          bool  // RFC 2920
+	Chunking            bool  // RFC 3030
+	EightBitMIME        bool  // RFC 6152
+	SMTPUTF8            bool  // RFC 6531
+	DSN                 bool  // RFC 3461
+	EnhancedStatusCodes bool  // RFC 2034; without it the replies carry none
+	RequireTLS          bool  // RFC 8689; offered and taken under TLS only
+	Size                int64 // RFC 1870: the largest message; 0 is not offered, and DefaultMaxSize holds
+
+	// Limits is RFC 9422: "MAILMAX=2 RCPTMAX=50". EHLO offers it as it is, even misspelt. What it says is enforced.
+	Limits string
 
 	// FutureRelease is RFC 4865: the longest HOLDFOR, and how far ahead a HOLDUNTIL may
 	// lie. 0 is not offered. Messages are not held.

@@ -214,7 +214,8 @@ func (s *Server) idleFault(connection int) *armed {
 	defer s.mu.Unlock()
 	var first *armed
 	for _, a := range s.armed {
-		if a.Idle > 0 && slices.Contains([]int{0, EachConnection, connection}, a.Connection) && (first == nil || a.Idle < first.Idle) {
+		if a.Idle > 0 && slices.Contains([]int{0, EachConnection, connection}, a.Connection) &&
+			(first == nil || a.Idle < first.Idle) {
 			first = a
 		}
 	}

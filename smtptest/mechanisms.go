@@ -73,7 +73,8 @@ func (c *conn) scramConversation(name, first string) *scram.ServerConversation {
 		return nil
 	case strings.HasSuffix(name, "-PLUS"):
 		return server.NewConversationWithChannelBindingRequired(binding)
-	case err == nil && slices.ContainsFunc(c.mechanisms(), func(m string) bool { return strings.HasSuffix(m, "-PLUS") }):
+	case err == nil && slices.ContainsFunc(c.mechanisms(),
+		func(m string) bool { return strings.HasSuffix(m, "-PLUS") }):
 		return server.NewConversationWithChannelBinding(binding)
 	}
 	return server.NewConversation()

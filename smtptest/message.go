@@ -39,7 +39,8 @@ func (m *Message) WithHeaders() []byte {
 	if len(out) > 0 && !bytes.HasSuffix(out, []byte("\n")) {
 		out = append(out, "\r\n"...)
 	}
-	out = fmt.Appendf(out, "X-Peer: %s\r\nX-MailFrom: %s\r\nX-RcptTo: %s\r\n", peerTuple(m.Peer), from, strings.Join(m.To, ", "))
+	out = fmt.Appendf(out, "X-Peer: %s\r\nX-MailFrom: %s\r\nX-RcptTo: %s\r\n", peerTuple(m.Peer), from,
+		strings.Join(m.To, ", "))
 	return append(out, body...)
 }
 
