@@ -82,7 +82,7 @@ func allScenarios() []scenario {
 			name: "S7", title: "STARTTLS and AUTH PLAIN, a connection for each message, 1 KiB", size: kib,
 			recipients: 1, secure: true, seconds: 0.6, quickSeconds: 0.1,
 			clients: all(ways, pipeline, goPeers, pyPeers),
-			quick: all(ways, goals),
+			quick:   all(ways, goals),
 		}, {
 			name: "S7r", title: "the same with a round-trip time of 20 ms", size: kib, recipients: 1, secure: true,
 			rtt: rtt, seconds: 1.8, quickSeconds: 0.6, clients: all(ways, pipeline, goPeers, pyPeers),
