@@ -12,7 +12,7 @@ import (
 )
 
 // The mechanisms whose next challenge depends on the last answer, and those that
-// tell more about a refusal than a reply can.
+// say more about a refusal than a reply can.
 
 // oauthRefusal is what a server says of a token that it does not like, by default.
 const oauthRefusal = `{"status":"invalid_token","schemes":"bearer"}`
