@@ -47,8 +47,8 @@ func Load(o Options) (*Config, error) {
 	if file != "" {
 		text, err := readFile(file)
 		if err != nil {
-			return nil, &Error{Source: file, Problem: "cannot read the configuration file; choose another with -C or $" +
-				fileVariable, Err: err}
+			return nil, &Error{Source: file, Err: err, Problem: "cannot read the configuration file; " +
+				"choose another with -C or $" + fileVariable}
 		}
 		if layers, err = read(file, filepath.Dir(file), text); err != nil {
 			return nil, err
@@ -89,8 +89,8 @@ func (o Options) find() (string, error) {
 		// A file that exists but cannot be accessed is not passed over: it
 		// could be the one that switches development mode on.
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) { // HOME=/dev/null
-			return "", &Error{Source: path, Problem: "cannot access the configuration file; choose another with -C or $" +
-				fileVariable, Err: err}
+			return "", &Error{Source: path, Err: err, Problem: "cannot access the configuration file; " +
+				"choose another with -C or $" + fileVariable}
 		}
 	}
 	return "", nil
@@ -159,7 +159,7 @@ func readExtending(name, dir, text string, depth int) ([]layer, error) {
 	case e.value == "":
 		return nil, e.extends("the file name is empty", nil)
 	case depth == maxExtends:
-		return nil, e.extends(fmt.Sprintf("more than %d files extend one another; do they form a circle?", maxExtends), nil)
+		return nil, e.extends(fmt.Sprintf("more than %d files extend each other; is it a circle?", maxExtends), nil)
 	case err != nil:
 		return nil, e.extends("cannot read the file that this one extends", err)
 	}

@@ -192,7 +192,7 @@ func (m *mta) timeouts(t *postrider.Timeouts) {
 		}
 		*f.field = get(m, m.view.duration, "postrider", f.key)
 		if _, ok := asDuration(value); ok && *f.field == 0 {
-			m.wrong("postrider", f.key, "0s is not allowed, because every step has a limit; leave it empty for the default")
+			m.wrong("postrider", f.key, "0s is not allowed, every step has a limit; leave it empty for the default")
 		}
 	}
 }

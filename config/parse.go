@@ -79,7 +79,7 @@ func (d *document) block(name string, line int) *block {
 func parse(source, dir, text string) (*document, error) {
 	d := &document{source: source, dir: dir}
 	if !utf8.ValidString(text) {
-		return nil, &Error{Source: source, Line: badLine(text), Problem: "the line is not UTF-8; save the file as UTF-8"}
+		return nil, &Error{Source: source, Line: badLine(text), Problem: "not UTF-8; save the file as UTF-8"}
 	}
 	p := parser{doc: d}
 	for i, line := range strings.Split(unixLines(text), "\n") {

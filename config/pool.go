@@ -19,7 +19,7 @@ func (c *Config) Pool(ctx context.Context) (pool postrider.PoolConfig, servers [
 	pool.MaxConnections = get(&m, m.view.integer, "postrider", "connections")
 	pool.MessageRate = get(&m, m.view.decimal, "postrider", "rate")
 	if pool.MaxConnections < 0 {
-		m.errs = append(m.errs, m.view.unfit("postrider", "connections", "a number of at least 1, or 0 for the default"))
+		m.errs = append(m.errs, m.view.unfit("postrider", "connections", "a number above 0, or 0 for the default"))
 	}
 	first, err := c.mta(ctx, &m)
 	if err != nil {

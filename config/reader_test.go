@@ -158,7 +158,7 @@ func TestUnreadable(t *testing.T) {
 		{"an open header", "[mta\nsmtp_host: x\n", "f.cfg:1: the line is outside of any section"},
 		{"a BOM", "\ufeff[mta]\nsmtp_host: x\n", "f.cfg:1: the file begins with a byte order mark"},
 		{"a.b.c", "[mta]\n[a.b.c]\nx: hunter2\n", "f.cfg:2: [a.b.c] a section name has at most one dot"},
-		{"not UTF-8", "[mta]\nsmtp_host: h\nsmtp_pass: hunter2\xff\n", "f.cfg:3: the line is not UTF-8"},
+		{"not UTF-8", "[mta]\nsmtp_host: h\nsmtp_pass: hunter2\xff\n", "f.cfg:3: not UTF-8"},
 	}
 	for _, test := range tests {
 		t.Run(test.row, func(t *testing.T) {
@@ -365,7 +365,7 @@ func TestExtendsByDefault(t *testing.T) {
 
 func TestExtendsFails(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
-		{"a circle", "[meta]\nextends: last.cfg\n", "do they form a circle?"},
+		{"a circle", "[meta]\nextends: last.cfg\n", "is it a circle?"},
 		{"a missing file", "[meta]\nextends: none.cfg\n", "cannot read the file that this one extends"},
 		{"no name", "[meta]\nextends:\n", "the file name is empty"},
 		{"a file that is faulty itself", "[meta]\nextends: bad.cfg\n", "bad.cfg:2: "},

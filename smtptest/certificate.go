@@ -25,8 +25,8 @@ const (
 	CertWrongHost                         // valid only for wrong.example.net
 	CertUnknownCA                         // like CertGood, but issued by a CA that is not in CertPool
 	CertSelfSigned                        // like CertGood, but self-signed
-	CertNameOnly                          // localhost as Common Name without subject alternative names, which clients reject today
-	CertNoIntermediate                    // like CertGood, but issued by an intermediate CA whose certificate is not sent
+	CertNameOnly                          // with localhost as Common Name, but no alternative names
+	CertNoIntermediate                    // like CertGood, but the certificate of an intermediate CA is missing
 )
 
 // Validity spans the fake time of a testing/synctest bubble, which starts in

@@ -42,8 +42,8 @@ func (s *Server) close() {
 	case <-t.C:
 	}
 	for _, c := range s.shutDoor() {
-		s.logf("smtptest: Close: connection %d from %v is still in a transaction, last command %v; closing it", c.number, c.peer,
-			verb(c.last.Load()))
+		s.logf("smtptest: Close: connection %d from %v is still in a transaction, last command %v; closing it",
+			c.number, c.peer, verb(c.last.Load()))
 		c.raw.Close()
 	}
 	<-done

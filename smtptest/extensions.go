@@ -17,7 +17,7 @@ type Extensions struct {
 	DSN                 bool  // RFC 3461
 	EnhancedStatusCodes bool  // RFC 2034; without it replies have no enhanced codes
 	RequireTLS          bool  // RFC 8689; offered and accepted only under TLS
-	Size                int64 // RFC 1870: the largest message; if 0, SIZE is not offered and the limit is DefaultMaxSize
+	Size                int64 // RFC 1870: the largest message; 0 offers no SIZE, the limit is DefaultMaxSize
 
 	// Limits is RFC 9422, such as "MAILMAX=2 RCPTMAX=50". EHLO offers the text unchanged, even misspelt; limits that
 	// can be read from it are enforced.

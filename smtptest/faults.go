@@ -108,7 +108,8 @@ func (f *Fault) check() error {
 	case f.Command != "" && verbByName(f.Command) == verbUnknown:
 		return fmt.Errorf("fault %+v: unknown Command; use one of %s", *f, strings.Join(verbWords[1:], " "))
 	case f.atOctet() && (f.Delay > 0 || f.Reply != "" || f.Answer != AnswerWhole || f.Then == ThenKeepOpen):
-		return fmt.Errorf("fault %+v: AfterRead and AfterWritten allow no Delay, Reply or Answer, and Then must end the connection", *f)
+		return fmt.Errorf("fault %+v: AfterRead and AfterWritten allow no Delay, Reply or Answer, "+
+			"and Then must end the connection", *f)
 	case f.Address != "" && !foldIn([]byte(f.Command), "MAIL", "RCPT"):
 		return fmt.Errorf("fault %+v: Address needs Command MAIL or RCPT", *f)
 	}
