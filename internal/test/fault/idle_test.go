@@ -108,7 +108,8 @@ func TestMaxAgeChangesTheWireBetweenMessages(t *testing.T) {
 // lost and nobody gets it twice.
 func TestAServerThatClosesWhileAMessageComes(t *testing.T) {
 	for _, f := range []smtptest.Fault{
-		{Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, {Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort},
+		{Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		{Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort},
 		{Reply: "421 4.4.2 timed out"}, {Reply: "451 4.4.2 timed out", Then: smtptest.ThenClose},
 	} {
 		f.Idle = time.Minute
