@@ -26,7 +26,8 @@ func giveBuffer(b []byte) {
 	}
 }
 
-// recycle gives up the buffer of a stream from which nothing is read any more, when no code of the caller's is using it.
+// recycle gives up the buffer of a stream from which nothing is read any more, when no code of the caller's is using
+// it.
 func (s *Stream) recycle() {
 	giveBuffer(s.buf)
 	s.buf, s.n, s.given = nil, 0, 0
