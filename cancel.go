@@ -126,7 +126,7 @@ func (c *Connection) breakOff(err *Error, until *quit) {
 	}
 	if w := c.wire; w != nil {
 		for _, tx := range w.inFlight {
-			if tx.d.givenUp == nil {
+			if tx.d.givenUp == nil && tx.d.state == sendUnderway { // else it was counted, or has returned
 				c.brokenOff++
 			}
 			tx.d.givenUp = err // nothing of it goes back to the queue

@@ -344,7 +344,7 @@ func (c *Connection) settleUndecidedLocked(tx *transaction) {
 // transaction is not asked for ever.
 func (c *Connection) resendLocked(tx *transaction) bool {
 	w := tx.wire
-	if c.closed || tx.broken != nil && tx.broken != w.err {
+	if c.closed || tx.d.givenUp != nil || tx.broken != nil && tx.broken != w.err {
 		return false
 	}
 	if tx.Mishap == verdict.None || tx.Mishap == verdict.Shifted {

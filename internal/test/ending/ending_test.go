@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -171,6 +172,70 @@ func TestCloseDoesNotWaitForAPeerThatDoesNotRead(t *testing.T) {
 			t.Errorf("Close took %v", took)
 		}
 		time.Sleep(quitTimeout) // what tries to say QUIT is gone then, or the bubble does not end
+	})
+}
+
+// What a server says when Close has returned is nobody's business: no hook is called with it, and nothing is counted.
+func TestNoHookIsCalledBehindClose(t *testing.T) {
+	throughEachDoor(t, func(t *testing.T, open func(postrider.Config) ender) {
+		var theirs net.Conn
+		dial := func(context.Context, string, string) (ours net.Conn, err error) {
+			ours, theirs = net.Pipe()
+			go peer(theirs, true)
+			return ours, nil
+		}
+		var closed atomic.Bool
+		hook := func(e postrider.Event) {
+			if closed.Load() {
+				t.Errorf("%v behind Close: %q %v %v", e.Kind, e.Line, e.Reply, e.Fault)
+			}
+		}
+		trace := &postrider.Trace{Event: hook, Dialogue: hook}
+		s := open(postrider.Config{LocalName: "localhost", Dial: dial, Trace: trace})
+		accepted(t, s)
+		synctest.Wait()
+		s.Close()
+		closed.Store(true)
+		go fmt.Fprint(theirs, "220 I have\r\n421 4.3.2 enough\r\n") // our QUIT was not taken yet
+		time.Sleep(quitTimeout)
+		synctest.Wait()
+	})
+}
+
+// A Shutdown that is out of time says how many Sends it has broken off. Those that had returned before, because of
+// their own contexts, are not among them, also while the server still has what they sent.
+func TestShutdownCountsWhatItBreaksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := startServer(t)
+		cfg := server.Config()
+		cfg.Chunking = postrider.UseTrusted
+		c, err := postrider.NewConnection(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for range 3 { // so that the window opens
+			accepted(t, c)
+		}
+		server.Inject(smtptest.Fault{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang})
+		begun, leave := context.WithCancel(t.Context())
+		var sends sync.WaitGroup
+		for _, ctx := range []context.Context{t.Context(), begun, t.Context()} {
+			sends.Go(func() { c.Send(ctx, mail("bart@example.com")) })
+			synctest.Wait()
+		}
+		leave()
+		synctest.Wait()
+		if st := c.Stats(); st.InFlight != 3 || st.Unknown != 1 {
+			t.Fatalf("%+v", st)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err = c.Shutdown(ctx)
+		sends.Wait()
+		if err == nil || !strings.Contains(err.Error(), " 2 Sends were broken off") {
+			t.Errorf("Shutdown: %v", err)
+		}
 	})
 }
 
