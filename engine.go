@@ -422,9 +422,10 @@ func (c *Connection) leaveWire(w *wire) {
 }
 
 // leaveUnheard says QUIT, and waits for nothing: the goroutine ends with Timeouts.Quit, and
-// the reader with it.
+// the reader with it. Behind Close no hook is called.
 func (w *wire) leaveUnheard() {
 	w.say(expectation{verb: verbQuit}, "QUIT\r\n")
+	w.stopHearing()
 	go func() {
 		late := time.AfterFunc(w.c.timeouts.Quit, w.sever)
 		defer late.Stop()
