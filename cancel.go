@@ -108,6 +108,7 @@ func (c *Connection) breakOff(err *Error, until *quit) {
 	if until == nil && !c.closed {
 		c.closed = true
 		close(c.ended)
+		c.brokenOff += c.reading
 	}
 	for c.queue.Len() > 0 && (until == nil || c.queue.Front().quit != until) {
 		p := c.queue.Pop()

@@ -20,6 +20,10 @@ import (
 func (c *Connection) submit(d *delivery, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if d.reading {
+		defer c.readLocked(1) // when it has its place
+		defer func() { d.reading = false }()
+	}
 	if d.state != sendUnderway {
 		return // cancelled already
 	}
@@ -39,7 +43,7 @@ func (c *Connection) submit(d *delivery, err error) {
 }
 
 func (c *Connection) enqueueLocked(d *delivery) *Error {
-	if c.closed || c.draining {
+	if c.closed || c.draining && !d.reading {
 		return closedError(c.name)
 	}
 	if err := c.loginRefused(); err != nil && c.wire == nil { // a wire that was let in goes on

@@ -207,7 +207,7 @@ func (s *stream[T]) finish() {
 type connectionCarrier struct{ c *Connection }
 
 func (k connectionCarrier) prepare(ctx context.Context, m *Message, ready chan struct{}) (*delivery, error) {
-	d, err := newDelivery(ctx, m, k.c.cfg.Redirect)
+	d, err := k.c.prepare(ctx, m)
 	d.done = ready
 	return d, err
 }
@@ -216,8 +216,12 @@ func (k connectionCarrier) start(d *delivery, err error)                 { k.c.s
 func (k connectionCarrier) over(d *delivery) bool                        { return d.told.Load() }
 func (k connectionCarrier) cancel(d *delivery)                           { k.c.cancel(d) }
 func (k connectionCarrier) withdraw(d *delivery)                         { k.c.withdraw(d) }
-func (k connectionCarrier) discard(ctx context.Context, d *delivery)     { d.body.Discard(ctx) }
 func (k connectionCarrier) result(d *delivery) (result *Result, e error) { return k.c.finished(d) }
+
+func (k connectionCarrier) discard(ctx context.Context, d *delivery) {
+	k.c.forget(d)
+	d.body.Discard(ctx)
+}
 
 // poolCarrier gives each message a goroutine, which waits for a place like any Send.
 type poolCarrier struct {

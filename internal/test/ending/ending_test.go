@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -57,6 +58,74 @@ func TestShutdownFinishesWhatIsUnderway(t *testing.T) {
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// slow is a reader that takes a minute for each Read.
+type slow struct{ io.Reader }
+
+func (s slow) Read(b []byte) (int, error) {
+	time.Sleep(time.Minute)
+	return s.Reader.Read(b)
+}
+
+func (slow) Close() error { return nil }
+
+// A Send whose content is read when Shutdown is called was called before it: it is finished, or broken off with the
+// rest.
+func TestShutdownFinishesASendThatReadsItsContent(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		throughEachDoor(t, func(t *testing.T, open func(postrider.Config) ender) {
+			s := open(startServer(t).Config())
+			m := mail("bart@example.com")
+			m.Content = postrider.FuncSize(1, func() (io.ReadCloser, error) { return slow{strings.NewReader("x")}, nil })
+			came := begin(s, m)
+			synctest.Wait()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			if late {
+				ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+			}
+			defer cancel()
+			err := s.Shutdown(ctx)
+			a := <-came
+			if !late && (err != nil || a.err != nil || a.state != postrider.Accepted) {
+				t.Errorf("Shutdown: %v; %+v", err, a)
+			}
+			if late && (err == nil || !strings.Contains(err.Error(), "1 Sends were broken off") ||
+				a.state != postrider.Untried || !errors.Is(a.err, postrider.ErrClosed)) {
+				t.Errorf("Shutdown out of time: %v; %+v", err, a)
+			}
+			time.Sleep(time.Hour) // a Read that was left behind has returned then
+		})
+	}
+}
+
+// A SendAll that is left while it reads a content holds no Shutdown up; neither does a content that panics.
+func TestShutdownWaitsForNoContentThatIsNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := postrider.NewConnection(startServer(t).Config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		one := mail("bart@example.com")
+		two := mail("cate@example.com")
+		two.Content = postrider.FuncSize(1, func() (io.ReadCloser, error) { return slow{strings.NewReader("x")}, nil })
+		both := func(yield func(*postrider.Message) bool) { _ = yield(one) && yield(two) }
+		for range c.SendAll(t.Context(), both) {
+			break
+		}
+		three := mail("dirk@example.com")
+		three.Content = postrider.Func(func() (io.ReadCloser, error) { panic("mine") })
+		func() {
+			defer func() { recover() }()
+			c.Send(t.Context(), three)
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if took := within(func() { err = c.Shutdown(ctx) }); err != nil || took > 2*time.Minute {
+			t.Errorf("Shutdown took %v: %v", took, err)
 		}
 	})
 }
