@@ -171,7 +171,8 @@ func TestNothingIsResentBehindAQuitThatIsOutOfTime(t *testing.T) {
 		r.Server.Inject(silence("MAIL", 1))
 		came := r.After(0, "cate@example.com")
 		synctest.Wait()
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // the wire is lost after one, and done with after three
+		// The wire is lost after one second, and done with after three.
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		if err := r.Conn.Quit(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Quit: %v", err)
