@@ -138,6 +138,37 @@ func TestOneServerIsTriedThreeTimes(t *testing.T) {
 	}
 }
 
+func TestCreditIsBounded(t *testing.T) {
+	r := newRig(3, share{"a", 1}, share{"b", 1})
+	full := r.wire(t, "a", 1)
+	r.wire(t, "b", 1000)
+	holder := r.queue(1)[0] // a has the first turn, and stays full
+	if at(t, holder) != "a" {
+		t.Fatal("a does not have the first turn")
+	}
+	if got := r.serve(t, 2000); got["b"] != 2000 {
+		t.Fatalf("%v: a full server is passed over", got)
+	}
+	connOf(full).room = 1000
+	r.Stand(holder)
+	n := 0
+	for ; n < 2000; n++ {
+		w := r.queue(1)[0]
+		name := at(t, w)
+		r.end(w)
+		if name == "b" {
+			break
+		}
+	}
+	// Every second of these turns is its own anyway: it makes up for 32.
+	if n > 2*maxCredit+1 || n < maxCredit {
+		t.Errorf("%d turns in a row for a server that was full: it may make up for %d", n, maxCredit)
+	}
+	if got := r.serve(t, 100); got["a"] != 50 {
+		t.Errorf("%v afterwards", got)
+	}
+}
+
 func TestLateFirstWire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(2, share{"fast", 1}, share{"slow", 2})
