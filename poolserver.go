@@ -1,6 +1,7 @@
 package postrider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,9 +106,7 @@ func (p *Pool) addSources(servers []Config) error {
 			s.Domain, cfg.Address = domain, domain // a name like any other, by which the rest is checked
 		}
 		one, err := p.newServer(s, cfg)
-		if cfg.Weight < 0 {
-			err = fmt.Errorf("field Weight is %d: write a share from 1, or 0 for standby", cfg.Weight)
-		}
+		err = cmp.Or(err, cfg.checkWeight())
 		if err != nil && len(servers) > 1 {
 			err = fmt.Errorf("server %d: %w", i+1, err)
 		}

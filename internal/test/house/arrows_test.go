@@ -12,7 +12,8 @@ import (
 var arrows = map[string][]string{
 	".": {
 		"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace",
-		"internal/quirks", "internal/ring", "internal/sasl", "internal/seats", "internal/session", "internal/text",
+		"internal/quirks", "internal/ring", "internal/sasl", "internal/seats", "internal/session",
+		"internal/stream", "internal/text",
 		"internal/verdict", "internal/wire",
 	},
 	"cmd/postrider": {
@@ -42,6 +43,7 @@ var arrows = map[string][]string{
 	"internal/session": {
 		"internal/detach", "internal/dial", "internal/hint", "internal/sasl", "internal/wire",
 	},
+	"internal/stream":       {"internal/ring"},
 	"internal/test/chaos":   {".", "internal/memnet", "internal/test/ci"},
 	"internal/test/ci":      {},
 	"internal/test/content": {},
