@@ -314,7 +314,8 @@ func TestHalfOpen(t *testing.T) {
 		all := r.queue(3)
 		r.opens(t, "a")
 		if len(r.Seats()) != 1 || placed(all) != 0 || r.Waiting() != 3 {
-			t.Errorf("%d wires for %d messages that wait: one tries a server that was down", len(r.Seats()), r.Waiting())
+			t.Errorf("%d wires for %d messages that wait: one tries a server that was down",
+				len(r.Seats()), r.Waiting())
 		}
 		r.server("a").served++ // by a wire from before
 		r.refuse(t, "a", errDown)
@@ -353,9 +354,9 @@ func TestOneWireIsUsedWhileAnotherIsMissing(t *testing.T) {
 	first := r.wire(t, "a", 2)
 	r.wire(t, "a", 2)
 	r.server("a").limit.Capped(1, time.Now())
-	w := r.queue(1)[0]
+	r.queue(1)
 	connOf(first).room = 0 // it waits for its next wire
-	if w = r.queue(1)[0]; w.seat == nil || w.seat == first {
+	if w := r.queue(1)[0]; w.seat == nil || w.seat == first {
 		t.Error("a connection that waits for its wire leaves no place on the other")
 	}
 }
@@ -404,7 +405,7 @@ func TestRateGivesWayWhereItDidBefore(t *testing.T) {
 	w := r.queue(1)[0]
 	r.Busy(w, Reply{450, [3]int{4, 7, 1}})
 	if r.server("a").Limit() != 2 {
-		t.Errorf("limit %d: one of the two gives way, not both", r.server("a").Limit())
+		t.Errorf("limit %d: one of the two is lowered, not both", r.server("a").Limit())
 	}
 }
 
