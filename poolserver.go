@@ -232,8 +232,8 @@ func (p *Pool) replace(s *poolSource, fresh []*seats.Server, err error) {
 // What a pool learns from each Send that has ended, and whether recipients that are still owed go elsewhere.
 
 // settle frees the seat of a delivery that a connection has finished with, and reports whether it goes on: recipients
-// are Untried because of the server, and another way may be left to try. The first transactions, before, are not of that
-// connection.
+// are Untried because of the server, and another way may be left to try. The delivery had this many transactions before
+// that connection.
 func (p *Pool) settle(w *seats.Waiter, d *delivery, before int) (again bool) {
 	p.mu.Lock()
 	defer p.unlock()
@@ -277,8 +277,8 @@ const (
 	lessonBusy                 // it wants less
 )
 
-// judge reports what a delivery met, and by which reply. Refusals of messages and recipients are answers like any other.
-// The transactions are those that it had there.
+// judge reports what a delivery met, and by which reply. Refusals of messages and recipients are answers like any
+// other. The transactions are those that it had there.
 func judge(d *delivery, carried []Transaction) (lesson, Reply) {
 	for _, o := range d.outcomes {
 		if r := asks(o.Reply); o.State == Deferred && (o.Stage != StageRcpt && r.AsksForLess() || r.AboutServer()) {
