@@ -29,7 +29,7 @@ type Connection struct {
 	ended   chan struct{} // closed by Close
 
 	// Pool.mu may be held when mu is taken, never the other way round. Below mu there are
-	// only leaves, under which nothing else is locked: those of logins, quirks, Redactor,
+	// only leaves, under which nothing else is locked: those of Source, quirks, Redactor,
 	// detach.Conn and body.Stream.
 	mu         monitor
 	queue      ring.Ring[place] // Sends that wait for their turn, and Quits
