@@ -1,9 +1,8 @@
 package postrider
 
 import (
+	"slices"
 	"time"
-
-	"github.com/postrider/postrider/internal/pace"
 )
 
 // Stats is a snapshot of what a connection has done so far. Of the recipients'
@@ -83,29 +82,24 @@ func (p *Pool) Stats() PoolStats {
 	s.Stats = p.past
 	s.MessageRate = p.messages.Current()
 	now := time.Now()
-	for _, e := range p.endpoints {
-		one := ServerStats{Address: e.name, Limit: e.limit.Now()}
-		if e.health.At(now) != pace.Up {
-			one.Down, one.Until = true, e.health.Until()
-			if e.err != nil {
-				one.Reason = e.err
-			}
-		}
+	servers := p.seats.Servers()
+	for _, srv := range servers {
+		one := ServerStats{Address: srv.Host().(*poolServer).name, Limit: srv.Limit()}
+		one.Down, one.Until, one.Reason = srv.Down(now)
 		s.Servers = append(s.Servers, one)
 	}
-	for _, m := range p.members {
-		s.Stats.add(m.conn.Stats())
-		if !m.conn.running.Load() {
+	for _, seat := range p.seats.Seats() {
+		c := seat.Conn.(pooled)
+		s.Stats.add(c.Stats())
+		if !c.Active() {
 			continue
 		}
 		s.Connections++
-		for i, e := range p.endpoints {
-			if e == m.at {
-				s.Servers[i].Connections++
-			}
+		if i := slices.Index(servers, seat.At); i >= 0 {
+			s.Servers[i].Connections++
 		}
 	}
-	s.Queued = p.waiters.Len()
+	s.Queued = p.seats.Waiting()
 	s.Accepted, s.Deferred, s.Refused = counts.Accepted, counts.Deferred, counts.Refused
 	s.Untried, s.Unknown = counts.Untried, counts.Unknown
 	return s
