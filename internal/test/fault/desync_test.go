@@ -1,7 +1,10 @@
 package fault_test
 
 import (
+	"bufio"
+	"context"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -326,4 +329,52 @@ func TestWordsBehindTheGreetingAnswerNothing(t *testing.T) {
 			t.Errorf("outcomes %v, %v", rig.Fates(result), err)
 		}
 	})
+}
+
+// A 250 that is read while the last octet of the message is still being handed over counts from when that has left. If
+// it never does, nobody knows what the 250 was about.
+func TestAYesWhileTheLastOctetIsLeaving(t *testing.T) {
+	for name, leaves := range map[string]bool{"it leaves": true, "it does not": false} {
+		rig.InBubble(t, name, func(t *testing.T) {
+			play := func(nc net.Conn) {
+				defer nc.Close()
+				in, octet := bufio.NewReader(nc), make([]byte, 1)
+				for _, reply := range []string{"220 mx", "250-mx\r\n250 PIPELINING", "250 ok", "250 ok", "354 go"} {
+					if reply != "220 mx" {
+						in.ReadString('\n')
+					}
+					fmt.Fprint(nc, reply+"\r\n")
+				}
+				for last := ""; last != "\n.\r"; { // not through the buffer: what it has read has left
+					nc.Read(octet)
+					last = last[max(0, len(last)-2):] + string(octet)
+				}
+				fmt.Fprint(nc, "250 taken\r\n")
+				if leaves {
+					time.Sleep(time.Second)
+					nc.Read(octet)
+					in.ReadString('\n') // QUIT
+				}
+			}
+			dial := func(context.Context, string, string) (net.Conn, error) {
+				ours, theirs := net.Pipe() // a Write returns when all of it was read
+				go play(theirs)
+				return ours, nil
+			}
+			c, err := postrider.NewConnection(postrider.Config{LocalName: "localhost", Dial: dial})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			start := time.Now()
+			r, err := c.Send(t.Context(), rig.Mail("bart@example.com"))
+			state, took := r.Outcomes[0].State, time.Since(start)
+			if leaves && (state != postrider.Accepted || took != time.Second) {
+				t.Errorf("%v after %v: %v", state, took, err)
+			}
+			if !leaves && state != postrider.Unknown {
+				t.Errorf("%v: %v", state, err)
+			}
+		})
+	}
 }
