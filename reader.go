@@ -296,8 +296,8 @@ func (w *wire) readFailedLocked(err error) bool {
 		return true
 	}
 	why := lostByHangUp
-	if errors.Is(err, net.ErrClosed) {
-		why = lostByFault // we closed it
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, smtp.ErrSyntax) {
+		why = lostByFault // we closed it, or it speaks, but not SMTP
 	}
 	if err == io.EOF {
 		err = errHungUp

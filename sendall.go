@@ -3,10 +3,8 @@ package postrider
 import (
 	"context"
 	"iter"
-	"sync"
-	"sync/atomic"
 
-	"github.com/postrider/postrider/internal/ring"
+	"github.com/postrider/postrider/internal/stream"
 )
 
 // SendAll sends a sequence of messages, and returns their results in its order, each
@@ -26,8 +24,7 @@ import (
 // on in the loop.
 func (c *Connection) SendAll(ctx context.Context, messages iter.Seq[*Message]) iter.Seq2[*Result, error] {
 	return func(yield func(*Result, error) bool) {
-		s := newStream(ctx, connectionCarrier{c}, 4*c.maxWindow())
-		s.run(messages, yield)
+		stream.Run(ctx, ownWindow{c}, 4*c.maxWindow(), messages, func(d *delivery) bool { return yield(c.finished(d)) })
 	}
 }
 
@@ -43,15 +40,32 @@ func (c *Connection) SendAll(ctx context.Context, messages iter.Seq[*Message]) i
 // [Pool.Shutdown] lets it finish, and those behind it get [ErrClosed].
 func (p *Pool) SendAll(ctx context.Context, messages iter.Seq[*Message]) iter.Seq2[*Result, error] {
 	return func(yield func(*Result, error) bool) {
-		waiting, leave := context.WithCancelCause(ctx)
+		waiting, leave := context.WithCancelCause(ctx) // bounds what was not begun
 		defer leave(nil)
-		s := newStream(ctx, poolCarrier{p, waiting, leave}, p.ahead())
-		s.run(messages, yield)
+		by := stream.Goroutines[*Message, sent]{
+			Begin: func(m *Message) func() sent {
+				begun := p.begin()
+				return func() (s sent) {
+					s.result, s.err = p.send(ctx, waiting, m, begun)
+					return s
+				}
+			},
+			Leave: func() { leave(errWithdrawn) },
+		}
+		stream.Run(ctx, by, p.ahead(), messages, func(job *stream.Job[*Message, sent]) bool {
+			s := job.Result()
+			return yield(s.result, s.err)
+		})
 	}
 }
 
-// ahead is how many messages a sequence may be ahead of the results: twice what all
-// connections can carry.
+// sent is what a Send has returned.
+type sent struct {
+	result *Result
+	err    error
+}
+
+// ahead is how many messages a sequence may be ahead of the results: twice what all connections can carry.
 func (p *Pool) ahead() int {
 	window := 1
 	for _, s := range p.sources {
@@ -60,211 +74,21 @@ func (p *Pool) ahead() int {
 	return 2 * p.max * window
 }
 
-// carrier is what a stream needs of a Connection or a Pool. T is a message underway.
-type carrier[T any] interface {
-	prepare(ctx context.Context, m *Message, ready chan struct{}) (T, error) // ready gets a token when it is over
-	start(T, error)                                                          // with the error of prepare
-	over(T) bool
-	cancel(T)   // its context is done
-	withdraw(T) // it is not wanted any more, unless it was begun
-	discard(ctx context.Context, x T)
-	result(T) (*Result, error)
-}
+// ownWindow lets the messages of a stream share the window of one wire.
+type ownWindow struct{ c *Connection }
 
-// stream is a SendAll underway: its messages in the order of the sequence.
-type stream[T any] struct {
-	by    carrier[T]
-	ctx   context.Context
-	done  <-chan struct{} // of ctx, until it was seen
-	ready chan struct{}   // a message was added or has ended; capacity 1
-	room  chan struct{}   // a result was taken; capacity 1
-	ahead int             // how many messages the sequence may be ahead of the results
-
-	mu       sync.Mutex // a leaf
-	order    ring.Ring[T]
-	over     bool // the sequence has ended
-	stopped  bool // nothing more is taken from it
-	panicked any  // what it panicked with, for the caller's goroutine
-}
-
-func newStream[T any](ctx context.Context, by carrier[T], ahead int) *stream[T] {
-	return &stream[T]{
-		by: by, ctx: ctx, done: ctx.Done(), ahead: ahead,
-		ready: make(chan struct{}, 1), room: make(chan struct{}, 1),
-	}
-}
-
-func (s *stream[T]) run(messages iter.Seq[*Message], yield func(*Result, error) bool) {
-	go s.intake(messages)
-	defer s.finish()
-	for x, more := s.next(); more; x, more = s.next() {
-		s.by.discard(s.ctx, x)
-		if !yield(s.by.result(x)) {
-			return
-		}
-	}
-}
-
-// intake takes messages from the sequence.
-func (s *stream[T]) intake(messages iter.Seq[*Message]) {
-	defer func() {
-		s.mu.Lock()
-		s.over, s.panicked = true, recover()
-		s.mu.Unlock()
-		ring.Signal(s.ready)
-	}()
-	for m := range messages {
-		x, err := s.by.prepare(s.ctx, m, s.ready)
-		if !s.add(x) {
-			s.by.discard(s.ctx, x)
-			return
-		}
-		s.by.start(x, err)
-		if !s.waitForRoom() {
-			return
-		}
-	}
-}
-
-// add reports false when nothing more is wanted.
-func (s *stream[T]) add(x T) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.stopped {
-		s.order.Push(x)
-	}
-	return !s.stopped
-}
-
-func (s *stream[T]) waitForRoom() bool {
-	for {
-		s.mu.Lock()
-		full, stopped := s.order.Len() >= s.ahead, s.stopped
-		s.mu.Unlock()
-		if stopped || !full {
-			return !stopped
-		}
-		<-s.room
-	}
-}
-
-// next waits for the message whose result is due; without more there is none.
-func (s *stream[T]) next() (x T, more bool) {
-	for {
-		x, found, end := s.look()
-		if found || end {
-			return x, found
-		}
-		select {
-		case <-s.ready:
-		case <-s.done:
-			s.done = nil
-			for _, x := range s.stop() {
-				s.by.cancel(x)
-			}
-		}
-	}
-}
-
-// look takes the message that is due, if it is over. A panic of the sequence goes on here.
-func (s *stream[T]) look() (x T, found, end bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p := s.panicked; p != nil {
-		s.panicked = nil // once: what was begun is still waited for
-		panic(p)
-	}
-	if s.order.Len() == 0 {
-		return x, false, s.over || s.stopped
-	}
-	if !s.by.over(s.order.Front()) {
-		return x, false, false
-	}
-	ring.Signal(s.room)
-	return s.order.Pop(), true, false
-}
-
-// stop ends the intake, and returns what is waiting or underway.
-func (s *stream[T]) stop() []T {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stopped = true
-	ring.Signal(s.room)
-	return s.order.All()
-}
-
-// finish ends a loop that was left: what was begun goes on to its end.
-func (s *stream[T]) finish() {
-	for _, x := range s.stop() {
-		s.by.withdraw(x)
-	}
-	for x, more := s.next(); more; x, more = s.next() {
-		s.by.discard(s.ctx, x)
-	}
-}
-
-// connectionCarrier lets messages share the window of one wire.
-type connectionCarrier struct{ c *Connection }
-
-func (k connectionCarrier) prepare(ctx context.Context, m *Message, ready chan struct{}) (*delivery, error) {
-	d, err := k.c.prepare(ctx, m)
+func (o ownWindow) Prepare(ctx context.Context, m *Message, ready chan struct{}) (*delivery, error) {
+	d, err := o.c.prepare(ctx, m)
 	d.done = ready
 	return d, err
 }
 
-func (k connectionCarrier) start(d *delivery, err error)                 { k.c.submit(d, err) }
-func (k connectionCarrier) over(d *delivery) bool                        { return d.told.Load() }
-func (k connectionCarrier) cancel(d *delivery)                           { k.c.cancel(d) }
-func (k connectionCarrier) withdraw(d *delivery)                         { k.c.withdraw(d) }
-func (k connectionCarrier) result(d *delivery) (result *Result, e error) { return k.c.finished(d) }
+func (o ownWindow) Start(d *delivery, err error) { o.c.submit(d, err) }
+func (o ownWindow) Over(d *delivery) bool        { return d.told.Load() }
+func (o ownWindow) Cancel(d *delivery)           { o.c.cancel(d) }
+func (o ownWindow) Withdraw(d *delivery)         { o.c.withdraw(d) }
 
-func (k connectionCarrier) discard(ctx context.Context, d *delivery) {
-	k.c.forget(d)
+func (o ownWindow) Discard(ctx context.Context, d *delivery) {
+	o.c.forget(d)
 	d.body.Discard(ctx)
-}
-
-// poolCarrier gives each message a goroutine, which waits for a place like any Send.
-type poolCarrier struct {
-	p       *Pool
-	waiting context.Context         // bounds what was not begun
-	leave   context.CancelCauseFunc // ends it
-}
-
-// poolSend is a Send of a SendAll.
-type poolSend struct {
-	ctx      context.Context
-	m        *Message
-	ready    chan struct{}
-	ended    atomic.Bool
-	res      *Result
-	err      error
-	panicked any
-}
-
-func (k poolCarrier) prepare(ctx context.Context, m *Message, ready chan struct{}) (*poolSend, error) {
-	return &poolSend{ctx: ctx, m: m, ready: ready}, nil
-}
-
-func (k poolCarrier) start(x *poolSend, _ error) {
-	begun := k.p.begin() // in the order of the sequence
-	go func() {
-		defer func() {
-			x.panicked = recover()
-			x.ended.Store(true)
-			ring.Signal(x.ready)
-		}()
-		x.res, x.err = k.p.send(x.ctx, k.waiting, x.m, begun)
-	}()
-}
-
-func (k poolCarrier) over(x *poolSend) bool              { return x.ended.Load() }
-func (k poolCarrier) cancel(*poolSend)                   {} // its own goroutine sees to that
-func (k poolCarrier) withdraw(*poolSend)                 { k.leave(errWithdrawn) }
-func (k poolCarrier) discard(context.Context, *poolSend) {}
-
-func (k poolCarrier) result(x *poolSend) (*Result, error) {
-	if x.panicked != nil {
-		panic(x.panicked)
-	}
-	return x.res, x.err
 }

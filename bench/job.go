@@ -67,7 +67,8 @@ func (j *job) content() []byte {
 	if !j.Heap {
 		return text(nil, header, j.Size)
 	}
-	outside, err := syscall.Mmap(-1, 0, j.Size+lineLength, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	outside, err := syscall.Mmap(-1, 0, j.Size+lineLength, syscall.PROT_READ|syscall.PROT_WRITE,
+		syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		outside = nil
 	}

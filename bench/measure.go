@@ -221,8 +221,8 @@ func (b *bench) job(r *result, c *client) *job {
 		seconds /= 4 // it sends more than enough all the same
 	}
 	j := &job{
-		Client: c.name, Scenario: r.name, Secure: r.secure, Size: r.size, Recipients: r.recipients, Connections: r.connections,
-		Seconds: seconds, Window: c.window,
+		Client: c.name, Scenario: r.name, Secure: r.secure, Size: r.size, Recipients: r.recipients,
+		Connections: r.connections, Seconds: seconds, Window: c.window,
 	}
 	if b.profiles != "" && c.load != nil {
 		name := strings.NewReplacer("/", "-", "×", "-x").Replace(r.name + "-" + c.name)

@@ -131,7 +131,7 @@ func (m *mta) prepareExim(port string) error {
 	if err := os.Mkdir(m.dir+"/spool", 0o755); err != nil {
 		return err
 	}
-	err := m.write(map[string]string{"log-main": "", "log-panic": "", "conf": fmt.Sprintf(`primary_hostname = exim.example
+	conf := fmt.Sprintf(`primary_hostname = exim.example
 spool_directory = %[1]s/spool
 log_file_path = %[1]s/log-%%s
 pid_file_path = %[1]s/pid
@@ -144,7 +144,8 @@ acl_smtp_rcpt = rcpt
 begin acl
 rcpt:
   accept
-`, m.dir, port)})
+`, m.dir, port)
+	err := m.write(map[string]string{"log-main": "", "log-panic": "", "conf": conf})
 	if err != nil {
 		return err
 	}

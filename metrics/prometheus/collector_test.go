@@ -28,7 +28,8 @@ func stats() postrider.PoolStats {
 		Connections: 20, Waits: 21, WaitTime: 1500 * time.Millisecond, Moves: 22, MessageRate: 2.5,
 		Servers: []postrider.ServerStats{
 			{Address: "mx1:25", Connections: 23, Limit: 24},
-			{Address: "mx2:25", Connections: 25, Limit: 26, Down: true, Until: time.Unix(1, 0), Reason: errors.New("x")},
+			{Address: "mx2:25", Connections: 25, Limit: 26, Down: true, Until: time.Unix(1, 0),
+				Reason: errors.New("x")},
 		},
 	}
 }
@@ -107,11 +108,13 @@ postrider_server_down{server="mx2:25"} 1
 `
 
 func TestEachFigureHasItsMetric(t *testing.T) {
-	if err := testutil.CollectAndCompare(prometheus.Pool(stats), strings.NewReader(ofConnection+"20\n"+ofPool)); err != nil {
+	if err := testutil.CollectAndCompare(prometheus.Pool(stats),
+		strings.NewReader(ofConnection+"20\n"+ofPool)); err != nil {
 		t.Error(err)
 	}
 	one := func() postrider.Stats { return stats().Stats }
-	if err := testutil.CollectAndCompare(prometheus.Connection(one), strings.NewReader(ofConnection+"1\n")); err != nil {
+	if err := testutil.CollectAndCompare(prometheus.Connection(one),
+		strings.NewReader(ofConnection+"1\n")); err != nil {
 		t.Error(err)
 	}
 }

@@ -32,7 +32,8 @@ func Example() {
 	registry.MustRegister(prometheus.Pool(pool.Stats), latency)
 
 	to := []string{"anne@example.com", "nobody@example.com"}
-	if _, err := pool.SendMail(context.Background(), "app@example.com", to, []byte("Subject: hello\r\n\r\nhello\r\n")); err != nil {
+	if _, err := pool.SendMail(context.Background(), "app@example.com", to,
+		[]byte("Subject: hello\r\n\r\nhello\r\n")); err != nil {
 		fmt.Println(err)
 	}
 	text, err := testutil.GatherAndFormat(registry, expfmt.TypeTextPlain, "postrider_recipients_total")
@@ -63,7 +64,8 @@ func ExampleConnection() {
 	c := prometheus.Connection(conn.Stats)
 	client.NewRegistry().MustRegister(c)
 	for range 3 {
-		if _, err := conn.SendMail(context.Background(), "app@example.com", []string{"anne@example.com"}, nil); err != nil {
+		if _, err := conn.SendMail(context.Background(), "app@example.com", []string{"anne@example.com"},
+			nil); err != nil {
 			fmt.Println(err)
 		}
 	}

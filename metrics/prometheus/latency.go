@@ -21,11 +21,14 @@ func NewLatency(buckets []float64) *Latency {
 		buckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}
 	}
 	histogram := func(name, help string) client.Histogram {
-		return client.NewHistogram(client.HistogramOpts{Namespace: "postrider", Name: name, Help: help, Buckets: buckets})
+		return client.NewHistogram(client.HistogramOpts{Namespace: "postrider", Name: name, Help: help,
+			Buckets: buckets})
 	}
 	return &Latency{
-		dials:        histogram("dial_duration_seconds", "How long it took to open a network connection, where that succeeded."),
-		transactions: histogram("transaction_duration_seconds", "From MAIL to the end of the transaction, whatever its end was."),
+		dials: histogram("dial_duration_seconds",
+			"How long it took to open a network connection, where that succeeded."),
+		transactions: histogram("transaction_duration_seconds",
+			"From MAIL to the end of the transaction, whatever its end was."),
 	}
 }
 

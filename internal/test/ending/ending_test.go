@@ -79,7 +79,8 @@ func TestShutdownFinishesASendThatReadsItsContent(t *testing.T) {
 		throughEachDoor(t, func(t *testing.T, open func(postrider.Config) ender) {
 			s := open(startServer(t).Config())
 			m := mail("bart@example.com")
-			m.Content = postrider.FuncSize(1, func() (io.ReadCloser, error) { return slow{strings.NewReader("x")}, nil })
+			read := func() (io.ReadCloser, error) { return slow{strings.NewReader("x")}, nil }
+			m.Content = postrider.FuncSize(1, read)
 			came := begin(s, m)
 			synctest.Wait()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

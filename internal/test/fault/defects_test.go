@@ -84,9 +84,10 @@ func TestDefectASilentServerHangsNobody(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		for _, point := range []string{smtptest.Greeting, "EHLO", "MAIL", "RCPT", "DATA", smtptest.Terminator} {
 			r := s.Start(t, rig.Options{
-				Faults: []smtptest.Fault{{Command: point, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}, {
-					Command: point, Connection: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang,
-				}},
+				Faults: []smtptest.Fault{
+					{Command: point, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
+					{Command: point, Connection: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
+				},
 			})
 			for range 2 {
 				if result, err := r.Send("bart@example.com"); err == nil {
@@ -239,8 +240,9 @@ func TestDefectADeliveredMessageIsNotReportedAsFailed(t *testing.T) {
 func TestDefectTheContextBoundsTheConversation(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		for _, point := range []string{smtptest.Greeting, "EHLO", "MAIL", "RCPT", "DATA", smtptest.Terminator} {
-			r := s.Start(t,
-				rig.Options{Faults: []smtptest.Fault{{Command: point, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}})
+			r := s.Start(t, rig.Options{Faults: []smtptest.Fault{
+				{Command: point, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
+			}})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			start := time.Now()
 			result, err := r.Conn.Send(ctx, rig.Mail("bart@example.com"))

@@ -166,7 +166,8 @@ func TestRepliesBehindA421AreCounted(t *testing.T) {
 		"and are late": {[]smtptest.Fault{{Command: "MAIL", Nth: 1, Delay: lingering + time.Millisecond}},
 			smtptest.ThenKeepOpen, "unknown content 421", 1, 1},
 		"and refuse": {
-			[]smtptest.Fault{{Command: "RCPT", Nth: 1, Reply: "550 no"}}, smtptest.ThenKeepOpen, "refused rcpt 550", 1, 0,
+			[]smtptest.Fault{{Command: "RCPT", Nth: 1, Reply: "550 no"}}, smtptest.ThenKeepOpen,
+			"refused rcpt 550", 1, 0,
 		},
 		"and are none": {nil, smtptest.ThenProceed, "unknown content 421", 1, 0},
 	} {

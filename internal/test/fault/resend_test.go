@@ -171,7 +171,8 @@ func TestNothingIsResentBehindAQuitThatIsOutOfTime(t *testing.T) {
 		r.Server.Inject(silence("MAIL", 1))
 		came := r.After(0, "cate@example.com")
 		synctest.Wait()
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // the wire is lost after one, and done with after three
+		// The wire is lost after one second, and done with after three.
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		if err := r.Conn.Quit(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Quit: %v", err)
@@ -209,7 +210,8 @@ func TestTheQueueGoesOnWhileEveryWireTakesOne(t *testing.T) {
 		"421 to the second MAIL": {Command: "MAIL", Nth: 2, Reply: "421 4.7.0 one is enough"},
 		"FIN at the second MAIL": {Command: "MAIL", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
 		"FIN behind a message":   {Command: ".", Nth: 1, Then: smtptest.ThenClose},
-		"421 behind a message":   {Command: ".", Nth: 1, Reply: "250 2.0.0 ok\n421 4.3.2 bye", Then: smtptest.ThenClose},
+		"421 behind a message": {Command: ".", Nth: 1, Reply: "250 2.0.0 ok\n421 4.3.2 bye",
+			Then: smtptest.ThenClose},
 	} {
 		f.Connection = smtptest.EachConnection
 		t.Run(name, func(t *testing.T) {
@@ -317,7 +319,8 @@ func TestAWindowThatIsLost(t *testing.T) {
 		accepted, others string
 	}{
 		"FIN": {
-			smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, "accepted", "unknown",
+			smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, "accepted",
+			"unknown",
 		},
 		// it may swallow replies
 		"RST": {
@@ -327,10 +330,12 @@ func TestAWindowThatIsLost(t *testing.T) {
 		"421 to RCPT and FIN": {smtptest.Fault{Command: "RCPT", Nth: 3, Reply: "421 4.3.2 bye"}, "accepted", "unknown"},
 		// our FIN ends it
 		"421 and silence": {
-			smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye", Then: smtptest.ThenHang}, "accepted", "unknown",
+			smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye", Then: smtptest.ThenHang}, "accepted",
+			"unknown",
 		},
 		"421 and words": {
-			smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n503 no", Then: smtptest.ThenClose}, "accepted",
+			smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n503 no", Then: smtptest.ThenClose},
+			"accepted",
 			"unknown",
 		},
 		"421 and it goes on": {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n503 what\n503 " +

@@ -12,8 +12,9 @@ import (
 var arrows = map[string][]string{
 	".": {
 		"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace",
-		"internal/quirks", "internal/ring", "internal/sasl", "internal/session", "internal/text", "internal/verdict",
-		"internal/wire",
+		"internal/quirks", "internal/ring", "internal/sasl", "internal/seats", "internal/session",
+		"internal/stream", "internal/text",
+		"internal/verdict", "internal/wire",
 	},
 	"cmd/postrider": {
 		".", "config", "mailing", "smtptest", "internal/doctor", "internal/header", "internal/hint",
@@ -38,9 +39,11 @@ var arrows = map[string][]string{
 	"internal/quirks":  {},
 	"internal/ring":    {},
 	"internal/sasl":    {"internal/hint"},
+	"internal/seats":   {"internal/pace", "internal/ring"},
 	"internal/session": {
 		"internal/detach", "internal/dial", "internal/hint", "internal/sasl", "internal/wire",
 	},
+	"internal/stream":       {"internal/ring"},
 	"internal/test/chaos":   {".", "internal/memnet", "internal/test/ci"},
 	"internal/test/ci":      {},
 	"internal/test/content": {},
