@@ -48,11 +48,20 @@ type refusedLogin struct {
 	until time.Time
 }
 
-// Validate reports what [NewConnection] and [NewPool] would refuse. It opens no connection; of files it reads those
-// that the fields name.
+// Validate reports what [NewConnection] and [NewPool] would refuse, but for an Address with SRV records, which only
+// NewPool takes. It opens no connection; of files it reads those that the fields name.
 func (cfg Config) Validate() error {
-	if _, err := newServer(cfg); err != nil {
+	_, err := newServer(cfg)
+	if err = cmp.Or(err, cfg.checkWeight()); err != nil {
 		return &Error{Stage: StageLocal, Step: StepConfiguration, Err: err}
+	}
+	return nil
+}
+
+// checkWeight is for a pool.
+func (cfg *Config) checkWeight() error {
+	if cfg.Weight < 0 {
+		return fmt.Errorf("field Weight is %d: write a share from 1, or 0 for standby", cfg.Weight)
 	}
 	return nil
 }

@@ -1,9 +1,8 @@
 package postrider
 
 import (
+	"slices"
 	"time"
-
-	"github.com/postrider/postrider/internal/pace"
 )
 
 // Stats is a snapshot of what a connection has done so far. Of the recipients'
@@ -31,7 +30,7 @@ type Stats struct {
 	Queued   int  // Sends that wait for their turn
 }
 
-// Stats gives a snapshot of the connection's counters.
+// Stats returns a snapshot of the connection's counters.
 func (c *Connection) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -68,13 +67,13 @@ type PoolStats struct {
 type ServerStats struct {
 	Address     string
 	Connections int       // wires that are open or being opened
-	Limit       int       // connections that it gets at the most, as things are
+	Limit       int       // connections that it gets at most, as things are
 	Down        bool      // it is left alone
 	Until       time.Time // if it is down: when it is tried again
 	Reason      error     // if it is down: what happened
 }
 
-// Stats gives a snapshot of the pool's counters.
+// Stats returns a snapshot of the pool's counters.
 func (p *Pool) Stats() PoolStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,29 +82,24 @@ func (p *Pool) Stats() PoolStats {
 	s.Stats = p.past
 	s.MessageRate = p.messages.Current()
 	now := time.Now()
-	for _, e := range p.endpoints {
-		one := ServerStats{Address: e.name, Limit: e.limit.Now()}
-		if e.health.At(now) != pace.Up {
-			one.Down, one.Until = true, e.health.Until()
-			if e.err != nil {
-				one.Reason = e.err
-			}
-		}
+	servers := p.seats.Servers()
+	for _, srv := range servers {
+		one := ServerStats{Address: srv.Host().(*poolServer).name, Limit: srv.Limit()}
+		one.Down, one.Until, one.Reason = srv.Down(now)
 		s.Servers = append(s.Servers, one)
 	}
-	for _, m := range p.members {
-		s.Stats.add(m.conn.Stats())
-		if !m.conn.running.Load() {
+	for _, seat := range p.seats.Seats() {
+		c := seat.Conn.(pooled)
+		s.Stats.add(c.Stats())
+		if !c.Active() {
 			continue
 		}
 		s.Connections++
-		for i, e := range p.endpoints {
-			if e == m.at {
-				s.Servers[i].Connections++
-			}
+		if i := slices.Index(servers, seat.At); i >= 0 {
+			s.Servers[i].Connections++
 		}
 	}
-	s.Queued = p.waiters.Len()
+	s.Queued = p.seats.Waiting()
 	s.Accepted, s.Deferred, s.Refused = counts.Accepted, counts.Deferred, counts.Refused
 	s.Untried, s.Unknown = counts.Untried, counts.Unknown
 	return s

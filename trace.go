@@ -308,32 +308,6 @@ func (w *wire) readReply() (smtp.Reply, error) {
 	return r.Redacted(w.c.secrets.Hide), err
 }
 
-// What happens in a pool is told to the Trace and the Logger of the server that it
-// happened to, once Pool.mu is free.
-
-// tale is an event of one server of a pool that is to be told.
-type tale struct {
-	by    *teller
-	event Event
-}
-
-func (p *Pool) tellLocked(e *endpoint, event Event) {
-	event.Time = time.Now()
-	p.told = append(p.told, tale{e.teller, event})
-}
-
-func (p *Pool) tellDownLocked(e *endpoint) {
-	p.tellLocked(e, Event{Kind: EventServerDown, Until: e.health.Until(), Err: e.err})
-}
-
-func (p *Pool) tellUpLocked(e *endpoint) { p.tellLocked(e, Event{Kind: EventServerUp}) }
-
-func (p *Pool) tellLimitLocked(e *endpoint, before int) {
-	if now := e.limit.Now(); now != before {
-		p.tellLocked(e, Event{Kind: EventLimitChanged, Connections: now})
-	}
-}
-
 // observeSettled tells the hooks what Connection.mu's Unlock has for them.
 func (c *Connection) observeSettled(s settlement) {
 	if s.outcomes != nil {

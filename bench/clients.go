@@ -28,7 +28,7 @@ type client struct {
 	load    func(*job) (load, error) // nil: program
 	program []string                 // what to run instead of this program
 	needs   []string                 // files without which there is no such client here
-	stream  bool                     // fills the path by itself, and needs the machine for itself
+	stream  bool                     // fills the path alone, and needs the machine for itself
 	mailing bool                     // sends to one recipient a message, and no more
 }
 
@@ -73,7 +73,8 @@ func allClients() []client {
 	}
 	for _, merge := range []bool{false, true} {
 		clients = append(clients, client{
-			name: map[bool]string{false: "mailing-verp", true: "mailing-merge"}[merge], kind: our, offer: chunking, stream: true, mailing: true,
+			name: map[bool]string{false: "mailing-verp", true: "mailing-merge"}[merge], kind: our, offer: chunking,
+			stream: true, mailing: true,
 			load: func(j *job) (load, error) { return newMailer(j, merge) },
 		})
 	}
@@ -82,7 +83,8 @@ func allClients() []client {
 		load: func(j *job) (load, error) { return &sequential{j: j, dial: dialGoMailMerge}, nil },
 	})
 	for _, p := range []string{"smtplib", "mailman", "mailman-message", "mailman-verp"} {
-		c := client{name: p, kind: other, offer: chunking, program: []string{python, "-c", script, p}, needs: []string{python}, mailing: p == "mailman-verp"}
+		c := client{name: p, kind: other, offer: chunking, program: []string{python, "-c", script, p},
+			needs: []string{python}, mailing: p == "mailman-verp"}
 		if p != "smtplib" {
 			c.needs = append(c.needs, mailmanCode)
 		}

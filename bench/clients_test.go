@@ -186,7 +186,8 @@ func TestCommandLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !b.quick || b.rounds != 5 || !b.scenario("S7r") || b.scenario("S7") || !b.client("net/smtp") || b.client("SendAll/chunking") {
+	if !b.quick || b.rounds != 5 || !b.scenario("S7r") || b.scenario("S7") || !b.client("net/smtp") ||
+		b.client("SendAll/chunking") {
 		t.Errorf("%+v", b)
 	}
 	for _, args := range [][]string{

@@ -41,7 +41,8 @@ func cheaper(scenario, who, peer string, limit float64) goal {
 
 // nearer is a goal of round trips.
 func nearer(scenario, who string, limit float64) goal {
-	return goal{scenario, who, "round trips", limit, true, func(r *result) float64 { return r.runs[who].median((*sample).trips) }}
+	return goal{scenario, who, "round trips", limit, true,
+		func(r *result) float64 { return r.runs[who].median((*sample).trips) }}
 }
 
 // best is a goal of speed against the fastest Go library.

@@ -67,7 +67,8 @@ func (j *job) content() []byte {
 	if !j.Heap {
 		return text(nil, header, j.Size)
 	}
-	outside, err := syscall.Mmap(-1, 0, j.Size+lineLength, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	outside, err := syscall.Mmap(-1, 0, j.Size+lineLength, syscall.PROT_READ|syscall.PROT_WRITE,
+		syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		outside = nil
 	}
@@ -80,7 +81,7 @@ func (j *job) body() []byte { return text(nil, "", j.Size-len(header)) }
 
 const lineLength = 72
 
-// text appends so many octets to b.
+// text appends this many octets to b.
 func text(b []byte, start string, size int) []byte {
 	line := strings.Repeat("0123456789", lineLength/10) + "\r\n"
 	b = append(b, start...)

@@ -36,12 +36,14 @@ func newMailer(j *job, merge bool) (load, error) {
 	}
 	people := make([]mailing.Recipient, j.batch())
 	for i := range people {
-		people[i] = mailing.Recipient{Address: fmt.Sprintf("recipient%05d@example.com", i), Name: "A Person", Data: map[string]any{"seat": i}}
+		people[i] = mailing.Recipient{Address: fmt.Sprintf("recipient%05d@example.com", i), Name: "A Person",
+			Data: map[string]any{"seat": i}}
 	}
 	edits := []mailing.Edit{mailing.VERP{}.Edit(), mailing.PersonalTo()}
 	if merge {
 		text, html := templates(j.Size)
-		edits = append(edits, mailing.Merge{Fields: map[string]string{"Subject": mergeSubject}, Text: text, HTML: html}.Edit())
+		edits = append(edits, mailing.Merge{Fields: map[string]string{"Subject": mergeSubject}, Text: text,
+			HTML: html}.Edit())
 	}
 	return &mailer{conn, mailing.Individual(people, edits...), postrider.Message{
 		From: from, To: mailing.Addresses(people), Content: postrider.Bytes(j.content()),
@@ -73,7 +75,7 @@ func (m *mailer) close() { m.conn.Close() }
 
 const mergeSubject = "{{.name}}, your ticket"
 
-// templates are a text and its HTML, of so many octets together, and each with two
+// templates are a text and its HTML, of this many octets together, and each with two
 // places to fill.
 func templates(size int) (plain, html string) {
 	line := strings.Repeat("0123456789", lineLength/10) + "\n"
@@ -115,7 +117,8 @@ func (s *goMailMerge) send([]string) error {
 	m.Subject(subject.String())
 	local, domain, _ := strings.Cut(from, "@")
 	return errors.Join(
-		m.From(from), m.EnvelopeFrom(local+"+"+strings.Replace(address, "@", "=", 1)+"@"+domain), m.AddToFormat("A Person", address),
+		m.From(from), m.EnvelopeFrom(local+"+"+strings.Replace(address, "@", "=", 1)+"@"+domain),
+		m.AddToFormat("A Person", address),
 		m.SetBodyTextTemplate(s.text, data), m.AddAlternativeHTMLTemplate(s.html, data), s.c.Send(m),
 	)
 }

@@ -34,7 +34,7 @@ import (
 )
 
 func main() {
-	// Ctrl-C ends the clients by itself, but not the MTAs: run has to see to them.
+	// Ctrl-C ends the clients, but not the MTAs: run has to see to them.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
@@ -161,10 +161,10 @@ func (b *bench) measure(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-const legend = `Medians of %d runs, which take turns. "best" is the best run. CPU is the client's own, user and system, a message;
-beside it the sink's.
-On the right, how many times as fast as that row Postrider is: A is SendAll, 64 is 64 goroutines that call Send, 1 is one,
-F is SendAll with a reader for its content; c is a server with CHUNKING, p with PIPELINING only, n with neither.
+const legend = `Medians of %d runs, which take turns. "best" is the best run. CPU is the client's own, user and system,
+per message; beside it the sink's.
+On the right, how many times as fast as that row Postrider is: A is SendAll, 64 is 64 goroutines that call Send, 1 is
+one, F is SendAll with a reader for its content; c is a server with CHUNKING, p with PIPELINING only, n with neither.
 Each ratio is the median of the ratios within a round.
 `
 

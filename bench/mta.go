@@ -105,7 +105,7 @@ postlog   unix-dgram n - n - 1 postlogd
 	if err := m.write(map[string]string{"conf/main.cf": conf, "conf/master.cf": services}); err != nil {
 		return err
 	}
-	// It makes the directories of the queue.
+	// The command makes the directories of the queue.
 	if out, err := exec.Command("/usr/sbin/postfix", "-c", m.dir+"/conf", "check").CombinedOutput(); err != nil {
 		return fmt.Errorf("postfix check: %w: %s", err, out)
 	}
@@ -131,7 +131,7 @@ func (m *mta) prepareExim(port string) error {
 	if err := os.Mkdir(m.dir+"/spool", 0o755); err != nil {
 		return err
 	}
-	err := m.write(map[string]string{"log-main": "", "log-panic": "", "conf": fmt.Sprintf(`primary_hostname = exim.example
+	conf := fmt.Sprintf(`primary_hostname = exim.example
 spool_directory = %[1]s/spool
 log_file_path = %[1]s/log-%%s
 pid_file_path = %[1]s/pid
@@ -144,7 +144,8 @@ acl_smtp_rcpt = rcpt
 begin acl
 rcpt:
   accept
-`, m.dir, port)})
+`, m.dir, port)
+	err := m.write(map[string]string{"log-main": "", "log-panic": "", "conf": conf})
 	if err != nil {
 		return err
 	}
@@ -167,7 +168,7 @@ func (m *mta) write(files map[string]string) error {
 	return nil
 }
 
-// own gives files to a server's user, as whom it works once it has given up root.
+// own hands files to a server's user, as whom it works once it has dropped root.
 func own(name string, paths ...string) error {
 	account, err := user.Lookup(name)
 	if err != nil {

@@ -173,7 +173,8 @@ func TestText(t *testing.T) {
 		if len(c) != size || !strings.HasPrefix(c, header) || !strings.HasSuffix(c, "\r\n") {
 			t.Errorf("the content has %d octets, want %d, from the header to CRLF", len(c), size)
 		}
-		if rest := strings.ReplaceAll(c, "\r\n", ""); strings.ContainsAny(rest, "\r\n") || strings.Contains(c, "\r\n.") {
+		if rest := strings.ReplaceAll(c, "\r\n", ""); strings.ContainsAny(rest, "\r\n") ||
+			strings.Contains(c, "\r\n.") {
 			t.Error("the content needs repair, which would be measured too")
 		}
 		heap := &job{Size: size, Heap: true}

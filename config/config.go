@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 )
 
-// Config is a configuration: a stack of layers over the defaults. It is safe for
-// use by several goroutines; each value that it gives is that of the moment.
+// Config is a configuration: a stack of layers over the defaults. A Config is safe
+// for concurrent use; each method returns the value at the time of the call.
 type Config struct {
 	file string // what Load read
 
@@ -30,9 +30,9 @@ type layer struct {
 	below int // how many layers right below it are what it extends
 }
 
-// Parse makes a configuration of the defaults and one text. name stands for it in
-// errors; if it is a path, what the text extends is looked for beside it. The
-// environment has no say; see [Load].
+// Parse makes a configuration from the defaults and one text. Errors call the text
+// by its name; if the name is a path, files that the text extends are relative to
+// its directory. The environment is not read; see [Load].
 func Parse(name, text string) (*Config, error) {
 	layers, err := read(name, directory(name), text)
 	if err != nil {
@@ -47,15 +47,15 @@ func newConfig(file string, layers []layer) *Config {
 	return c
 }
 
-// File is the path of the file that [Load] read, "" if it read none.
+// File returns the path of the file that [Load] read, "" if it read none.
 func (c *Config) File() string { return c.file }
 
-// Push lays a text on top of everything else, which takes effect at once, for
-// the [Config.Redirect] of existing connections too. Its name is for Pop; of a
-// path only the last element counts. If the text cannot be read, nothing changes.
+// Push adds a text as the topmost layer. The change takes effect at once, also for
+// the [Config.Redirect] of existing connections. Pop uses the last element of name.
+// If the text cannot be read, nothing changes.
 //
-// A text that has no directory and extends a relative file name extends that of
-// the root directory, as it does in Mailman.
+// If name has no directory, a relative file name that the text extends is taken
+// from the root directory, as in Mailman.
 func (c *Config) Push(name, text string) error {
 	layers, err := read(name, directory(name), text)
 	if err != nil {
@@ -67,10 +67,10 @@ func (c *Config) Push(name, text string) error {
 	return nil
 }
 
-// Pop takes the topmost layer of this name off, and everything above it, so that
-// all is as it was before its Push: what it extends goes too (Mailman leaves that
-// behind). The file is a layer, called by the last element of its path. The error
-// is [ErrNoOverlay] if there is none, and for the defaults: nothing changes then.
+// Pop removes the topmost layer of this name and all layers above it, which restores
+// the state before its Push: layers that it extends are removed too (Mailman keeps
+// them). The file is a layer named by the last element of its path. If there is no
+// such layer, and for the defaults, Pop returns [ErrNoOverlay] and changes nothing.
 func (c *Config) Pop(name string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,9 +81,9 @@ func (c *Config) Pop(name string) error {
 		}
 	}
 	if name == defaults || name == defaults+".cfg" {
-		return fmt.Errorf("%w: the defaults cannot be popped", ErrNoOverlay)
+		return fmt.Errorf("%w: the defaults cannot be removed", ErrNoOverlay)
 	}
-	return fmt.Errorf("%w: %q; there are: %s", ErrNoOverlay, name, names(c.layers))
+	return fmt.Errorf("%w: %q; the layers are: %s", ErrNoOverlay, name, names(c.layers))
 }
 
 // setLocked puts a new stack in force.
@@ -123,13 +123,13 @@ func directory(name string) string {
 	return filepath.Dir(name)
 }
 
-// Get is the value of a key, "" if there is no such key. That of a password key
-// is the password.
+// Get returns the value of a key, "" if there is no such key. For a password key it
+// returns the password.
 func (c *Config) Get(section, key string) string {
 	return c.view.Load().values[section][key].value
 }
 
-// Origin says where the value of a key comes from: "mailman.cfg:12",
+// Origin returns where the value of a key comes from: "mailman.cfg:12",
 // "$POSTRIDER_SERVER_NAME", "override", or "default".
 func (c *Config) Origin(section, key string) string {
 	s := c.view.Load().values[section][key]
@@ -139,22 +139,22 @@ func (c *Config) Origin(section, key string) string {
 	return strings.TrimSuffix((&Error{Source: s.source, Line: s.line}).where(), ": ")
 }
 
-// Warnings are the mistakes that do not keep the configuration from being used:
-// sections, keys and variables that nobody knows, and values that will not
-// convert if they are asked for. Lower layers come first.
+// Warnings returns the mistakes that do not keep the configuration from being used:
+// unknown sections, keys and variables, and values that will fail to convert when
+// they are needed. Lower layers come first.
 func (c *Config) Warnings() []*Error {
 	return append([]*Error(nil), c.view.Load().warnings...)
 }
 
-// String names the layers, the lowest first.
+// String returns the names of the layers, the lowest first.
 func (c *Config) String() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return "config(" + names(c.layers) + ")"
 }
 
-// Format prints [Config.String] for every verb: no value, hence no password.
+// Format prints [Config.String] for every verb, so that no verb prints a password.
 func (c *Config) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }
 
-// LogValue logs [Config.String].
+// LogValue returns [Config.String], so that no log shows a password.
 func (c *Config) LogValue() slog.Value { return slog.StringValue(c.String()) }

@@ -73,9 +73,9 @@ func TestPushPop(t *testing.T) {
 func TestPopFails(t *testing.T) {
 	c := parsed(t, "[mta]\nsmtp_user: file\n")
 	for name, want := range map[string]string{
-		"x":          `config: no such overlay: "x"; there are: mailman.cfg`,
-		"schema":     "config: no such overlay: the defaults cannot be popped",
-		"schema.cfg": "config: no such overlay: the defaults cannot be popped",
+		"x":          `config: no such overlay: "x"; the layers are: mailman.cfg`,
+		"schema":     "config: no such overlay: the defaults cannot be removed",
+		"schema.cfg": "config: no such overlay: the defaults cannot be removed",
 	} {
 		if err := c.Pop(name); !errors.Is(err, ErrNoOverlay) || err.Error() != want {
 			t.Errorf("Pop(%q): %v, want %s", name, err, want)
@@ -219,7 +219,7 @@ func TestFind(t *testing.T) {
 	}
 	// ENAMETOOLONG, whoever runs the test
 	unsearchable := Options{Environ: []string{"HOME=/" + strings.Repeat("x", 5000)}}
-	if file, err := unsearchable.find(); err == nil || !strings.Contains(err.Error(), "name another with -C") {
+	if file, err := unsearchable.find(); err == nil || !strings.Contains(err.Error(), "choose another with -C") {
 		t.Errorf("a place that cannot be looked at: %q, %v", file, err)
 	}
 	missing := filepath.Join(t.TempDir(), "none.cfg")
@@ -253,7 +253,7 @@ func TestConversionErrors(t *testing.T) {
 		{"mta", "smtp_verify_cert", `mailman.cfg:5: [mta] smtp_verify_cert: found "yep", want yes, true, on,`,
 			func(s, k string) error { _, err := c.Bool(s, k); return err }},
 		{"mta", "delivery_retry_period", "mailman.cfg:6: [mta] delivery_retry_period: found \"5 days\", want a " +
-			"time such as 5d,",
+			"duration such as 90s,",
 			func(s, k string) error { _, err := c.Duration(s, k); return err }},
 		{"mta", "smtp_pass", "mailman.cfg:4: [mta] smtp_pass: found a value that is not shown here, want a " +
 			"whole number",

@@ -8,23 +8,22 @@ import (
 	"unicode"
 )
 
-// ErrNoOverlay is what [Config.Pop] answers for a name that is not on the stack,
-// and for the defaults below it.
+// ErrNoOverlay is returned by [Config.Pop] for the name of no layer, and for the
+// defaults.
 var ErrNoOverlay = errors.New("config: no such overlay")
 
-// Error is one mistake in a configuration and where it stands. It is an error
-// where the configuration cannot be used because of it, otherwise a warning.
+// Error is a mistake in a configuration and its place. A mistake that keeps the
+// configuration from being used is returned as an error, any other is a warning.
 type Error struct {
 	Source  string // the file, overlay, "$VARIABLE" or "override"; "" for a default
-	Line    int    // in Source, from 1; 0 where lines mean nothing
+	Line    int    // in Source, from 1; 0 if Source has no lines
 	Section string // "" if the mistake is not in a section
 	Key     string // "" if the mistake is not about a key
-	Problem string // what was found and what is accepted; never a password
+	Problem string // what was found and what is accepted, never a password
 	Err     error  // the cause, such as a file that cannot be read
 }
 
-// Error is one line for an operator, in the order in which he looks: file, line,
-// section, key.
+// Error returns one line for an operator: file, line, section, key and problem.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.where())
@@ -41,7 +40,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
 func (e *Error) where() string {

@@ -101,7 +101,7 @@ func ExampleConfig_Duration() {
 	wait, err := c.Duration("devmode", "wait")
 	fmt.Println(wait == time.Minute, err)
 	// Output:
-	// mailman.cfg:2: [mta] delivery_retry_period: found "five days", want a time such as 5d, 1d12h or 90s (units w d h m s, in this order, no blanks)
+	// mailman.cfg:2: [mta] delivery_retry_period: found "five days", want a duration such as 90s, 5d or 1w2d3h4m5s
 	// true 2
 	// true <nil>
 }
@@ -145,7 +145,7 @@ func ExampleConfig_Pop() {
 	// Output:
 	// config(mailman.cfg, auth, devmode)
 	// <nil> config(mailman.cfg)
-	// config: no such overlay: "auth"; there are: mailman.cfg
+	// config: no such overlay: "auth"; the layers are: mailman.cfg
 }
 
 // A pool of what a file says: two servers, at most ten messages a second.

@@ -12,32 +12,32 @@ import (
 	"syscall"
 )
 
-// Options say what [Load] reads. The zero value reads /etc/mailman.cfg or
-// /etc/mailman3/mailman.cfg, or if there is none the defaults alone.
+// Options are what [Load] reads. The zero value reads /etc/mailman.cfg or
+// /etc/mailman3/mailman.cfg, or only the defaults if neither exists.
 type Options struct {
-	// File is the configuration to read (a flag -C). Default: the first of
+	// File is the configuration file to read (flag -C). Default: the first of
 	// $POSTRIDER_CONFIG_FILE, $MAILMAN_CONFIG_FILE, $HOME/.mailman.cfg,
-	// /etc/mailman.cfg and /etc/mailman3/mailman.cfg. One that is named, here or
-	// by a variable, must exist; os.DevNull is a file without settings.
+	// /etc/mailman.cfg and /etc/mailman3/mailman.cfg. A file named here or by a
+	// variable must exist; os.DevNull stands for a file without settings.
 	//
-	// Mailman's other places are left out: ./mailman.cfg and ./var/etc/mailman.cfg,
-	// because a program that is started anywhere must not take a host for its
-	// password, or a command to run, from the directory where it happens to be,
-	// and the one beside Mailman's own program.
+	// Other places where Mailman looks are not searched: ./mailman.cfg and
+	// ./var/etc/mailman.cfg, because a program must not take the host to send its
+	// password to, or a command to run, from whatever directory it is started in;
+	// and the file beside Mailman's own program.
 	File string
 
-	// Environ is the environment, as os.Environ gives it. nil: it has no say.
+	// Environ is the environment, as returned by os.Environ. If nil, no variables
+	// are read.
 	Environ []string
 
-	// Overrides are the values that a caller's flags set, by section and key:
-	// "mta.smtp_host", "postrider.server_name". A key that does not exist is an
-	// error.
+	// Overrides are values set by the caller's flags, by section and key:
+	// "mta.smtp_host", "postrider.server_name". An unknown key is an error.
 	Overrides map[string]string
 }
 
-// Load makes a configuration of the defaults, a file, the environment and the
-// caller's overrides, each above the one before. They are layers: Pop knows them
-// by the file's name, "environment" and "overrides".
+// Load makes a configuration from the defaults, a file, the environment and the
+// caller's overrides, each taking precedence over the one before. Each is a layer:
+// Pop knows them by the file's name, "environment" and "overrides".
 func Load(o Options) (*Config, error) {
 	var layers []layer
 	file, err := o.find()
@@ -47,8 +47,8 @@ func Load(o Options) (*Config, error) {
 	if file != "" {
 		text, err := readFile(file)
 		if err != nil {
-			return nil, &Error{Source: file, Problem: "cannot read the configuration; name another with -C or $" +
-				fileVariable, Err: err}
+			return nil, &Error{Source: file, Err: err, Problem: "cannot read the configuration file; " +
+				"choose another with -C or $" + fileVariable}
 		}
 		if layers, err = read(file, filepath.Dir(file), text); err != nil {
 			return nil, err
@@ -86,17 +86,17 @@ func (o Options) find() (string, error) {
 		if err == nil {
 			return path, nil
 		}
-		// A file that is there and may not be looked at is not passed over: it
+		// A file that exists but cannot be accessed is not passed over: it
 		// could be the one that switches development mode on.
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) { // HOME=/dev/null
-			return "", &Error{Source: path, Problem: "cannot look at the configuration; name another with -C or $" +
-				fileVariable, Err: err}
+			return "", &Error{Source: path, Err: err, Problem: "cannot access the configuration file; " +
+				"choose another with -C or $" + fileVariable}
 		}
 	}
 	return "", nil
 }
 
-// places is the file that somebody named, or else the files that may exist.
+// places returns the file that was named, or else the files that may exist.
 func (o Options) places() (named string, places []string) {
 	for _, named := range []string{o.File, o.variable(fileVariable), o.variable("MAILMAN_CONFIG_FILE")} {
 		if named != "" {
@@ -132,7 +132,7 @@ func readFile(path string) (string, error) {
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if len(text) > maxFile {
-		return "", fmt.Errorf("it is larger than %d bytes", maxFile)
+		return "", fmt.Errorf("the file is larger than %d bytes", maxFile)
 	}
 	return string(text), err
 }
@@ -157,11 +157,11 @@ func readExtending(name, dir, text string, depth int) ([]layer, error) {
 	below, err := readFile(path)
 	switch {
 	case e.value == "":
-		return nil, e.extends("there is no file name", nil)
+		return nil, e.extends("the file name is empty", nil)
 	case depth == maxExtends:
-		return nil, e.extends(fmt.Sprintf("more than %d files extend one another; is it a circle?", maxExtends), nil)
+		return nil, e.extends(fmt.Sprintf("more than %d files extend each other; is it a circle?", maxExtends), nil)
 	case err != nil:
-		return nil, e.extends("cannot read the file that is extended", err)
+		return nil, e.extends("cannot read the file that this one extends", err)
 	}
 	layers, err := readExtending(path, filepath.Dir(path), below, depth+1)
 	if err != nil {

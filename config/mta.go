@@ -13,15 +13,15 @@ import (
 	"github.com/postrider/postrider"
 )
 
-// MTA says how to reach the MTA of [mta], with what the section postrider adds. All
-// mistakes in those sections are reported together. The context bounds the
-// command that gives the password, if there is one; it is run once, now, and
-// only if there is a user to log in. If what it gives is an OAuth token (see
-// [postrider.Config.AuthMechanisms]), it is run again whenever the server has
-// refused the one before: Credentials is set then, beside Password.
+// MTA returns the configuration of a connection to the server of section [mta], with
+// the settings of section [postrider]. All mistakes in these sections are reported
+// together. The context bounds the command that prints the password, if there is
+// one: MTA runs it once, and only if smtp_user is set. If it prints an OAuth token
+// (see [postrider.Config.AuthMechanisms]), Credentials is set as well, and runs the
+// command again whenever the server refuses the token.
 //
-// The Config's Redirect is [Config.Redirect]: development mode follows Push and
-// Pop, everything else stays as it was when MTA was called.
+// The Redirect of the result is [Config.Redirect]: development mode follows Push
+// and Pop, everything else stays as it was when MTA was called.
 func (c *Config) MTA(ctx context.Context) (postrider.Config, error) {
 	return c.mta(ctx, &mta{view: c.view.Load()})
 }
@@ -58,7 +58,7 @@ func (c *Config) mta(ctx context.Context, m *mta) (postrider.Config, error) {
 		return postrider.Config{}, errors.Join(m.errs...)
 	}
 	if cfg.User == "" {
-		return cfg, nil // no authentication (facts 10, 92): no need to ask anybody
+		return cfg, nil // no authentication (facts 10, 92): no password is needed
 	}
 	var err error
 	if cfg.Password, err = m.view.password(ctx); err != nil {
@@ -70,10 +70,10 @@ func (c *Config) mta(ctx context.Context, m *mta) (postrider.Config, error) {
 	return cfg, nil
 }
 
-// Redirect is development mode as it is at this moment, for the Redirect of a
-// [postrider.Config]. If [devmode] enabled is not a boolean, it is on without an
-// address, which lets every Send fail before anything is dialled: nobody gets
-// mail because of a slip of the pen. [Config.Warnings] has the mistake.
+// Redirect returns the current state of development mode, for the Redirect of a
+// [postrider.Config]. If [devmode] enabled is not a boolean, development mode is on
+// without an address, so that every Send fails before dialling: a typing mistake
+// sends no mail to real recipients. [Config.Warnings] reports the mistake.
 func (c *Config) Redirect() (address string, on bool) {
 	v := c.view.Load() // both keys from one view: a Push between them would mix
 	on, err := v.boolean("devmode", "enabled")
@@ -84,8 +84,8 @@ func (c *Config) Redirect() (address string, on bool) {
 }
 
 func (v *view) noRecipient() *Error {
-	return v.at("devmode", "recipient", "it is empty while [devmode] is enabled: every message is refused until it "+
-		"holds an address")
+	return v.at("devmode", "recipient", "empty although [devmode] is enabled; every message is refused until it "+
+		"is an address")
 }
 
 // path is a file name, made independent of where the program runs if a file
@@ -106,7 +106,7 @@ type mta struct {
 
 // get reads a value with one of the view's conversions.
 func get[T any](m *mta, as func(section, key string) (T, error), section, key string) T {
-	// Going on after a mistake is safe: MTA gives out nothing if there was one.
+	// Going on after a mistake is safe: MTA returns no configuration then.
 	value, err := as(section, key)
 	if err != nil {
 		m.errs = append(m.errs, err)
@@ -127,18 +127,18 @@ func (m *mta) address() string {
 	_, notNumeric := netip.ParseAddr(strings.Trim(host, "[]"))
 	switch {
 	case host == "": // Mailman would fail at every message (fact 45)
-		m.wrong("mta", "smtp_host", "it is empty; want the name or the address of the MTA")
+		m.wrong("mta", "smtp_host", "empty, want the name or address of the mail server")
 	// ours; a socket has no port, SRV records name theirs
 	case strings.HasPrefix(host, "unix:"), strings.HasPrefix(host, "srv:"):
 		return host
 	case port < 0 || port > 65535:
-		m.errs = append(m.errs, m.view.unfit("mta", "smtp_port", "a port, 1 to 65535, or 0 for the usual one"))
+		m.errs = append(m.errs, m.view.unfit("mta", "smtp_port", "a port from 1 to 65535, or 0 for the default"))
 	case notNumeric == nil:
 		host = strings.Trim(host, "[]")
 	case strings.Contains(host, ":") && port == 0:
 		return host
 	case strings.Contains(host, ":"):
-		m.errs = append(m.errs, m.view.unfit("mta", "smtp_host", "a host without a port; the port is smtp_port"))
+		m.errs = append(m.errs, m.view.unfit("mta", "smtp_host", "a host without a port (smtp_port sets the port)"))
 	}
 	if port == 0 {
 		port = 25
@@ -167,8 +167,8 @@ func (m *mta) idleTimeout() time.Duration {
 	return d
 }
 
-// timeouts: package postrider takes 0 for its default, which nobody means who
-// writes 0s.
+// timeouts: package postrider takes 0 for its default, which is not what 0s
+// means in a file.
 func (m *mta) timeouts(t *postrider.Timeouts) {
 	for _, f := range [...]struct {
 		key   string
@@ -192,7 +192,7 @@ func (m *mta) timeouts(t *postrider.Timeouts) {
 		}
 		*f.field = get(m, m.view.duration, "postrider", f.key)
 		if _, ok := asDuration(value); ok && *f.field == 0 {
-			m.wrong("postrider", f.key, "it is 0s; every step has a limit, empty is the usual one")
+			m.wrong("postrider", f.key, "0s is not allowed, every step has a limit; leave it empty for the default")
 		}
 	}
 }

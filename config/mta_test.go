@@ -164,11 +164,11 @@ func TestAddress(t *testing.T) {
 // Fact 42
 func TestMTAErrors(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
-		{"[mta]\nsmtp_host:\n", "x.cfg:2: [mta] smtp_host: it is empty; want the name or the address of the MTA"},
-		{"[mta]\nsmtp_host: h:26\n", "x.cfg:2: [mta] smtp_host: found \"h:26\", want a host without a port; " +
-			"the port is smtp_port"},
-		{"[mta]\nsmtp_port: 65536\n", "x.cfg:2: [mta] smtp_port: found \"65536\", want a port, 1 to 65535, or " +
-			"0 for the usual one"},
+		{"[mta]\nsmtp_host:\n", "x.cfg:2: [mta] smtp_host: empty, want the name or address of the mail server"},
+		{"[mta]\nsmtp_host: h:26\n", "x.cfg:2: [mta] smtp_host: found \"h:26\", want a host without a port " +
+			"(smtp_port sets the port)"},
+		{"[mta]\nsmtp_port: 65536\n", "x.cfg:2: [mta] smtp_port: found \"65536\", want a port from 1 to 65535, or " +
+			"0 for the default"},
 		{"[mta]\nsmtp_port: -1\n", `x.cfg:2: [mta] smtp_port: found "-1", want a port`},
 		// fact 41
 		{"[mta]\nsmtp_secure_mode: tls\n", "x.cfg:2: [mta] smtp_secure_mode: found \"tls\", want smtp (no " +
@@ -176,10 +176,10 @@ func TestMTAErrors(t *testing.T) {
 		{"[mta]\nsmtp_secure_mode:\n", `x.cfg:2: [mta] smtp_secure_mode: found "", want smtp`},
 		{"[mta]\nsmtp_verify_cert: y\n", `x.cfg:2: [mta] smtp_verify_cert: found "y", want yes, true`},
 		{"[mta]\nmax_recipients: all\n", `x.cfg:2: [mta] max_recipients: found "all", want a whole number`},
-		{"[postrider]\ntimeout_final: 10\n", `x.cfg:2: [postrider] timeout_final: found "10", want a time such as`},
-		{"[postrider]\ntimeout_final: 0s\n", "x.cfg:2: [postrider] timeout_final: it is 0s; every step has a limit"},
+		{"[postrider]\ntimeout_final: 10\n", `x.cfg:2: [postrider] timeout_final: found "10", want a duration such as`},
+		{"[postrider]\ntimeout_final: 0s\n", "x.cfg:2: [postrider] timeout_final: 0s is not allowed"},
 		{"[devmode]\nenabled: maybe\n", `x.cfg:2: [devmode] enabled: found "maybe", want yes`},
-		{"[devmode]\nenabled: yes\n", "config: [devmode] recipient: it is empty while [devmode] is enabled"},
+		{"[devmode]\nenabled: yes\n", "config: [devmode] recipient: empty although [devmode] is enabled"},
 	} {
 		c, err := Parse("x.cfg", test.text)
 		if err != nil {
@@ -266,7 +266,7 @@ func TestPasswordFile(t *testing.T) {
 	for _, name := range []string{"empty", "long", "none"} {
 		_, err := load(map[string]string{"postrider.smtp_pass_file": filepath.Join(filepath.Dir(path), name)})
 		if err == nil || !strings.HasPrefix(err.Error(),
-			"override: [postrider] smtp_pass_file: there is no password: ") ||
+			"override: [postrider] smtp_pass_file: cannot get the password: ") ||
 			strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -279,8 +279,8 @@ func TestPasswordFile(t *testing.T) {
 
 func TestPasswordTwice(t *testing.T) {
 	c := parsed(t, "[mta]\nsmtp_user: u\nsmtp_pass: hunter2\n[postrider]\nsmtp_pass_file: hunter2.txt\n")
-	want := "mailman.cfg:5: [postrider] smtp_pass_file: the password comes from [mta] smtp_pass as well; keep one of " +
-		"them"
+	want := "mailman.cfg:5: [postrider] smtp_pass_file: the password is also set by [mta] smtp_pass; " +
+		"keep only one of them"
 	if _, err := c.MTA(t.Context()); err == nil || err.Error() != want {
 		t.Errorf("error %v\nwant  %s", err, want)
 	}

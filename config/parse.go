@@ -40,7 +40,7 @@ type entry struct {
 	inherited bool // from [DEFAULT]
 }
 
-// set gives a key its value; the last wins (lazr.config reads a configuration
+// set sets the value of a key; the last wins (lazr.config reads a configuration
 // without strictness).
 func (b *block) set(e *entry) *entry {
 	if old := b.index[e.key]; old != nil {
@@ -79,7 +79,7 @@ func (d *document) block(name string, line int) *block {
 func parse(source, dir, text string) (*document, error) {
 	d := &document{source: source, dir: dir}
 	if !utf8.ValidString(text) {
-		return nil, &Error{Source: source, Line: badLine(text), Problem: "this is not UTF-8; save the file as UTF-8"}
+		return nil, &Error{Source: source, Line: badLine(text), Problem: "not UTF-8; save the file as UTF-8"}
 	}
 	p := parser{doc: d}
 	for i, line := range strings.Split(unixLines(text), "\n") {
@@ -169,7 +169,7 @@ func outside(line string) string {
 	if strings.HasPrefix(line, "\ufeff") {
 		return "the file begins with a byte order mark; save it as UTF-8 without one"
 	}
-	return "this line stands before any section; begin with one such as [mta]"
+	return "the line is outside of any section; begin with a section such as [mta]"
 }
 
 // option reads "key: value" or "key = value": the first of the two signs splits,
@@ -181,7 +181,7 @@ func (p *parser) option(n int, line string) {
 		p.fault(n, p.noSign(line))
 		return
 	case i == 0:
-		p.fault(n, "there is no key before the \""+line[:1]+"\"")
+		p.fault(n, "the key is missing before the \""+line[:1]+"\"")
 		return
 	}
 	key := strings.ToLower(strip(line[:i]))
@@ -192,9 +192,9 @@ func (p *parser) option(n int, line string) {
 func (p *parser) noSign(line string) string {
 	word := strings.ToLower(strings.Fields(line)[0])
 	if s := findSection(p.block.name); s != nil && s.key(word) != nil {
-		return "there is no \":\" or \"=\" after " + word
+		return "\":\" or \"=\" is missing after " + word
 	}
-	return "this line has no \":\" or \"=\"; a line that goes on with a value must be indented"
+	return "the line has no \":\" or \"=\"; a line that continues a value must be indented"
 }
 
 func (p *parser) fault(line int, problem string) {
@@ -213,7 +213,7 @@ func (d *document) finish() error {
 		}
 		if strings.Count(b.name, ".") > 1 {
 			return &Error{Source: d.source, Line: b.line, Section: b.name,
-				Problem: "a section's name has one dot at the most (Mailman does not load such a file)"}
+				Problem: "a section name has at most one dot (Mailman refuses to load such a file)"}
 		}
 		kept = append(kept, b)
 	}
@@ -233,8 +233,8 @@ func (b *block) join() {
 	}
 }
 
-// inherit gives every section of the document the keys of [DEFAULT] that it does
-// not set itself.
+// inherit copies the keys of [DEFAULT] to every section of the document that does not
+// set them itself.
 func (d *document) inherit() {
 	for _, b := range d.blocks {
 		for _, e := range d.defaults.entries {

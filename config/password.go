@@ -22,14 +22,14 @@ const (
 	maxPassword = 4096
 )
 
-// password finds the password in the highest layer that gives one, and reads it.
+// password finds the password in the highest layer that sets one, and reads it.
 func (v *view) password(ctx context.Context) (postrider.Secret, error) {
 	from, value, err := v.passwordSource()
 	if err != nil {
 		return postrider.Secret{}, err
 	}
 	// The file or the command of the layer that won, and no other: a lower one
-	// that fails is nobody's business any more.
+	// that fails does not matter any more.
 	switch from.key {
 	case "smtp_pass_file":
 		value, err = passwordOfFile(v.path(from.section, from.key))
@@ -37,7 +37,7 @@ func (v *view) password(ctx context.Context) (postrider.Secret, error) {
 		value, err = passwordOfCommand(ctx, value)
 	}
 	if err != nil {
-		e := v.at(from.section, from.key, "there is no password")
+		e := v.at(from.section, from.key, "cannot get the password")
 		e.Err = err
 		return postrider.Secret{}, e
 	}
@@ -54,8 +54,8 @@ func (v *view) passwordSource() (from keyPath, value string, err error) {
 		switch {
 		case s.value == "" || s.layer < top.layer:
 		case s.layer == top.layer:
-			return from, "", v.at(at.section, at.key, fmt.Sprintf("the password comes from [%s] %s as well; keep one "+
-				"of them", from.section, from.key))
+			return from, "", v.at(at.section, at.key, fmt.Sprintf("the password is also set by [%s] %s; keep only "+
+				"one of them", from.section, from.key))
 		default:
 			from, top = at, s
 		}
@@ -93,9 +93,9 @@ func passwordOfCommand(ctx context.Context, command string) (string, error) {
 	err := cmd.Run()
 	switch {
 	case ctx.Err() != nil:
-		return "", fmt.Errorf("the command was stopped after %v at the most: %w", commandTimeout, ctx.Err())
+		return "", fmt.Errorf("the command was stopped after at most %v: %w", commandTimeout, ctx.Err())
 	case err != nil: // also when it printed something: that may be half a password
-		return "", fmt.Errorf("the command failed, run it by hand to see why: %w", err)
+		return "", fmt.Errorf("the command failed; run it by hand to see why: %w", err)
 	}
 	return firstLine(out.kept)
 }

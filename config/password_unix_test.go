@@ -18,7 +18,7 @@ func TestPasswordCommand(t *testing.T) {
 		{"printf ' hunter2 '", " hunter2 ", ""},
 		{"echo hunter2 | tr 2 3", "hunter3", ""},
 		{"cat", "", "the first line is empty"}, // standard input is empty, not the program's
-		{"echo hunter2; echo hunter2 >&2; exit 3", "", "the command failed, run it by hand to see why: exit status 3"},
+		{"echo hunter2; echo hunter2 >&2; exit 3", "", "the command failed; run it by hand to see why: exit status 3"},
 		{"head -c 1000000 /dev/zero | tr '\\0' x", "", "longer than"},
 		{"no-such-command-hunter2", "", "exit status 127"},
 	} {

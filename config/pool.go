@@ -6,20 +6,20 @@ import (
 	"github.com/postrider/postrider"
 )
 
-// Pool says how to make a [postrider.Pool]: by [postrider.NewPool].
-// The first server is that of [Config.MTA]; those that the key servers names follow in
-// their order, for when those before them are down. A server without a port has the
-// usual one of smtp_secure_mode. They have all else in common: TLS, its names, user
-// and password. The context is that of MTA.
+// Pool returns the arguments for [postrider.NewPool]. The first server is that of
+// [Config.MTA]. The servers in the key servers follow in their order and are used
+// while those before them are down. A server without a port has the default port of
+// smtp_secure_mode. All other settings are common to all servers: TLS, its names,
+// user and password. The context is used like that of MTA.
 //
-// "srv:example.com", there or as smtp_host, are the servers that the domain publishes;
-// smtp_port and smtp_secure_mode have no effect on these.
+// "srv:example.com", as a server or as smtp_host, stands for the servers that the
+// domain publishes; smtp_port and smtp_secure_mode are ignored for these.
 func (c *Config) Pool(ctx context.Context) (pool postrider.PoolConfig, servers []postrider.Config, err error) {
 	m := mta{view: c.view.Load()}
 	pool.MaxConnections = get(&m, m.view.integer, "postrider", "connections")
 	pool.MessageRate = get(&m, m.view.decimal, "postrider", "rate")
 	if pool.MaxConnections < 0 {
-		m.errs = append(m.errs, m.view.unfit("postrider", "connections", "a number from 1, or 0 for the default"))
+		m.errs = append(m.errs, m.view.unfit("postrider", "connections", "a number above 0, or 0 for the default"))
 	}
 	first, err := c.mta(ctx, &m)
 	if err != nil {

@@ -147,18 +147,18 @@ func TestMailmanCfg(t *testing.T) {
 func TestUnreadable(t *testing.T) {
 	tests := []struct{ row, text, want string }{
 		{"a line without delimiter", "[mta]\nsmtp_host: h\nsmtp_pass hunter2\n",
-			`f.cfg:3: there is no ":" or "=" after smtp_pass`},
+			`f.cfg:3: ":" or "=" is missing after smtp_pass`},
 		{"a line without delimiter and key", "[mta]\nhunter2\n",
-			`f.cfg:2: this line has no ":" or "="; a line that goes on with a value must be indented`},
+			`f.cfg:2: the line has no ":" or "="; a line that continues a value must be indented`},
 		{"all of them are told", "[mta]\nhunter2\nsmtp_port\n", "f.cfg:3: "},
-		{"no key before the delimiter", "[mta]\n= hunter2\n", `f.cfg:2: there is no key before the "="`},
-		{"text before any section", "\nhunter2: x\n[mta]\n", "f.cfg:2: this line stands before any section"},
-		{"an empty header before any section", "[]\n", "f.cfg:1: this line stands before any section"},
-		{"an empty header", "[mta]\n[]\n", "f.cfg:2: this line has no"},
-		{"an open header", "[mta\nsmtp_host: x\n", "f.cfg:1: this line stands before any section"},
+		{"no key before the delimiter", "[mta]\n= hunter2\n", `f.cfg:2: the key is missing before the "="`},
+		{"text before any section", "\nhunter2: x\n[mta]\n", "f.cfg:2: the line is outside of any section"},
+		{"an empty header before any section", "[]\n", "f.cfg:1: the line is outside of any section"},
+		{"an empty header", "[mta]\n[]\n", "f.cfg:2: the line has no"},
+		{"an open header", "[mta\nsmtp_host: x\n", "f.cfg:1: the line is outside of any section"},
 		{"a BOM", "\ufeff[mta]\nsmtp_host: x\n", "f.cfg:1: the file begins with a byte order mark"},
-		{"a.b.c", "[mta]\n[a.b.c]\nx: hunter2\n", "f.cfg:2: [a.b.c] a section's name has one dot at the most"},
-		{"not UTF-8", "[mta]\nsmtp_host: h\nsmtp_pass: hunter2\xff\n", "f.cfg:3: this is not UTF-8"},
+		{"a.b.c", "[mta]\n[a.b.c]\nx: hunter2\n", "f.cfg:2: [a.b.c] a section name has at most one dot"},
+		{"not UTF-8", "[mta]\nsmtp_host: h\nsmtp_pass: hunter2\xff\n", "f.cfg:3: not UTF-8"},
 	}
 	for _, test := range tests {
 		t.Run(test.row, func(t *testing.T) {
@@ -289,7 +289,7 @@ func TestInt(t *testing.T) {
 	}
 }
 
-// extending writes files in a fresh directory and gives the path of the last.
+// extending writes files in a fresh directory and returns the path of the last.
 func extending(t *testing.T, files ...string) string {
 	t.Helper()
 	dir, path := t.TempDir(), ""
@@ -366,8 +366,8 @@ func TestExtendsByDefault(t *testing.T) {
 func TestExtendsFails(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"a circle", "[meta]\nextends: last.cfg\n", "is it a circle?"},
-		{"a missing file", "[meta]\nextends: none.cfg\n", "cannot read the file that is extended"},
-		{"no name", "[meta]\nextends:\n", "there is no file name"},
+		{"a missing file", "[meta]\nextends: none.cfg\n", "cannot read the file that this one extends"},
+		{"no name", "[meta]\nextends:\n", "the file name is empty"},
 		{"a file that is faulty itself", "[meta]\nextends: bad.cfg\n", "bad.cfg:2: "},
 	} {
 		path := extending(t, "bad.cfg", "[mta]\nx\n", "last.cfg", test.text)

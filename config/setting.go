@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Setting says how a configuration sets a field of a [postrider.Config], for the In of a [postrider.Hint]: "Mode" and
-// "starttls" are "smtp_secure_mode: starttls", "CAFile" and "" are "[postrider] ca_file". A key without a section is
-// one of [mta]. What no key sets is called by its field.
+// Setting returns how a configuration sets a field of a [postrider.Config], for the In of a [postrider.Hint]: "Mode"
+// and "starttls" are "smtp_secure_mode: starttls", "CAFile" and "" are "[postrider] ca_file". A key without a section
+// is one of [mta]. A field that no key sets is returned as "Config." and its name.
 func Setting(field, value string) string {
 	var said []string
 	for _, l := range Lines(field, value) {
@@ -38,9 +38,10 @@ func (l Line) String() string {
 	return key + ": " + l.Value
 }
 
-// Lines returns the lines that give a field of a [postrider.Config] a value; none if a configuration cannot set it. A
-// field of Timeouts is called "Timeouts.Hello". The value is in text, as "smtps", "true" or "45s"; the one in a line
-// may differ, because some keys say the opposite of their field. Without a value the lines have none.
+// Lines returns the lines that set a field of a [postrider.Config] to a value, nil if a configuration cannot set the
+// field. A field of Timeouts is named "Timeouts.Hello". The value is text such as "smtps", "true" or "45s"; the value
+// in a line may differ, because some keys are the negation of their field. If value is empty, so are those of the
+// lines.
 func Lines(field, value string) []Line {
 	if timeout, ok := strings.CutPrefix(field, "Timeouts."); ok {
 		key := "timeout_" + strings.ToLower(timeout)

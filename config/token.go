@@ -8,17 +8,16 @@ import (
 	"github.com/postrider/postrider"
 )
 
-// renewable reports that the password is a token that a command can give anew. A
-// password proper is not asked for again: the same wrong one twice is what gets
-// accounts locked.
+// renewable reports whether the password is a token that a command can renew. A real
+// password is not read again: sending the same wrong one twice gets accounts locked.
 func (v *view) renewable(mechanisms []string) bool {
 	from, _, err := v.passwordSource()
 	token := slices.Contains(mechanisms, "XOAUTH2") || slices.Contains(mechanisms, "OAUTHBEARER")
 	return err == nil && token && from.key == "smtp_pass_command"
 }
 
-// renewing answers with the newest token, and runs the command when that was
-// refused. The servers of a Pool share it, and may ask at a time.
+// renewing returns a function that returns the newest token, and runs the command
+// again if that was refused. The servers of a Pool share it and may call it together.
 func (v *view) renewing(
 	user string, token postrider.Secret,
 ) func(context.Context, bool) (string, postrider.Secret, error) {

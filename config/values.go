@@ -11,56 +11,56 @@ import (
 	"github.com/postrider/postrider"
 )
 
-// Bool is the value of a key as a boolean: true, yes, 1, on, enable, enabled or
-// false, no, 0, off, disable, disabled, in any case and nothing else.
+// Bool returns the value of a key as a boolean: true, yes, 1, on, enable, enabled or
+// false, no, 0, off, disable, disabled, in upper or lower case.
 func (c *Config) Bool(section, key string) (bool, error) {
 	return c.view.Load().boolean(section, key)
 }
 
-// Int is the value of a key as a whole number.
+// Int returns the value of a key as a whole number.
 func (c *Config) Int(section, key string) (int, error) {
 	return c.view.Load().integer(section, key)
 }
 
-// Duration is the value of a key as a time: numbers with the units w, d, h, m, s,
-// in this order and each once at the most, without blanks, as in "5d", "1d12h"
-// or "1.5h". Fractions are rounded to microseconds.
+// Duration returns the value of a key as a duration: numbers with the units w, d, h,
+// m, s in this order, each at most once, without blanks, as in "5d", "1d12h" or
+// "1.5h". Fractions are rounded to microseconds.
 func (c *Config) Duration(section, key string) (time.Duration, error) {
 	return c.view.Load().duration(section, key)
 }
 
 func (v *view) boolean(section, key string) (bool, error) {
-	return convert(v, section, key, boolean, asBool)
+	return convert(v, keyPath{section, key}, boolean, asBool)
 }
 
 func (v *view) integer(section, key string) (int, error) {
-	return convert(v, section, key, integer, asInt)
+	return convert(v, keyPath{section, key}, integer, asInt)
 }
 
 func (v *view) decimal(section, key string) (float64, error) {
-	return convert(v, section, key, decimal, asDecimal)
+	return convert(v, keyPath{section, key}, decimal, asDecimal)
 }
 
 func (v *view) duration(section, key string) (time.Duration, error) {
-	return convert(v, section, key, duration, asDuration)
+	return convert(v, keyPath{section, key}, duration, asDuration)
 }
 
 func (v *view) secureMode(section, key string) (postrider.SecureMode, error) {
-	return convert(v, section, key, secureMode, asSecureMode)
+	return convert(v, keyPath{section, key}, secureMode, asSecureMode)
 }
 
-// convert reads a value with one of the conversions below. They answer ok and
+// convert reads a value with one of the conversions below. They return ok and
 // not an error: what is wanted is said once, by wants, and where it was found is
 // known here.
-func convert[T any](v *view, section, key string, k kind, as func(string) (T, bool)) (T, error) {
-	s, known := v.values[section][key]
+func convert[T any](v *view, at keyPath, k kind, as func(string) (T, bool)) (T, error) {
+	s, known := v.values[at.section][at.key]
 	if !known {
 		var zero T
-		return zero, &Error{Section: section, Key: key, Problem: "there is no such key"}
+		return zero, &Error{Section: at.section, Key: at.key, Problem: "there is no such key"}
 	}
 	value, ok := as(s.value)
 	if !ok {
-		return value, v.unfit(section, key, k.wants())
+		return value, v.unfit(at.section, at.key, k.wants())
 	}
 	return value, nil
 }
@@ -117,7 +117,7 @@ func (k kind) wants() string {
 	case decimal:
 		return "a number, 0 or more, such as 50 or 0.5"
 	case duration, optionalDuration:
-		return "a time such as 5d, 1d12h or 90s (units w d h m s, in this order, no blanks)"
+		return "a duration such as 90s, 5d or 1w2d3h4m5s"
 	case secureMode:
 		return "smtp (no TLS), smtps (TLS from the start) or starttls"
 	}

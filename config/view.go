@@ -47,7 +47,7 @@ func (v *view) merge(layer int, d *document) {
 	for _, b := range d.blocks {
 		s := findSection(b.name)
 		if s == nil {
-			v.warn(d.source, b.line, b.name, "", unknownSection(b.name))
+			v.warn(&Error{Source: d.source, Line: b.line, Section: b.name, Problem: unknownSection(b.name)})
 			continue
 		}
 		for _, e := range b.entries {
@@ -55,7 +55,7 @@ func (v *view) merge(layer int, d *document) {
 			if s.knows(e.key) {
 				v.set(b.name, e.key, setting{e.value, e.source, e.line, d.dir, layer})
 			} else if !e.inherited {
-				v.warn(e.source, e.line, b.name, e.key, unknownKey(s, e.key))
+				v.warn(e.at(b.name, unknownKey(s, e.key)))
 			}
 		}
 	}
@@ -75,13 +75,16 @@ func (v *view) warnDefaults(d *document) {
 			taken = taken || s != nil && s.knows(e.key)
 		}
 		if !taken {
-			v.warn(e.source, e.line, "DEFAULT", e.key, "no section of this file has such a key")
+			v.warn(e.at("DEFAULT", "no section of this file has such a key"))
 		}
 	}
 }
 
-func (v *view) warn(source string, line int, section, key, problem string) {
-	v.warnings = append(v.warnings, &Error{Source: source, Line: line, Section: section, Key: key, Problem: problem})
+func (v *view) warn(e *Error) { v.warnings = append(v.warnings, e) }
+
+// at is an error about this entry of a section.
+func (e *entry) at(section, problem string) *Error {
+	return &Error{Source: e.source, Line: e.line, Section: section, Key: e.key, Problem: problem}
 }
 
 func unknownSection(name string) string {
@@ -92,7 +95,7 @@ func unknownSection(name string) string {
 }
 
 // unknownKey looks for the name in the other sections before it looks for a
-// similar one in this: a key in the wrong place is the commoner slip with ours.
+// similar one in this: a key in the wrong section is the more common mistake.
 func unknownKey(s *sectionSpec, key string) string {
 	if h := home(key); h != "" {
 		return fmt.Sprintf("unknown key; it belongs in [%s]", h)
@@ -103,16 +106,16 @@ func unknownKey(s *sectionSpec, key string) string {
 	return "unknown key, which is ignored"
 }
 
-// warnUnconvertible tells of values that are going to fail, before they do.
+// warnUnconvertible warns of values that will fail to convert, before they are asked for.
 func (v *view) warnUnconvertible() {
 	for _, s := range schema {
 		for _, k := range s.keys {
 			if set := v.values[s.name][k.name]; !k.kind.accepts(set.value) {
-				v.warnings = append(v.warnings, v.unfit(s.name, k.name, k.kind.wants()))
+				v.warn(v.unfit(s.name, k.name, k.kind.wants()))
 			}
 		}
 	}
 	if on, err := v.boolean("devmode", "enabled"); err == nil && on && v.values["devmode"]["recipient"].value == "" {
-		v.warnings = append(v.warnings, v.noRecipient())
+		v.warn(v.noRecipient())
 	}
 }

@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// Command is what a [Server.Policy] is asked about.
+// Command is an SMTP command that a [Server.Policy] decides about.
 type Command struct {
 	Verb       string            // in upper case; Terminator after the content
-	Line       string            // as it came
+	Line       string            // as received
 	Address    string            // of MAIL and RCPT; "" is the null path
 	Params     map[string]string // of MAIL and RCPT
-	Message    *Message          // at the terminator: what would be taken
-	Connection int
-	TLS        bool
-	User       string // who authenticated
+	Message    *Message          // at the terminator: the message that would be accepted
+	Connection int               // number of the connection, from 1
+	TLS        bool              // whether the connection uses TLS
+	User       string            // the authenticated user, "" if none
 }
 
 // plan is what will be answered, before it is.
 type plan struct {
 	text  string
-	raw   bool // a fault's or a hook's own words: nothing is taken off them
+	raw   bool // a fault's or a hook's own words: sent unchanged
 	fault *Fault
 }
 
@@ -90,7 +90,7 @@ func (c *conn) answer(v verb, line []byte, own string) bool {
 	return c.send(c.plan(v, line, own))
 }
 
-// send gives the answer, and reports whether the connection goes on.
+// send sends the answer, and reports whether the connection goes on.
 func (c *conn) send(p plan) bool {
 	if p.fault == nil {
 		c.owe(p, AnswerWhole)

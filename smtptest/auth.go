@@ -37,7 +37,7 @@ var mechanisms = map[string]*mechanism{
 	"XOAUTH2":            {initial: true, talk: talkOAuth},
 }
 
-// ask is for mechanisms that ask every client the same.
+// ask returns the challenges of mechanisms that send every client the same.
 func ask(challenges ...string) func(*conn) []string {
 	return func(*conn) []string { return challenges }
 }
@@ -48,7 +48,7 @@ func (c *conn) cramChallenge() []string {
 	return []string{fmt.Sprintf("<%d.smtptest@%s>", c.number, c.srv.Hostname)}
 }
 
-// verifyPlain is RFC 4616: who to act as, who one is, and the password.
+// verifyPlain is RFC 4616: the authorization identity, the user, and the password.
 func verifyPlain(c *conn, answers []string) (user string, ok bool) {
 	parts := strings.Split(answers[0], "\x00")
 	if len(parts) != 3 || parts[0] != "" && parts[0] != parts[1] {
@@ -167,14 +167,14 @@ func (c *conn) authUnwanted() string {
 	case !c.esmtp:
 		return "503 5.5.1 Send EHLO first"
 	case c.user != "":
-		return "503 5.5.1 Authenticated already"
+		return "503 5.5.1 Already authenticated"
 	case c.tx.open:
 		return "503 5.5.1 A transaction is open"
 	}
 	return ""
 }
 
-// answer takes one response of the client; "*" gives up.
+// answer takes one response of the client; "*" cancels.
 func (x *exchange) answer(line []byte, err error) {
 	if x.bad != "" {
 		return
@@ -192,7 +192,7 @@ func (x *exchange) answer(line []byte, err error) {
 	x.raw = append(x.raw, string(line))
 }
 
-// next gives the next challenge, or the verdict.
+// next returns the next challenge, or the final reply.
 func (x *exchange) next() string {
 	if x.bad != "" {
 		return x.bad
@@ -211,8 +211,7 @@ func (x *exchange) next() string {
 	return replyAuthenticated
 }
 
-// authenticated takes note of who it is, and of the credentials: those that were
-// refused are not kept.
+// authenticated records the user and the credentials: refused ones are not kept.
 func (c *conn) authenticated(x *exchange) {
 	c.user = x.user
 	c.srv.mu.Lock()

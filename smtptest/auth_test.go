@@ -41,17 +41,20 @@ func TestAuth(t *testing.T) {
 		dialogue string
 		want     []string // Credentials
 	}{
-		"PLAIN with initial response":    {"C: AUTH PLAIN " + good + "\nS: 235 2.7.0", []string{good}},
-		"PLAIN in any case":              {"C: auth plain " + good + "\nS: 235", []string{good}},
-		"PLAIN in two steps":             {"C: AUTH PLAIN\nS: 334 \nC: " + good + "\nS: 235", []string{good}},
-		"PLAIN for oneself":              {"C: AUTH PLAIN {testuser\x00testuser\x00testpass}\nS: 235", []string{b64("{testuser\x00testuser\x00testpass}")}},
-		"PLAIN for another":              {"C: AUTH PLAIN {root\x00testuser\x00testpass}\nS: 535", nil},
-		"PLAIN with a wrong password":    {"C: AUTH PLAIN {\x00testuser\x00wrong}\nS: 535 5.7.8", nil},
-		"PLAIN with a wrong user":        {"C: AUTH PLAIN {\x00nobody\x00testpass}\nS: 535", nil},
-		"PLAIN with an empty response":   {"C: AUTH PLAIN =\nS: 535", nil},
-		"PLAIN with too few parts":       {"C: AUTH PLAIN {\x00testuser}\nS: 535", nil},
-		"LOGIN":                          {"C: AUTH LOGIN\nS: 334 {Username:}\nC: {testuser}\nS: 334 {Password:}\nC: {testpass}\nS: 235", []string{b64("{testuser} {testpass}")}},
-		"LOGIN with the user at once":    {"C: AUTH LOGIN {testuser}\nS: 334 {Password:}\nC: {testpass}\nS: 235", []string{b64("{testuser} {testpass}")}},
+		"PLAIN with initial response": {"C: AUTH PLAIN " + good + "\nS: 235 2.7.0", []string{good}},
+		"PLAIN in any case":           {"C: auth plain " + good + "\nS: 235", []string{good}},
+		"PLAIN in two steps":          {"C: AUTH PLAIN\nS: 334 \nC: " + good + "\nS: 235", []string{good}},
+		"PLAIN for oneself": {"C: AUTH PLAIN {testuser\x00testuser\x00testpass}\nS: 235",
+			[]string{b64("{testuser\x00testuser\x00testpass}")}},
+		"PLAIN for another":            {"C: AUTH PLAIN {root\x00testuser\x00testpass}\nS: 535", nil},
+		"PLAIN with a wrong password":  {"C: AUTH PLAIN {\x00testuser\x00wrong}\nS: 535 5.7.8", nil},
+		"PLAIN with a wrong user":      {"C: AUTH PLAIN {\x00nobody\x00testpass}\nS: 535", nil},
+		"PLAIN with an empty response": {"C: AUTH PLAIN =\nS: 535", nil},
+		"PLAIN with too few parts":     {"C: AUTH PLAIN {\x00testuser}\nS: 535", nil},
+		"LOGIN": {"C: AUTH LOGIN\nS: 334 {Username:}\nC: {testuser}\nS: 334 {Password:}\n" +
+			"C: {testpass}\nS: 235", []string{b64("{testuser} {testpass}")}},
+		"LOGIN with the user at once": {"C: AUTH LOGIN {testuser}\nS: 334 {Password:}\nC: {testpass}\nS: 235",
+			[]string{b64("{testuser} {testpass}")}},
 		"LOGIN with a wrong password":    {"C: AUTH LOGIN {testuser}\nS: 334\nC: {wrong}\nS: 535", nil},
 		"CRAM-MD5 has no first response": {"C: AUTH CRAM-MD5 {x}\nS: 501", nil},
 		"CRAM-MD5 with a wrong digest":   {"C: AUTH CRAM-MD5\nS: 334\nC: {testuser 0123}\nS: 535", nil},
@@ -59,12 +62,16 @@ func TestAuth(t *testing.T) {
 		"not base64":                     {"C: AUTH PLAIN ~~~\nS: 501 5.5.2\nC: AUTH PLAIN\nS: 334\nC: ~\nS: 501", nil},
 		"no mechanism":                   {"C: AUTH\nS: 501", nil},
 		"unknown mechanism":              {"C: AUTH GSSAPI\nS: 504 5.5.4", nil},
-		"twice":                          {"C: AUTH PLAIN " + good + "\nS: 235\nC: AUTH PLAIN " + good + "\nS: 503", []string{good}},
-		"again after a refusal":          {"C: AUTH PLAIN {x}\nS: 535\nC: AUTH PLAIN " + good + "\nS: 235", []string{good}},
-		"inside a transaction":           {"C: MAIL FROM:<>\nS: 250\nC: AUTH PLAIN " + good + "\nS: 503", nil},
-		"after HELO":                     {"C: HELO client.example\nS: 250\nC: AUTH PLAIN " + good + "\nS: 503", nil},
-		"a long response":                {"C: AUTH PLAIN\nS: 334\nC: {" + strings.Repeat("x", 9000) + "}\nS: 535", nil},
-		"a response too long":            {"C: AUTH PLAIN\nS: 334\nC: {" + strings.Repeat("x", 9300) + "}\nS: 500\nC: NOOP\nS: 250", nil},
+		"twice": {"C: AUTH PLAIN " + good + "\nS: 235\nC: AUTH PLAIN " + good + "\nS: 503",
+			[]string{good}},
+		"again after a refusal": {"C: AUTH PLAIN {x}\nS: 535\nC: AUTH PLAIN " + good + "\nS: 235",
+			[]string{good}},
+		"inside a transaction": {"C: MAIL FROM:<>\nS: 250\nC: AUTH PLAIN " + good + "\nS: 503", nil},
+		"after HELO":           {"C: HELO client.example\nS: 250\nC: AUTH PLAIN " + good + "\nS: 503", nil},
+		"a long response": {"C: AUTH PLAIN\nS: 334\nC: {" + strings.Repeat("x", 9000) + "}\nS: 535",
+			nil},
+		"a response too long": {"C: AUTH PLAIN\nS: 334\nC: {" + strings.Repeat("x", 9300) +
+			"}\nS: 500\nC: NOOP\nS: 250", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, withUser)
@@ -114,7 +121,8 @@ func TestMechanisms(t *testing.T) {
 		s.Mechanisms = []string{"login"}
 	})
 	c := dial(t, s)
-	c.talk("S: 220\nC: EHLO client.example\nS: 250-localhost / 250 AUTH LOGIN\nC: AUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz\nS: 504")
+	c.talk("S: 220\nC: EHLO client.example\nS: 250-localhost / 250 AUTH LOGIN\n" +
+		"C: AUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz\nS: 504")
 }
 
 // RequireAuth is about MAIL (RFC 4954 §6: 530), and AUTH is then a parameter too.
@@ -124,7 +132,8 @@ func TestRequireAuth(t *testing.T) {
 		s.RequireAuth = true
 	})
 	c := dial(t, s)
-	c.talk(begun + "C: MAIL FROM:<>\nS: 530 5.7.0\nC: AUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz\nS: 235\nC: MAIL FROM:<> AUTH=<>\nS: 250")
+	c.talk(begun + "C: MAIL FROM:<>\nS: 530 5.7.0\nC: AUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz\nS: 235\n" +
+		"C: MAIL FROM:<> AUTH=<>\nS: 250")
 }
 
 // With STARTTLS, AUTH is neither offered nor taken in the clear, and who had
@@ -136,11 +145,14 @@ func TestAuthNeedsTLS(t *testing.T) {
 		s.BeforeTLS = &smtptest.Extensions{Lines: []string{"XCLEAR"}}
 	})
 	c := dial(t, s)
-	c.talk("S: 220\nC: EHLO client.example\nS: 250-localhost / 250-STARTTLS / 250 XCLEAR\nC: AUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz\nS: 538 ")
+	c.talk("S: 220\nC: EHLO client.example\nS: 250-localhost / 250-STARTTLS / 250 XCLEAR\n" +
+		"C: AUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz\nS: 538 ")
 	if got := fmt.Sprint(s.Credentials()); got != "[]" {
 		t.Errorf("credentials %s", got)
 	}
 	c.talk("C: STARTTLS\nS: 220")
-	c.upgrade(s).talk("C: EHLO client.example\nS: 250-localhost / 250-PIPELINING / 250-CHUNKING / 250-SIZE 67108864 / 250-8BITMIME / 250-SMTPUTF8 / 250-DSN" +
-		" / 250-ENHANCEDSTATUSCODES / 250-REQUIRETLS / 250 AUTH PLAIN LOGIN CRAM-MD5\nC: AUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz\nS: 235")
+	c.upgrade(s).talk("C: EHLO client.example\n" +
+		"S: 250-localhost / 250-PIPELINING / 250-CHUNKING / 250-SIZE 67108864 / 250-8BITMIME / 250-SMTPUTF8 / 250-DSN" +
+		" / 250-ENHANCEDSTATUSCODES / 250-REQUIRETLS / 250 AUTH PLAIN LOGIN CRAM-MD5\n" +
+		"C: AUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz\nS: 235")
 }

@@ -33,7 +33,8 @@ func newBlaster(tb testing.TB, s *smtptest.Server, transaction string) *blaster 
 	c.say("EHLO blaster.example")
 	c.expect("250")
 	return &blaster{
-		nc: nc, buf: make([]byte, 64<<10), lines: strings.Count(transaction, "\r\n") - strings.Count(transaction, "\r\n\r\n"),
+		nc: nc, buf: make([]byte, 64<<10),
+		lines: strings.Count(transaction, "\r\n") - strings.Count(transaction, "\r\n\r\n"),
 		group: bytes.Repeat([]byte(transaction), blastWindow),
 	}
 }

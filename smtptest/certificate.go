@@ -15,19 +15,18 @@ import (
 	"time"
 )
 
-// Certificate is a kind of certificate that a server shows.
+// Certificate selects the certificate that a server presents.
 type Certificate uint8
 
-// The kinds of certificates. All but CertUnknownCA and CertSelfSigned are issued by the
-// CA of [Server.CertPool].
+// Kinds of certificates. All but CertUnknownCA and CertSelfSigned are issued by the CA in [Server.CertPool].
 const (
-	CertGood           Certificate = iota // for localhost, 127.0.0.1, ::1 and example.com
-	CertExpired                           // the same, but in 1999
-	CertWrongHost                         // for wrong.example.net
-	CertUnknownCA                         // as CertGood, but by a CA that nobody trusts
-	CertSelfSigned                        // as CertGood, but its own issuer
-	CertNameOnly                          // localhost as Common Name, and no other name, as of old
-	CertNoIntermediate                    // as CertGood, but by an intermediate CA whose certificate is not sent
+	CertGood           Certificate = iota // valid for localhost, 127.0.0.1, ::1 and example.com
+	CertExpired                           // the same names, but expired in 1999
+	CertWrongHost                         // valid only for wrong.example.net
+	CertUnknownCA                         // like CertGood, but issued by a CA that is not in CertPool
+	CertSelfSigned                        // like CertGood, but self-signed
+	CertNameOnly                          // with localhost as Common Name, but no alternative names
+	CertNoIntermediate                    // like CertGood, but the certificate of an intermediate CA is missing
 )
 
 // Validity spans the fake time of a testing/synctest bubble, which starts in
@@ -49,14 +48,14 @@ var (
 	untrusted = sync.OnceValue(func() *authority { return newAuthority("nobody's CA") })
 )
 
-// CertPool is the CA that clients of this server have to trust.
+// CertPool returns the CA that clients of this server have to trust.
 func (s *Server) CertPool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(trusted().cert)
 	return pool
 }
 
-// CAPEM is the same CA as PEM, for clients of other kinds.
+// CAPEM returns the CA of CertPool in PEM, for clients that are not written in Go.
 func (s *Server) CAPEM() []byte {
 	var b bytes.Buffer
 	pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: trusted().cert.Raw})

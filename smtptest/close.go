@@ -8,10 +8,9 @@ import (
 // grace is how long Close waits for transactions that are under way.
 const grace = 5 * time.Second
 
-// Close stops listening, ends the connections that have no transaction under way
-// with 421, waits for the others, and after some seconds names those that hang
-// and closes them too. No goroutine of the server is left behind. A second Close
-// does nothing.
+// Close stops listening, closes connections without an open transaction with 421, and waits for the others. Those that
+// are still open after 5 seconds are logged and closed as well. No goroutine of the server is left when Close returns.
+// Later calls do nothing.
 func (s *Server) Close() {
 	s.once.Do(s.close)
 }
@@ -43,13 +42,14 @@ func (s *Server) close() {
 	case <-t.C:
 	}
 	for _, c := range s.shutDoor() {
-		s.logf("smtptest: Close: connection %d from %v hangs in a transaction after %v; closing it", c.number, c.peer, verb(c.last.Load()))
+		s.logf("smtptest: Close: connection %d from %v is still in a transaction, last command %v; closing it",
+			c.number, c.peer, verb(c.last.Load()))
 		c.raw.Close()
 	}
 	<-done
 }
 
-// shutDoor lets no connection in any more, and gives those that are there.
+// shutDoor lets no further connection in, and returns those that are open.
 func (s *Server) shutDoor() (open []*conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

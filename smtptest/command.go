@@ -32,12 +32,12 @@ const (
 	numVerbs
 )
 
-// The words for the points that are no commands.
+// Values of [Fault.Command] for points of the dialogue that are not commands.
 const (
-	Greeting   = "greeting" // the server's first words
+	Greeting   = "greeting" // before the server's greeting
 	Handshake  = "TLS"      // the TLS handshake
-	Response   = "response" // a line of the client inside AUTH
-	Terminator = "."        // the final dot, or a BDAT with LAST
+	Response   = "response" // a client's response during AUTH
+	Terminator = "."        // the final dot, or BDAT with LAST
 )
 
 var verbWords = [numVerbs]string{

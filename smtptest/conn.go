@@ -113,7 +113,7 @@ func (c *conn) next() bool {
 	return false
 }
 
-// line gives the next line; limit is how long it may be, the CRLF included; 0: as is
+// line returns the next line; limit is how long it may be, the CRLF included; 0: as is
 // right for its verb. One that is too long for the buffer is eaten to its end, so
 // that memory is bounded and the rest of it is not taken for commands.
 func (c *conn) line(limit int) ([]byte, error) {

@@ -79,9 +79,10 @@ func TestChunks(t *testing.T) {
 // is taken before RSET (RFC 3030 §2).
 func TestRefusedChunks(t *testing.T) {
 	for name, tc := range map[string]struct{ before, bdat, want string }{
-		"no MAIL":                {begun, "BDAT 5 LAST\r\nQUIT\r", "503 5.5.1 Need MAIL"},
-		"no RCPT":                {begun + "C: MAIL FROM:<>\nS: 250\n", "BDAT 5 LAST\r\nQUIT\r", "503 5.5.1 Need RCPT"},
-		"all RCPT refused":       {begun + "C: MAIL FROM:<>\nS: 250\nC: RCPT TO:<bad@>\nS: 501\n", "BDAT 5 LAST\r\nQUIT\r", "554 5.5.1"},
+		"no MAIL": {begun, "BDAT 5 LAST\r\nQUIT\r", "503 5.5.1 Need MAIL"},
+		"no RCPT": {begun + "C: MAIL FROM:<>\nS: 250\n", "BDAT 5 LAST\r\nQUIT\r", "503 5.5.1 Need RCPT"},
+		"all RCPT refused": {begun + "C: MAIL FROM:<>\nS: 250\nC: RCPT TO:<bad@>\nS: 501\n",
+			"BDAT 5 LAST\r\nQUIT\r", "554 5.5.1"},
 		"behind LAST":            {envelope + "C: BDAT 0 LAST\nS: 250\n", "BDAT 5\r\nQUIT\r", "503 5.5.1"},
 		"after one that failed":  {begun + "C: BDAT 0\nS: 503\n", "BDAT 5\r\nQUIT\r", "503 5.5.1 A BDAT failed"},
 		"no size":                {envelope, "BDAT\r\n", "501 5.5.4"},
@@ -98,8 +99,10 @@ func TestRefusedChunks(t *testing.T) {
 			c.send(tc.bdat)
 			c.expect(tc.want)
 			taken := len(s.Messages())
-			c.talk("C: NOOP\nS: 250\nC: MAIL FROM:<>\nS: 503 5.5.1 A BDAT failed\nC: RCPT TO:<b@example.com>\nS: 503\nC: DATA\nS: 503\nC: BDAT 0 LAST\nS: 503")
-			c.talk("C: RSET\nS: 250\nC: MAIL FROM:<>\nS: 250\nC: RCPT TO:<b@example.com>\nS: 250\nC: DATA\nS: 354\nC: .\nS: 250")
+			c.talk("C: NOOP\nS: 250\nC: MAIL FROM:<>\nS: 503 5.5.1 A BDAT failed\nC: RCPT TO:<b@example.com>\n" +
+				"S: 503\nC: DATA\nS: 503\nC: BDAT 0 LAST\nS: 503")
+			c.talk("C: RSET\nS: 250\nC: MAIL FROM:<>\nS: 250\nC: RCPT TO:<b@example.com>\nS: 250\nC: DATA\nS: 354\n" +
+				"C: .\nS: 250")
 			if got := len(s.Messages()) - taken; got != 1 {
 				t.Errorf("%d messages behind the refused chunk, want 1", got)
 			}
@@ -110,7 +113,8 @@ func TestRefusedChunks(t *testing.T) {
 // DATA and BDAT do not mix, and no recipient comes behind content.
 func TestChunksDoNotMix(t *testing.T) {
 	s := start(t, nil)
-	dial(t, s).talk(envelope + "C: BDAT 0\nS: 250\nC: DATA\nS: 503\nC: RCPT TO:<c@example.com>\nS: 503\nC: BDAT 0 LAST\nS: 250")
+	dial(t, s).talk(envelope + "C: BDAT 0\nS: 250\nC: DATA\nS: 503\nC: RCPT TO:<c@example.com>\nS: 503\n" +
+		"C: BDAT 0 LAST\nS: 250")
 	if len(s.Messages()) != 1 || len(s.Messages()[0].To) != 1 {
 		t.Errorf("messages %v", s.Messages())
 	}
@@ -121,7 +125,8 @@ func TestChunksDoNotMix(t *testing.T) {
 func TestSize(t *testing.T) {
 	s := start(t, func(s *smtptest.Server) { s.Extensions.Size = 10 })
 	c := dial(t, s)
-	c.talk(begun + "C: MAIL FROM:<> SIZE=11\nS: 552 5.3.4\nC: MAIL FROM:<> SIZE=10\nS: 250\nC: RCPT TO:<b@example.com>\nS: 250\nC: DATA\nS: 354")
+	c.talk(begun + "C: MAIL FROM:<> SIZE=11\nS: 552 5.3.4\nC: MAIL FROM:<> SIZE=10\nS: 250\n" +
+		"C: RCPT TO:<b@example.com>\nS: 250\nC: DATA\nS: 354")
 	c.say("12345678", ".")
 	c.expect("250")
 	c.talk("C: MAIL FROM:<> SIZE=1\nS: 250\nC: RCPT TO:<b@example.com>\nS: 250\nC: DATA\nS: 354")
@@ -186,7 +191,8 @@ func TestBareCRAtEnd(t *testing.T) {
 // Content that breaks off is no message.
 func TestContentBreaksOff(t *testing.T) {
 	for name, sent := range map[string]string{
-		"DATA": "DATA\r\nhalf a mess", "DATA but LF": "DATA\r\nhalf\r\n.\r", "BDAT": "BDAT 10 LAST\r\n123456789", "BDAT, not the last": "BDAT 3\r\n123",
+		"DATA": "DATA\r\nhalf a mess", "DATA but LF": "DATA\r\nhalf\r\n.\r", "BDAT": "BDAT 10 LAST\r\n123456789",
+		"BDAT, not the last": "BDAT 3\r\n123",
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, nil)

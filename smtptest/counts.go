@@ -1,23 +1,22 @@
 package smtptest
 
-// ConnectionCount is how many TCP connections were accepted since the start, the
-// last Reset, or the last RSET of a client that had said nothing else: Mailman's
-// tests reset the count of their server by such a client, which does not count
-// itself. A RSET inside a dialogue resets nothing.
+// ConnectionCount returns how many connections were accepted since the start, since the last Reset, or since a client
+// last sent RSET as its first command. Mailman's tests reset the count of their server with such a client, which is not
+// counted itself. RSET after any other command resets nothing.
 func (s *Server) ConnectionCount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.counted
 }
 
-// Reset sets ConnectionCount to 0. The numbers of connections go on.
+// Reset sets ConnectionCount to 0. New connections are numbered on from the last.
 func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counted = 0
 }
 
-// uncount takes one connection out of the count, and gives the count.
+// uncount takes connections out of the count, and returns the count.
 func (s *Server) uncount(connections int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -25,19 +24,19 @@ func (s *Server) uncount(connections int) int {
 	return s.counted
 }
 
-// MostConnections is how many connections were open at the same time at the most,
-// without those that were turned away by MaxConnections.
+// MostConnections returns the largest number of connections that were open at the same time, without those refused
+// because of MaxConnections.
 func (s *Server) MostConnections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.most
 }
 
-// Transactions is how many MAIL commands were accepted since the start.
+// Transactions returns how many MAIL commands were accepted since the start.
 func (s *Server) Transactions() int { return int(s.taken.Load()) }
 
-// Commands is how many commands of that verb came since the start, refused ones
-// included. The words of [Fault.Command] are understood, "" is every command.
+// Commands returns how many commands with this verb were received since the start, refused ones included. The verb may
+// be any value of [Fault.Command]; "" counts every command.
 func (s *Server) Commands(verb string) int {
 	if verb != "" {
 		return int(s.verbs[verbByName(verb)].Load())
@@ -49,9 +48,8 @@ func (s *Server) Commands(verb string) int {
 	return int(sum)
 }
 
-// Credentials gives what successful AUTH commands carried, as it was received,
-// in base64: for AUTH PLAIN its one response, for others all responses with
-// spaces between. They are here and nowhere else: transcripts hide them.
+// Credentials returns the responses of successful AUTH commands as received, in base64: one response for PLAIN, all
+// responses joined with spaces for other mechanisms. Transcripts do not show them.
 func (s *Server) Credentials() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

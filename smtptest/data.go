@@ -8,7 +8,7 @@ import (
 
 // contentState is what is known of the content of a transaction.
 type contentState struct {
-	kept   []byte // nothing if nobody wants it
+	kept   []byte // empty unless collected
 	size   int64
 	line   int  // octets of the line at hand
 	cr     bool // the newest octet was a CR
@@ -57,7 +57,7 @@ func (c *conn) judgeData(arg []byte) string {
 	return "354 End data with <CRLF>.<CRLF>"
 }
 
-// noRecipients tells a client that named nobody from one whose recipients were
+// noRecipients distinguishes a client that sent no RCPT from one whose recipients were
 // all refused (RFC 5321 §3.3).
 func (c *conn) noRecipients() string {
 	if c.tx.commands == 0 {
@@ -172,7 +172,7 @@ func (c *conn) collects() bool {
 }
 
 // inspect looks for long lines and bare line ends. It looks at every octet, and so
-// is only called if somebody wants to know.
+// is called only if a limit is set.
 func (t *contentState) inspect(p []byte, limit int) {
 	for _, b := range p {
 		t.line++
@@ -260,7 +260,7 @@ func (c *conn) contentNote(v verb) string {
 	return fmt.Sprintf("(%d octets and the final dot)", c.tx.content.size)
 }
 
-// message gives the transaction the shape that lasts.
+// message returns the transaction as a Message, which outlasts it.
 func (c *conn) message(bdat bool) *Message {
 	t := &c.tx
 	m := &Message{

@@ -19,29 +19,43 @@ const begun = "S: 220\nC: EHLO client.example\nS: 250\n"
 // Fact 38
 func TestOrder(t *testing.T) {
 	for name, d := range map[string]string{
-		"MAIL needs a greeting":       "S: 220\nC: MAIL FROM:<a@example.com>\nS: 503 5.5.1",
-		"these need none":             "S: 220\nC: NOOP\nS: 250\nC: RSET\nS: 250\nC: HELP\nS: 214\nC: VRFY anne\nS: 252\nC: QUIT\nS: 221",
-		"HELO will do":                "S: 220\nC: HELO client.example\nS: 250\nC: MAIL FROM:<a@example.com>\nS: 250",
-		"HELO has no parameters":      "S: 220\nC: HELO client.example\nS: 250\nC: MAIL FROM:<a@example.com> SIZE=1\nS: 555 5.5.4",
-		"HELO takes EHLO's back":      begun + "C: HELO client.example\nS: 250\nC: MAIL FROM:<a@example.com> BODY=7BIT\nS: 555 5.5.4",
-		"RCPT needs MAIL":             begun + "C: RCPT TO:<b@example.com>\nS: 503 5.5.1",
-		"DATA needs MAIL":             begun + "C: DATA\nS: 503 5.5.1",
-		"DATA needs RCPT":             begun + "C: MAIL FROM:<>\nS: 250\nC: DATA\nS: 503 5.5.1",
-		"DATA needs a good RCPT":      begun + "C: MAIL FROM:<>\nS: 250\nC: RCPT TO:<bad@>\nS: 501\nC: DATA\nS: 554 5.5.1",
-		"MAIL does not nest":          begun + "C: MAIL FROM:<>\nS: 250\nC: MAIL FROM:<>\nS: 503 5.5.1",
-		"not even with all refused":   begun + "C: MAIL FROM:<>\nS: 250\nC: RCPT TO:<bad@>\nS: 501\nC: DATA\nS: 554\nC: MAIL FROM:<>\nS: 503",
-		"RSET ends a transaction":     begun + "C: MAIL FROM:<>\nS: 250\nC: RSET\nS: 250\nC: RCPT TO:<b@example.com>\nS: 503\nC: MAIL FROM:<>\nS: 250",
-		"EHLO ends a transaction":     begun + "C: MAIL FROM:<>\nS: 250\nC: EHLO client.example\nS: 250\nC: RCPT TO:<b@example.com>\nS: 503",
-		"a message ends it too":       begun + "C: MAIL FROM:<>\nS: 250\nC: RCPT TO:<b@example.com>\nS: 250\nC: DATA\nS: 354\nC: .\nS: 250\nC: RCPT TO:<b@example.com>\nS: 503\nC: MAIL FROM:<>\nS: 250",
-		"a bad RCPT spoils no other":  begun + "C: MAIL FROM:<>\nS: 250\nC: RCPT TO:<bad@>\nS: 501\nC: RCPT TO:<b@example.com>\nS: 250\nC: DATA\nS: 354\nC: .\nS: 250",
-		"AUTH is not offered":         begun + "C: AUTH PLAIN AGEAYg==\nS: 502",
-		"STARTTLS is not offered":     begun + "C: STARTTLS\nS: 502",
-		"unknown commands":            begun + "C: XFOO\nS: 500 5.5.2\nC: \nS: 500 5.5.2\nC: EXPN staff\nS: 500\nC: MAILFROM:<>\nS: 500",
-		"verbs in any case":           "S: 220\nC: ehlo client.example\nS: 250\nC: mAiL fRoM:<>\nS: 250\nC: rcpt to:<b@example.com>\nS: 250\nC: dAtA\nS: 354\nC: .\nS: 250",
+		"MAIL needs a greeting": "S: 220\nC: MAIL FROM:<a@example.com>\nS: 503 5.5.1",
+		"these need none": "S: 220\nC: NOOP\nS: 250\nC: RSET\nS: 250\nC: HELP\nS: 214\nC: VRFY anne\n" +
+			"S: 252\nC: QUIT\nS: 221",
+		"HELO will do": "S: 220\nC: HELO client.example\nS: 250\nC: MAIL FROM:<a@example.com>\nS: 250",
+		"HELO has no parameters": "S: 220\nC: HELO client.example\nS: 250\nC: MAIL FROM:<a@example.com> SIZE=1\n" +
+			"S: 555 5.5.4",
+		"HELO takes EHLO's back": begun +
+			"C: HELO client.example\nS: 250\nC: MAIL FROM:<a@example.com> BODY=7BIT\nS: 555 5.5.4",
+		"RCPT needs MAIL": begun + "C: RCPT TO:<b@example.com>\nS: 503 5.5.1",
+		"DATA needs MAIL": begun + "C: DATA\nS: 503 5.5.1",
+		"DATA needs RCPT": begun + "C: MAIL FROM:<>\nS: 250\nC: DATA\nS: 503 5.5.1",
+		"DATA needs a good RCPT": begun + "C: MAIL FROM:<>\nS: 250\nC: RCPT TO:<bad@>\nS: 501\nC: DATA\n" +
+			"S: 554 5.5.1",
+		"MAIL does not nest": begun + "C: MAIL FROM:<>\nS: 250\nC: MAIL FROM:<>\nS: 503 5.5.1",
+		"not even with all refused": begun + "C: MAIL FROM:<>\nS: 250\nC: RCPT TO:<bad@>\nS: 501\nC: DATA\nS: 554\n" +
+			"C: MAIL FROM:<>\nS: 503",
+		"RSET ends a transaction": begun +
+			"C: MAIL FROM:<>\nS: 250\nC: RSET\nS: 250\nC: RCPT TO:<b@example.com>\nS: 503\nC: MAIL FROM:<>\nS: 250",
+		"EHLO ends a transaction": begun + "C: MAIL FROM:<>\nS: 250\nC: EHLO client.example\nS: 250\n" +
+			"C: RCPT TO:<b@example.com>\nS: 503",
+		"a message ends it too": begun + "C: MAIL FROM:<>\nS: 250\nC: RCPT TO:<b@example.com>\nS: 250\n" +
+			"C: DATA\nS: 354\nC: .\nS: 250\nC: RCPT TO:<b@example.com>\nS: 503\nC: MAIL FROM:<>\nS: 250",
+		"a bad RCPT spoils no other": begun + "C: MAIL FROM:<>\nS: 250\nC: RCPT TO:<bad@>\nS: 501\n" +
+			"C: RCPT TO:<b@example.com>\nS: 250\nC: DATA\nS: 354\nC: .\nS: 250",
+		"AUTH is not offered":     begun + "C: AUTH PLAIN AGEAYg==\nS: 502",
+		"STARTTLS is not offered": begun + "C: STARTTLS\nS: 502",
+		"unknown commands": begun + "C: XFOO\nS: 500 5.5.2\nC: \nS: 500 5.5.2\nC: EXPN staff\nS: 500\n" +
+			"C: MAILFROM:<>\nS: 500",
+		"verbs in any case": "S: 220\nC: ehlo client.example\nS: 250\nC: mAiL fRoM:<>\nS: 250\n" +
+			"C: rcpt to:<b@example.com>\nS: 250\nC: dAtA\nS: 354\nC: .\nS: 250",
 		"trailing space is tolerated": begun + "C: NOOP \nS: 250\nC: MAIL FROM:<> \nS: 250\nC: RSET  \nS: 250",
-		"no argument where none is":   begun + "C: RSET now\nS: 501\nC: QUIT now\nS: 501\nC: MAIL FROM:<>\nS: 250\nC: RCPT TO:<b@example.com>\nS: 250\nC: DATA now\nS: 501",
-		"an argument where one is":    begun + "C: EHLO\nS: 501\nC: HELO \nS: 501\nC: VRFY\nS: 501",
-		"EHLO wants a host name":      "S: 220\nC: EHLO a b\nS: 501\nC: EHLO -a.example\nS: 501\nC: EHLO a..b\nS: 501\nC: EHLO [127.0.0.1]\nS: 250\nC: EHLO [IPv6:::1]\nS: 250\nC: EHLO [::1]\nS: 501\nC: EHLO my_host\nS: 250",
+		"no argument where none is": begun + "C: RSET now\nS: 501\nC: QUIT now\nS: 501\nC: MAIL FROM:<>\nS: 250\n" +
+			"C: RCPT TO:<b@example.com>\nS: 250\nC: DATA now\nS: 501",
+		"an argument where one is": begun + "C: EHLO\nS: 501\nC: HELO \nS: 501\nC: VRFY\nS: 501",
+		"EHLO wants a host name": "S: 220\nC: EHLO a b\nS: 501\nC: EHLO -a.example\nS: 501\nC: EHLO a..b\n" +
+			"S: 501\nC: EHLO [127.0.0.1]\nS: 250\nC: EHLO [IPv6:::1]\nS: 250\nC: EHLO [::1]\nS: 501\n" +
+			"C: EHLO my_host\nS: 250",
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, func(s *smtptest.Server) { s.Listener = smtptest.InMemory("localhost:25") })
@@ -87,7 +101,8 @@ func TestEnvelopeSyntax(t *testing.T) {
 		{"RCPT TO:<root>", "250"},
 		{"MAIL FROM:<anne>", "250"},
 		// RFC 3461 §5.4: NOTIFY up to 28 octets, ENVID 100, ORCPT 500, each with its name.
-		{"RCPT TO:<b@example.com> NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;" + strings.Repeat("x", 500-len("ORCPT=rfc822;")), "250"},
+		{"RCPT TO:<b@example.com> NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;" +
+			strings.Repeat("x", 500-len("ORCPT=rfc822;")), "250"},
 		{"MAIL FROM:<> RET=FULL ENVID=" + strings.Repeat("x", 100-len("ENVID=")), "250"},
 		// RFC 1870 §3: up to 20 digits.
 		{"MAIL FROM:<> SIZE=00000000000000000012", "250"},
@@ -170,7 +185,8 @@ func TestNoExtensions(t *testing.T) {
 	for _, p := range []string{"SIZE=1", "BODY=8BITMIME", "SMTPUTF8", "RET=FULL", "ENVID=x"} {
 		c.talk("C: MAIL FROM:<a@example.com> " + p + "\nS: 555 Parameter") // no enhanced code either
 	}
-	c.talk("C: MAIL FROM:<a@example.com>\nS: 250 Sender ok\nC: RCPT TO:<b@example.com> NOTIFY=NEVER\nS: 555\nC: RCPT TO:<b@example.com>\nS: 250 Recipient ok")
+	c.talk("C: MAIL FROM:<a@example.com>\nS: 250 Sender ok\nC: RCPT TO:<b@example.com> NOTIFY=NEVER\nS: 555\n" +
+		"C: RCPT TO:<b@example.com>\nS: 250 Recipient ok")
 	c.send("BDAT 4 LAST\r\nNOOP")
 	c.expect("503 CHUNKING is not offered")
 }
@@ -178,7 +194,9 @@ func TestNoExtensions(t *testing.T) {
 // What a server offers by default: LIMITS limits, and REQUIRETLS needs TLS (RFC
 // 8689 §2), so neither is there.
 func TestAllExtensions(t *testing.T) {
-	dial(t, start(t, nil)).talk("S: 220\nC: EHLO x\nS: 250-localhost / 250-PIPELINING / 250-CHUNKING / 250-SIZE 67108864 / 250-8BITMIME / 250-SMTPUTF8 / 250-DSN / 250 ENHANCEDSTATUSCODES")
+	dial(t, start(t, nil)).talk("S: 220\nC: EHLO x\n" +
+		"S: 250-localhost / 250-PIPELINING / 250-CHUNKING / 250-SIZE 67108864 / 250-8BITMIME / 250-SMTPUTF8 / " +
+		"250-DSN / 250 ENHANCEDSTATUSCODES")
 }
 
 // EHLO may be answered with further lines, and differently before TLS.
@@ -191,7 +209,8 @@ func TestExtensionLines(t *testing.T) {
 	})
 	c := dial(t, s)
 	c.talk("S: 220 mx.example.com \nC: EHLO client.example")
-	if got, _ := c.reply(); got != "250-mx.example.com / 250-SIZE 1000 / 250-LIMITS RCPTMAX=2 / 250-XFOO bar / 250 AUTH LOGIN" {
+	if got, _ := c.reply(); got != "250-mx.example.com / 250-SIZE 1000 / 250-LIMITS RCPTMAX=2 / 250-XFOO bar / 250 "+
+		"AUTH LOGIN" {
 		t.Errorf("EHLO: %q", got)
 	}
 }
@@ -200,11 +219,15 @@ func TestExtensionLines(t *testing.T) {
 func TestLimits(t *testing.T) {
 	mail, rcpt := "C: MAIL FROM:<a@example.com>\nS: 250\n", "C: RCPT TO:<%s>\nS: %s\n"
 	for name, tc := range map[string]struct{ limits, dialogue string }{
-		"MAILMAX":       {"MAILMAX=2", mail + "C: MAIL FROM:<b@example.com>\nS: 503\nC: RSET\nS: 250\nC: MAIL FROM:<c@example.com>\nS: 421"},
-		"RCPTMAX":       {"RCPTMAX=2", mail + fmt.Sprintf(rcpt+rcpt+rcpt, "a@a", "250", "bad@", "501", "b@a", "452 4.5.3")},
-		"RCPTDOMAINMAX": {"RCPTDOMAINMAX=2", mail + fmt.Sprintf(rcpt+rcpt+rcpt+rcpt, "a@a", "250", "b@B", "250", "c@c", "452 4.5.3", "d@b", "250")},
-		"of a session":  {"RCPTDOMAINMAX=1", mail + fmt.Sprintf(rcpt, "a@a", "250") + "C: RSET\nS: 250\n" + mail + fmt.Sprintf(rcpt, "a@b", "452")},
-		"misspelt":      {"RCPTMAX=one MAILMAX", mail + "C: RSET\nS: 250\n" + mail + fmt.Sprintf(rcpt, "a@a", "250")},
+		"MAILMAX": {"MAILMAX=2",
+			mail + "C: MAIL FROM:<b@example.com>\nS: 503\nC: RSET\nS: 250\nC: MAIL FROM:<c@example.com>\nS: 421"},
+		"RCPTMAX": {"RCPTMAX=2",
+			mail + fmt.Sprintf(rcpt+rcpt+rcpt, "a@a", "250", "bad@", "501", "b@a", "452 4.5.3")},
+		"RCPTDOMAINMAX": {"RCPTDOMAINMAX=2",
+			mail + fmt.Sprintf(rcpt+rcpt+rcpt+rcpt, "a@a", "250", "b@B", "250", "c@c", "452 4.5.3", "d@b", "250")},
+		"of a session": {"RCPTDOMAINMAX=1", mail + fmt.Sprintf(rcpt, "a@a", "250") + "C: RSET\nS: 250\n" + mail +
+			fmt.Sprintf(rcpt, "a@b", "452")},
+		"misspelt": {"RCPTMAX=one MAILMAX", mail + "C: RSET\nS: 250\n" + mail + fmt.Sprintf(rcpt, "a@a", "250")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, func(s *smtptest.Server) { s.Extensions.Limits = tc.limits })
@@ -218,7 +241,8 @@ func TestMaxTransactions(t *testing.T) {
 	s := start(t, func(s *smtptest.Server) { s.MaxTransactions = 2 })
 	for range 2 {
 		c := dial(t, s)
-		c.talk(begun + "C: MAIL FROM:<>\nS: 250\nC: RSET\nS: 250\nC: MAIL FROM:<>\nS: 250\nC: RSET\nS: 250\nC: MAIL FROM:<>\nS: 421 4.7.0")
+		c.talk(begun + "C: MAIL FROM:<>\nS: 250\nC: RSET\nS: 250\nC: MAIL FROM:<>\nS: 250\nC: RSET\nS: 250\n" +
+			"C: MAIL FROM:<>\nS: 421 4.7.0")
 		c.expectEnd()
 	}
 	if got := s.Transactions(); got != 4 {
@@ -229,7 +253,8 @@ func TestMaxTransactions(t *testing.T) {
 func TestMaxRecipients(t *testing.T) {
 	s := start(t, func(s *smtptest.Server) { s.MaxRecipients = 1 })
 	c := dial(t, s)
-	c.talk(begun + "C: MAIL FROM:<>\nS: 250\nC: RCPT TO:<bad@>\nS: 501\nC: RCPT TO:<a@a>\nS: 250\nC: RCPT TO:<b@a>\nS: 452 4.5.3\nC: DATA\nS: 354\nC: .\nS: 250")
+	c.talk(begun + "C: MAIL FROM:<>\nS: 250\nC: RCPT TO:<bad@>\nS: 501\nC: RCPT TO:<a@a>\nS: 250\nC: RCPT TO:<b@a>\n" +
+		"S: 452 4.5.3\nC: DATA\nS: 354\nC: .\nS: 250")
 	if got := s.Messages()[0].To; len(got) != 1 || got[0] != "a@a" {
 		t.Errorf("recipients %q", got)
 	}
@@ -250,7 +275,7 @@ func TestCommandLineLimit(t *testing.T) {
 	c.expect("500 5.5.2")
 }
 
-// command writes a command that is so many octets long, its CRLF included: x fills
+// command writes a command that is this many octets long, its CRLF included: x fills
 // it, where the percent sign stands.
 func command(t *testing.T, octets int, form string) string {
 	t.Helper()
@@ -275,15 +300,16 @@ func TestEnvelopeLineLimit(t *testing.T) {
 		form  string
 		most  int
 	}{
-		"MAIL":             {none, nil, "MAIL FROM:<%@example.com>", 512},
-		"RCPT":             {none, nil, "RCPT TO:<%@example.com>", 512},
-		"VRFY":             {none, nil, "VRFY %", 512},
-		"MAIL, SIZE":       {smtptest.Extensions{Size: 1000}, nil, "MAIL FROM:<%@example.com> SIZE=1", 512 + 26},
-		"MAIL, 8BITMIME":   {smtptest.Extensions{EightBitMIME: true}, nil, "MAIL FROM:<%@example.com>", 512 + 17},
-		"MAIL, SMTPUTF8":   {smtptest.Extensions{SMTPUTF8: true}, nil, "MAIL FROM:<%@example.com>", 512 + 10},
-		"VRFY, SMTPUTF8":   {smtptest.Extensions{SMTPUTF8: true}, nil, "VRFY %", 512 + 10},
-		"MAIL, DSN":        {smtptest.Extensions{DSN: true}, nil, "MAIL FROM:<%@example.com>", 512 + dsnMail},
-		"RCPT, DSN":        {smtptest.Extensions{DSN: true}, nil, "RCPT TO:<%@example.com> NOTIFY=NEVER", 512 + dsnRcpt},
+		"MAIL":           {none, nil, "MAIL FROM:<%@example.com>", 512},
+		"RCPT":           {none, nil, "RCPT TO:<%@example.com>", 512},
+		"VRFY":           {none, nil, "VRFY %", 512},
+		"MAIL, SIZE":     {smtptest.Extensions{Size: 1000}, nil, "MAIL FROM:<%@example.com> SIZE=1", 512 + 26},
+		"MAIL, 8BITMIME": {smtptest.Extensions{EightBitMIME: true}, nil, "MAIL FROM:<%@example.com>", 512 + 17},
+		"MAIL, SMTPUTF8": {smtptest.Extensions{SMTPUTF8: true}, nil, "MAIL FROM:<%@example.com>", 512 + 10},
+		"VRFY, SMTPUTF8": {smtptest.Extensions{SMTPUTF8: true}, nil, "VRFY %", 512 + 10},
+		"MAIL, DSN":      {smtptest.Extensions{DSN: true}, nil, "MAIL FROM:<%@example.com>", 512 + dsnMail},
+		"RCPT, DSN": {smtptest.Extensions{DSN: true}, nil, "RCPT TO:<%@example.com> NOTIFY=NEVER",
+			512 + dsnRcpt},
 		"MAIL, AUTH":       {none, map[string]string{"u": "p"}, "MAIL FROM:<%@example.com>", 512 + 500},
 		"MAIL, all":        {all, nil, "MAIL FROM:<%@example.com>", 512 + 26 + 17 + 10 + dsnMail},
 		"RCPT, all":        {all, nil, "RCPT TO:<%@example.com>", 512 + dsnRcpt},
@@ -342,16 +368,19 @@ func TestImpatientClients(t *testing.T) {
 		said string
 		want []string
 	}{
-		"not offered":       {smtptest.Extensions{}, envelope, []string{"554 "}},
-		"after BDAT":        {smtptest.Extensions{Chunking: true}, "BDAT 3\r\nabcRSET\r\n", []string{"554 "}},
-		"EHLO":              {smtptest.AllExtensions(), "EHLO x\r\n" + envelope, []string{"554 "}},
-		"DATA":              {smtptest.AllExtensions(), envelope + "DATA\r\ncontent\r\n.\r\n", []string{"250", "250", "554 "}},
-		"NOOP":              {smtptest.AllExtensions(), "NOOP\r\nRSET\r\n", []string{"554 "}},
-		"VRFY":              {smtptest.AllExtensions(), "VRFY a\r\nRSET\r\n", []string{"554 "}},
-		"QUIT":              {smtptest.AllExtensions(), "RSET\r\nQUIT\r\nRSET\r\n", []string{"250", "554 "}},
-		"AUTH":              {smtptest.AllExtensions(), "AUTH LOGIN\r\nYQ==\r\n", []string{"554 "}},
-		"offered by a line": {smtptest.Extensions{Lines: []string{"pipelining"}}, envelope + "RSET\r\nQUIT\r\n", []string{"250", "250", "250", "221"}},
-		"a whole group":     {smtptest.AllExtensions(), envelope + "BDAT 1 LAST\r\naRSET\r\n" + envelope + "DATA\r\n", []string{"250", "250", "250", "250", "250", "250", "354"}},
+		"not offered": {smtptest.Extensions{}, envelope, []string{"554 "}},
+		"after BDAT":  {smtptest.Extensions{Chunking: true}, "BDAT 3\r\nabcRSET\r\n", []string{"554 "}},
+		"EHLO":        {smtptest.AllExtensions(), "EHLO x\r\n" + envelope, []string{"554 "}},
+		"DATA": {smtptest.AllExtensions(), envelope + "DATA\r\ncontent\r\n.\r\n",
+			[]string{"250", "250", "554 "}},
+		"NOOP": {smtptest.AllExtensions(), "NOOP\r\nRSET\r\n", []string{"554 "}},
+		"VRFY": {smtptest.AllExtensions(), "VRFY a\r\nRSET\r\n", []string{"554 "}},
+		"QUIT": {smtptest.AllExtensions(), "RSET\r\nQUIT\r\nRSET\r\n", []string{"250", "554 "}},
+		"AUTH": {smtptest.AllExtensions(), "AUTH LOGIN\r\nYQ==\r\n", []string{"554 "}},
+		"offered by a line": {smtptest.Extensions{Lines: []string{"pipelining"}}, envelope + "RSET\r\nQUIT\r\n",
+			[]string{"250", "250", "250", "221"}},
+		"a whole group": {smtptest.AllExtensions(), envelope + "BDAT 1 LAST\r\naRSET\r\n" + envelope + "DATA\r\n",
+			[]string{"250", "250", "250", "250", "250", "250", "354"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, func(s *smtptest.Server) {
@@ -438,7 +467,8 @@ func TestPipelining(t *testing.T) {
 	if got := counting.writes.Load() - before; got != 2 {
 		t.Errorf("two groups were answered with %d writes", got)
 	}
-	if got := s.Messages(); len(got) != 2 || string(got[0].Content) != "content\r\n" || string(got[1].Content) != "abc" {
+	if got := s.Messages(); len(got) != 2 || string(got[0].Content) != "content\r\n" ||
+		string(got[1].Content) != "abc" {
 		t.Errorf("messages %v", got)
 	}
 }

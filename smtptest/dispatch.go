@@ -50,7 +50,7 @@ func (c *conn) sendAway() bool {
 	return false
 }
 
-// dispatch tells the commands that change something from those that are only
+// dispatch separates the commands that change something from those that are only
 // answered.
 func (c *conn) dispatch(v verb, line, arg []byte) bool {
 	switch v {
@@ -98,7 +98,7 @@ func (c *conn) judgeOther(v verb, arg []byte) string {
 
 const replyBadSyntax = "501 5.5.4 Bad syntax"
 
-// stat gives the number of connections without this one, which is taken out of
+// stat returns the number of connections without this one, which is taken out of
 // the count: asking disturbs nothing.
 func (c *conn) stat() int {
 	out := 1
@@ -109,7 +109,7 @@ func (c *conn) stat() int {
 	return c.srv.uncount(out)
 }
 
-// gate gives the reply to a command that is refused whatever it says, or "".
+// gate returns the reply to a command that is refused whatever it says, or "".
 func (c *conn) gate(v verb) string {
 	if c.srv.RequireTLS && !c.tls {
 		switch v {
@@ -145,7 +145,7 @@ func (c *conn) helo(v verb, line, arg []byte) bool {
 	return c.send(p)
 }
 
-// judgeHelo judges EHLO and HELO, and gives the list of extensions.
+// judgeHelo judges EHLO and HELO, and returns the list of extensions.
 func (c *conn) judgeHelo(v verb, arg []byte) string {
 	if gate := c.gate(v); gate != "" {
 		return gate

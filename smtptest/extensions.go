@@ -7,40 +7,43 @@ import (
 	"time"
 )
 
-// Extensions is what EHLO offers besides STARTTLS and AUTH, which follow from
-// the server's other fields. The zero value offers nothing.
+// Extensions are the extensions that EHLO offers besides STARTTLS and AUTH, which depend on other fields of the server.
+// The zero value offers none.
 type Extensions struct {
-	Pipelining          bool   // RFC 2920
-	Chunking            bool   // RFC 3030
-	EightBitMIME        bool   // RFC 6152
-	SMTPUTF8            bool   // RFC 6531
-	DSN                 bool   // RFC 3461
-	EnhancedStatusCodes bool   // RFC 2034; without it the replies carry none
-	RequireTLS          bool   // RFC 8689; offered and taken under TLS only
-	Size                int64  // RFC 1870: the largest message; 0 is not offered, and DefaultMaxSize holds
-	Limits              string // RFC 9422: "MAILMAX=2 RCPTMAX=50"; what it says is enforced, misspelt or not it is offered
+	Pipelining          bool  // RFC 2920
+	Chunking            bool  // RFC 3030
+	EightBitMIME        bool  // RFC 6152
+	SMTPUTF8            bool  // RFC 6531
+	DSN                 bool  // RFC 3461
+	EnhancedStatusCodes bool  // RFC 2034; without it replies have no enhanced codes
+	RequireTLS          bool  // RFC 8689; offered and accepted only under TLS
+	Size                int64 // RFC 1870: the largest message; 0 offers no SIZE, the limit is DefaultMaxSize
 
-	// FutureRelease is RFC 4865: the longest HOLDFOR, and how far ahead a HOLDUNTIL may
-	// lie. 0 is not offered. Messages are not held.
+	// Limits is RFC 9422, such as "MAILMAX=2 RCPTMAX=50". EHLO offers the text unchanged, even misspelt; limits that
+	// can be read from it are enforced.
+	Limits string
+
+	// FutureRelease is RFC 4865: the longest HOLDFOR, and how far ahead HOLDUNTIL may
+	// be. If 0, it is not offered. Messages are not held.
 	FutureRelease time.Duration
 
-	// DeliverBy is RFC 2852, and DeliverByMin the shortest time that is taken with R; 0
-	// states none.
+	// DeliverBy is RFC 2852, and DeliverByMin the shortest time accepted with mode R; if
+	// 0, EHLO states no minimum.
 	DeliverBy    bool
 	DeliverByMin time.Duration
 
 	MTPriority bool // RFC 6710
 
-	// Lines are further lines of the EHLO reply, as they are: a second
+	// Lines are further lines of the EHLO reply, sent unchanged: a second
 	// "AUTH LOGIN", "XCLIENT NAME", anything.
 	Lines []string
 }
 
-// DefaultMaxSize is the largest message that a server takes if it is told no other.
+// DefaultMaxSize is the largest message that a server accepts unless Extensions.Size sets another limit.
 const DefaultMaxSize = 64 << 20
 
-// AllExtensions is what a modern server offers: everything but LIMITS, and but for
-// FUTURERELEASE, DELIVERBY and MT-PRIORITY, which few have.
+// AllExtensions returns what a modern server offers: everything but LIMITS, FUTURERELEASE, DELIVERBY and MT-PRIORITY,
+// which few servers have.
 func AllExtensions() Extensions {
 	return Extensions{
 		Pipelining: true, Chunking: true, EightBitMIME: true, SMTPUTF8: true, DSN: true,
@@ -79,7 +82,7 @@ func (e *Extensions) limits() (l limits) {
 	return l
 }
 
-// ehloLines gives the lines of the EHLO reply, the server's name first.
+// ehloLines returns the lines of the EHLO reply, the server's name first.
 func (c *conn) ehloLines() []string {
 	s, e := c.srv, c.offered()
 	lines := []string{s.Hostname}

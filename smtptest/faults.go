@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Fault is one thing that goes wrong: when, and what. Nothing about it is
-// random, so a test that fails fails again.
+// Fault is one thing that goes wrong: when, and what. Faults are never random, so
+// a test that fails will fail again.
 //
 //	{Command: "RCPT", Nth: 3, Reply: "450 4.2.0 later"}                   the third RCPT is deferred
 //	{Command: "RCPT", Address: "bart@example.com", Reply: "550 no"}       so is one address, for good
@@ -16,57 +16,56 @@ import (
 //	{Command: ".", Reply: "451 no", Answer: AnswerNone, Then: ThenClose}  the same to the client, but not taken
 //	{Command: "MAIL", Reply: "250 ok\n250 surplus"}                       one reply too many
 //	{AfterWritten: 100, Then: ThenAbort}                                  reset after the server's 100th octet
-//	{Idle: time.Minute, Reply: "421 4.3.2 going down"}                    said unasked after a minute's silence
+//	{Idle: time.Minute, Reply: "421 4.3.2 going down"}                    sent unasked after a minute of silence
 //
-// Of several faults that fit one command the first is taken; all of them count.
+// If several faults match a command, the first takes effect; all of them count the
+// command.
 type Fault struct {
-	// Command is the verb, or one of Greeting, Handshake, Response and
-	// Terminator, at which it happens.
+	// Command is the verb at which the fault happens, or one of Greeting,
+	// Handshake, Response and Terminator.
 	Command string
 
-	// Address restricts it to a MAIL or RCPT with this address.
+	// Address restricts the fault to a MAIL or RCPT with this address.
 	Address string
 
-	// Connection restricts it to one connection: 1 is the first that the server
-	// accepted. 0 is any. With EachConnection, Nth is counted on every
-	// connection afresh.
+	// Connection restricts the fault to one connection: 1 is the first that the
+	// server accepted, 0 is any. With EachConnection, each connection has a count
+	// of its own for Nth.
 	Connection int
 
-	// Nth is the one of the commands that fit at which it happens, counted from
-	// 1. 0: at every one.
+	// Nth selects the matching command at which the fault happens, counted from
+	// 1. If 0, it happens at each of them.
 	Nth int
 
-	// AfterRead and AfterWritten, instead of Command, let the connection end
-	// when exactly so many octets were read from the client, or written to it:
-	// TLS included, as the network sees them. What was read until then is worked
-	// on and answered first. Then is ThenClose if it is not set; there is no Delay and
-	// no Reply.
+	// AfterRead and AfterWritten, instead of Command, end the connection after
+	// exactly this many octets were read from the client or written to it, as seen
+	// on the network, TLS included. Commands read until then are answered first.
+	// Then defaults to ThenClose; Delay and Reply must not be set.
 	AfterRead, AfterWritten int64
 
-	// Idle, instead of Command, lets it happen when the server has waited so long
-	// for a command. Once in each silence.
+	// Idle, instead of Command, makes the fault happen when the server has waited
+	// this long for a command: once in each silence.
 	Idle time.Duration
 
 	// Delay is how long the server waits before it answers. Earlier answers are
 	// written first.
 	Delay time.Duration
 
-	// Reply takes the place of the server's own words. It is sent as it is, but
-	// for line ends, which become CRLF: several lines, surplus replies and
-	// garbage are all possible. Its first digit also decides what is done: the
-	// command takes effect only if the server would have accepted it and Reply
-	// starts with the same digit.
+	// Reply replaces the server's own reply. It is sent unchanged, except that line
+	// ends become CRLF: several lines, surplus replies and garbage are all
+	// possible. The command takes effect only if the server would have accepted it
+	// and Reply starts with the same digit as its own reply.
 	Reply string
 
 	// Answer is how much of the reply is sent.
 	Answer Answer
 
-	// Then is what becomes of the connection.
+	// Then is what happens to the connection afterwards.
 	Then Then
 }
 
-// EachConnection is the value of Fault.Connection for a count of its own on
-// every connection.
+// EachConnection is the value of [Fault.Connection] that counts Nth on each
+// connection separately.
 const EachConnection = -1
 
 // Answer is how much of a reply is sent.
@@ -79,23 +78,23 @@ const (
 	AnswerNone         // nothing
 )
 
-// Then is what becomes of a connection after an answer.
+// Then is what happens to a connection after an answer.
 type Then uint8
 
-// What becomes of a connection.
+// What happens to a connection after an answer.
 const (
-	ThenProceed  Then = iota // goes on; after a 221 or 421 it is closed, as RFC 5321 §3.8 demands
+	ThenProceed  Then = iota // goes on, but is closed after a 221 or 421, as RFC 5321 §3.8 demands
 	ThenKeepOpen             // goes on, even after a 421
-	ThenClose                // FIN, behind everything that was written
-	ThenAbort                // reset
-	ThenHang                 // stays open, and never answers again, nor reads behind AfterRead and AfterWritten
+	ThenClose                // is closed with FIN after everything was written
+	ThenAbort                // is reset
+	ThenHang                 // stays open without answering; after AfterRead or AfterWritten without reading either
 )
 
 // atOctet reports a fault that counts octets and not commands.
 func (f *Fault) atOctet() bool { return f.AfterRead > 0 || f.AfterWritten > 0 }
 
-// check finds the fault that could never happen, which in a test is a slip of
-// the pen that lets the test pass.
+// check finds the fault that could never happen, which in a test is a mistake
+// that lets the test pass.
 func (f *Fault) check() error {
 	kinds := 0
 	for _, set := range []bool{f.Command != "", f.AfterRead > 0, f.AfterWritten > 0, f.Idle > 0} {
@@ -107,11 +106,12 @@ func (f *Fault) check() error {
 	case kinds != 1:
 		return fmt.Errorf("fault %+v: set exactly one of Command, AfterRead, AfterWritten and Idle", *f)
 	case f.Command != "" && verbByName(f.Command) == verbUnknown:
-		return fmt.Errorf("fault %+v: unknown Command; there are %s", *f, strings.Join(verbWords[1:], " "))
+		return fmt.Errorf("fault %+v: unknown Command; use one of %s", *f, strings.Join(verbWords[1:], " "))
 	case f.atOctet() && (f.Delay > 0 || f.Reply != "" || f.Answer != AnswerWhole || f.Then == ThenKeepOpen):
-		return fmt.Errorf("fault %+v: after an octet there is only Then, and the connection cannot go on", *f)
+		return fmt.Errorf("fault %+v: AfterRead and AfterWritten allow no Delay, Reply or Answer, "+
+			"and Then must end the connection", *f)
 	case f.Address != "" && !foldIn([]byte(f.Command), "MAIL", "RCPT"):
-		return fmt.Errorf("fault %+v: only MAIL and RCPT have an Address", *f)
+		return fmt.Errorf("fault %+v: Address needs Command MAIL or RCPT", *f)
 	}
 	return nil
 }
@@ -171,9 +171,9 @@ func (a *armed) counted(connection int) bool {
 	return a.Nth == 0 || a.Nth == *n
 }
 
-// Inject adds faults to those of the field Faults, also while the server runs.
-// Those that count octets concern the connections accepted from now on. It
-// panics if one of them could never happen.
+// Inject adds faults to those of the field Faults; the server may be running.
+// Faults that count octets apply to connections accepted from now on. Inject
+// panics if a fault could never happen.
 func (s *Server) Inject(faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,7 +186,7 @@ func (s *Server) Inject(faults ...Fault) {
 	s.scripted.Store(s.scripted.Load() || len(faults) > 0)
 }
 
-// ClearFaults ends all faults and forgets the queued errors.
+// ClearFaults removes all faults and queued errors.
 func (s *Server) ClearFaults() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,14 +214,15 @@ func (s *Server) idleFault(connection int) *armed {
 	defer s.mu.Unlock()
 	var first *armed
 	for _, a := range s.armed {
-		if a.Idle > 0 && slices.Contains([]int{0, EachConnection, connection}, a.Connection) && (first == nil || a.Idle < first.Idle) {
+		if a.Idle > 0 && slices.Contains([]int{0, EachConnection, connection}, a.Connection) &&
+			(first == nil || a.Idle < first.Idle) {
 			first = a
 		}
 	}
 	return first
 }
 
-// octetFaults gives the faults that count octets of one connection.
+// octetFaults returns the faults that count octets of one connection.
 func (s *Server) octetFaults(connection int) (faults []Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -233,17 +234,17 @@ func (s *Server) octetFaults(connection int) (faults []Fault) {
 	return faults
 }
 
-// QueueError makes one later MAIL or RCPT (command, in any case) fail with that
-// code, as Mailman's test MTA does: the errors stand in one queue for the whole
-// server. At each MAIL and RCPT the connection pulls the next error, unless it
-// still holds one; if the error is for this command it is the answer, else the
-// connection holds it, and everything goes on normally. So an error at the head
-// keeps those behind it waiting, and one that a connection holds is lost with
-// the connection. For anything but that, [Fault] is the better tool.
+// QueueError makes a later MAIL or RCPT (command, in any case) fail with this
+// code, like Mailman's test MTA: errors wait in one queue for the whole server. At
+// each MAIL and RCPT the connection takes the next error, unless it still holds
+// one. If the error is for this command, it is the reply; otherwise the connection
+// keeps it and goes on normally. So an error at the head of the queue holds up
+// those behind it, and one that a connection holds is lost with the connection.
+// For any other purpose [Fault] is the better tool.
 func (s *Server) QueueError(command string, code int) {
 	v := verbByName(command)
 	if v != verbMail && v != verbRcpt {
-		panic("smtptest: QueueError: the command is MAIL or RCPT, not " + command)
+		panic("smtptest: QueueError: the command must be MAIL or RCPT, not " + command)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -256,7 +257,7 @@ type queuedError struct {
 	code int
 }
 
-// text is what Mailman's test MTA says.
+// text is the reply of Mailman's test MTA.
 func (q queuedError) text() string {
 	if q.verb == verbMail {
 		return fmt.Sprintf("%d Error: SMTPResponseException", q.code)
@@ -264,7 +265,7 @@ func (q queuedError) text() string {
 	return fmt.Sprintf("%d Error: SMTPRecipientsRefused", q.code)
 }
 
-// queuedReply gives the queued error that is the answer to this command, or "".
+// queuedReply returns the queued error that is the answer to this command, or "".
 // An error is pulled before it is known whether it fits (fact 36 of
 // docs/parity.md), which is what makes the head of the queue block the rest.
 func (c *conn) queuedReply(v verb) string {

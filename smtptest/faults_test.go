@@ -17,7 +17,7 @@ import (
 	"github.com/postrider/postrider/smtptest"
 )
 
-// faulty gives a server in memory with these faults.
+// faulty returns a server in memory with these faults.
 func faulty(t *testing.T, faults ...smtptest.Fault) *smtptest.Server {
 	t.Helper()
 	return start(t, func(s *smtptest.Server) {
@@ -37,30 +37,45 @@ func TestFaultReplies(t *testing.T) {
 	}{
 		{fault{Command: "greeting", Reply: "554 no"}, "S: 554 no\nC: EHLO x\nS: 250"},
 		{fault{Command: "greeting", Reply: "220-a\n220 b"}, "S: 220-a / 220 b\nC: EHLO x\nS: 250"},
-		{fault{Command: "EHLO", Reply: "502 what"}, "S: 220\nC: EHLO x\nS: 502 what\nC: MAIL FROM:<>\nS: 503\nC: HELO x\nS: 250\nC: MAIL FROM:<>\nS: 250"},
+		{fault{Command: "EHLO", Reply: "502 what"},
+			"S: 220\nC: EHLO x\nS: 502 what\nC: MAIL FROM:<>\nS: 503\nC: HELO x\nS: 250\nC: MAIL FROM:<>\nS: 250"},
 		{fault{Command: "HELO", Reply: "421 no"}, "S: 220\nC: HELO x\nS: 421 no"},
 		{fault{Command: "STARTTLS", Reply: "454 later"}, begun + "C: STARTTLS\nS: 454 later\nC: NOOP\nS: 250"},
-		{fault{Command: "AUTH", Reply: "454 later"}, begun + "C: AUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz\nS: 454 later\nC: AUTH PLAIN\nS: 454"},
-		{fault{Command: "AUTH", Reply: "334 bW9yZQ=="}, begun + "C: AUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz\nS: 334 bW9yZQ==\nC: AAAA\nS: 535\nC: NOOP\nS: 250"},
-		{fault{Command: "response", Reply: "535 no"}, begun + "C: AUTH LOGIN\nS: 334\nC: AAAA\nS: 535 no\nC: NOOP\nS: 250"},
+		{fault{Command: "AUTH", Reply: "454 later"},
+			begun + "C: AUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz\nS: 454 later\nC: AUTH PLAIN\nS: 454"},
+		{fault{Command: "AUTH", Reply: "334 bW9yZQ=="},
+			begun + "C: AUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz\nS: 334 bW9yZQ==\nC: AAAA\nS: 535\nC: NOOP\nS: 250"},
+		{fault{Command: "response", Reply: "535 no"},
+			begun + "C: AUTH LOGIN\nS: 334\nC: AAAA\nS: 535 no\nC: NOOP\nS: 250"},
 		{fault{Command: "mail", Reply: "450 later"}, begun + "C: MAIL FROM:<>\nS: 450 later\nC: RCPT TO:<b@a>\nS: 503"},
-		{fault{Command: "RCPT", Nth: 2, Reply: "550 no"}, begun + "C: MAIL FROM:<>\nS: 250\nC: RCPT TO:<b@a>\nS: 250\nC: RCPT TO:<c@a>\nS: 550 no\nC: RCPT TO:<c@a>\nS: 250"},
-		{fault{Command: "RCPT", Address: "c@a", Reply: "550 no"}, begun + "C: MAIL FROM:<c@a>\nS: 250\nC: RCPT TO:<b@a>\nS: 250\nC: RCPT TO:<c@a>\nS: 550 no\nC: RCPT TO:<c@a>\nS: 550"},
-		{fault{Command: "RCPT", Address: "c@a", Nth: 2, Reply: "550 no"}, begun + "C: MAIL FROM:<c@a>\nS: 250\nC: RCPT TO:<b@a>\nS: 250\nC: RCPT TO:<c@a>\nS: 250\nC: RCPT TO:<c@a>\nS: 550"},
-		{fault{Command: "DATA", Reply: "451 later"}, envelope + "C: DATA\nS: 451 later\nC: DATA\nS: 451\nC: RSET\nS: 250"},
+		{fault{Command: "RCPT", Nth: 2, Reply: "550 no"},
+			begun + "C: MAIL FROM:<>\nS: 250\nC: RCPT TO:<b@a>\nS: 250\nC: RCPT TO:<c@a>\nS: 550 no\n" +
+				"C: RCPT TO:<c@a>\nS: 250"},
+		{fault{Command: "RCPT", Address: "c@a", Reply: "550 no"},
+			begun + "C: MAIL FROM:<c@a>\nS: 250\nC: RCPT TO:<b@a>\nS: 250\nC: RCPT TO:<c@a>\nS: 550 no\n" +
+				"C: RCPT TO:<c@a>\nS: 550"},
+		{fault{Command: "RCPT", Address: "c@a", Nth: 2, Reply: "550 no"},
+			begun + "C: MAIL FROM:<c@a>\nS: 250\nC: RCPT TO:<b@a>\nS: 250\nC: RCPT TO:<c@a>\nS: 250\n" +
+				"C: RCPT TO:<c@a>\nS: 550"},
+		{fault{Command: "DATA", Reply: "451 later"},
+			envelope + "C: DATA\nS: 451 later\nC: DATA\nS: 451\nC: RSET\nS: 250"},
 		{fault{Command: "DATA", Reply: "250 what"}, envelope + "C: DATA\nS: 250 what\nC: NOOP\nS: 250 2.0.0"},
 		{fault{Command: "MAIL", Reply: "354 what"}, begun + "C: MAIL FROM:<>\nS: 354 what\nC: RCPT TO:<b@a>\nS: 503"},
 		{fault{Command: ".", Reply: "552 no"}, envelope + "C: DATA\nS: 354\nC: .\nS: 552 no\nC: MAIL FROM:<>\nS: 250"},
-		{fault{Command: ".", Reply: "552 no"}, envelope + "C: BDAT 0\nS: 250\nC: BDAT 0 LAST\nS: 552 no\nC: MAIL FROM:<>\nS: 503"},
+		{fault{Command: ".", Reply: "552 no"},
+			envelope + "C: BDAT 0\nS: 250\nC: BDAT 0 LAST\nS: 552 no\nC: MAIL FROM:<>\nS: 503"},
 		{fault{Command: "BDAT", Nth: 1, Reply: "552 no"}, envelope + "C: BDAT 0\nS: 552 no\nC: BDAT 0 LAST\nS: 503"},
 		{fault{Command: "BDAT", Nth: 2, Reply: "552 no"}, envelope + "C: BDAT 0\nS: 250\nC: BDAT 0 LAST\nS: 552 no"},
 		{fault{Command: "RSET", Reply: "500 no"}, envelope + "C: RSET\nS: 500 no\nC: MAIL FROM:<>\nS: 503"},
 		{fault{Command: "NOOP", Reply: "\xff\xfe garbage"}, begun + "C: NOOP\nS: \xff\xfe garbage\nC: HELP\nS: 214"},
-		{fault{Command: "NOOP", Reply: "250 ok\n421 4.3.2 going down"}, begun + "C: NOOP\nS: 250 ok\nS: 421 4.3.2 going down\nC: HELP\nS: 214"},
+		{fault{Command: "NOOP", Reply: "250 ok\n421 4.3.2 going down"},
+			begun + "C: NOOP\nS: 250 ok\nS: 421 4.3.2 going down\nC: HELP\nS: 214"},
 		{fault{Command: "QUIT", Reply: "500 no"}, begun + "C: QUIT\nS: 500 no\nC: NOOP\nS: 250"},
-		{fault{Command: "NOOP", Reply: "421 no", Then: smtptest.ThenKeepOpen}, begun + "C: NOOP\nS: 421 no\nC: HELP\nS: 214"},
+		{fault{Command: "NOOP", Reply: "421 no", Then: smtptest.ThenKeepOpen},
+			begun + "C: NOOP\nS: 421 no\nC: HELP\nS: 214"},
 		{fault{Command: "NOOP", Answer: smtptest.AnswerNone}, begun + "C: NOOP\nC: HELP\nS: 214"},
-		{fault{Command: "NOOP", Reply: "250 abcd", Answer: smtptest.AnswerHalf}, begun + "C: NOOP\nC: HELP\nS: 250 a214"},
+		{fault{Command: "NOOP", Reply: "250 abcd", Answer: smtptest.AnswerHalf},
+			begun + "C: NOOP\nC: HELP\nS: 250 a214"},
 		{fault{Command: "NOOP", Connection: 2, Reply: "450 no"}, begun + "C: NOOP\nS: 250"},
 		// A positive reply does not make the server do what it refuses.
 		{fault{Command: "RCPT", Reply: "250 ok"}, begun + "C: RCPT TO:<b@a>\nS: 250 ok\nC: DATA\nS: 503"},
@@ -77,9 +92,11 @@ func TestFaultReplies(t *testing.T) {
 
 // A reply of the same class only changes the words.
 func TestFaultKeepsEffect(t *testing.T) {
-	s := faulty(t, fault{Command: "MAIL", Reply: "251 x"}, fault{Command: "DATA", Reply: "354-x\n354 y"}, fault{Command: ".", Reply: "250 done"},
+	s := faulty(t, fault{Command: "MAIL", Reply: "251 x"}, fault{Command: "DATA", Reply: "354-x\n354 y"},
+		fault{Command: ".", Reply: "250 done"},
 		fault{Command: "EHLO", Reply: "250 nothing offered"})
-	dial(t, s).talk("S: 220\nC: EHLO x\nS: 250 nothing offered\nC: MAIL FROM:<>\nS: 251 x\nC: RCPT TO:<b@a>\nS: 250\nC: DATA\nS: 354-x / 354 y\nC: .\nS: 250 done")
+	dial(t, s).talk("S: 220\nC: EHLO x\nS: 250 nothing offered\nC: MAIL FROM:<>\nS: 251 x\nC: RCPT TO:<b@a>\nS: 250\n" +
+		"C: DATA\nS: 354-x / 354 y\nC: .\nS: 250 done")
 	if got := len(s.Messages()); got != 1 {
 		t.Errorf("%d messages", got)
 	}
@@ -97,13 +114,20 @@ func TestFaultEndings(t *testing.T) {
 		taken    int
 	}{
 		{"421 closes", fault{Command: "NOOP", Reply: "421 no"}, begun + "C: NOOP\nS: 421", "", nil, 0},
-		{"at the greeting", fault{Command: "greeting", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, "", "", nil, 0},
-		{"before the reply", fault{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, dot, "", nil, 1},
-		{"before the reply, not taken", fault{Command: ".", Reply: "451 no", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, dot, "", nil, 0},
-		{"behind the reply", fault{Command: ".", Then: smtptest.ThenClose}, dot, "250 2.0.0 Ok: queued as 1-1\r\n", nil, 1},
-		{"in the reply", fault{Command: ".", Reply: "250 1234", Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose}, dot, "250 1", nil, 1},
-		{"reset", fault{Command: "NOOP", Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}, begun + "C: NOOP", "", syscall.ECONNRESET, 0},
-		{"at BDAT LAST", fault{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, envelope + "C: BDAT 0 LAST", "", nil, 1},
+		{"at the greeting", fault{Command: "greeting", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, "", "",
+			nil, 0},
+		{"before the reply", fault{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, dot, "", nil,
+			1},
+		{"before the reply, not taken", fault{Command: ".", Reply: "451 no", Answer: smtptest.AnswerNone,
+			Then: smtptest.ThenClose}, dot, "", nil, 0},
+		{"behind the reply", fault{Command: ".", Then: smtptest.ThenClose}, dot, "250 2.0.0 Ok: queued as 1-1\r\n", nil,
+			1},
+		{"in the reply", fault{Command: ".", Reply: "250 1234", Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose},
+			dot, "250 1", nil, 1},
+		{"reset", fault{Command: "NOOP", Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}, begun + "C: NOOP", "",
+			syscall.ECONNRESET, 0},
+		{"at BDAT LAST", fault{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+			envelope + "C: BDAT 0 LAST", "", nil, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := faulty(t, tc.fault)
@@ -164,7 +188,8 @@ func TestFaultDelay(t *testing.T) {
 // A silent server goes on reading; one that stopped at an octet does not.
 func TestFaultHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty(t, fault{Command: "NOOP", Then: smtptest.ThenHang}, fault{Connection: 2, AfterRead: 10, Then: smtptest.ThenHang})
+		s := faulty(t, fault{Command: "NOOP", Then: smtptest.ThenHang},
+			fault{Connection: 2, AfterRead: 10, Then: smtptest.ThenHang})
 		much := strings.Repeat("x", 1<<20)
 		silent := dial(t, s)
 		silent.talk("S: 220\nC: NOOP\nS: 250")
@@ -186,7 +211,8 @@ func TestFaultHang(t *testing.T) {
 // Idle faults speak unasked, once in each silence, and never inside content.
 func TestFaultIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := faulty(t, fault{Idle: time.Minute, Reply: "250 surplus", Connection: 1}, fault{Idle: time.Minute, Nth: 2, Reply: "421 going down", Connection: 2})
+		s := faulty(t, fault{Idle: time.Minute, Reply: "250 surplus", Connection: 1},
+			fault{Idle: time.Minute, Nth: 2, Reply: "421 going down", Connection: 2})
 		c := dial(t, s)
 		c.talk(envelope + "C: DATA\nS: 354")
 		time.Sleep(2 * time.Minute) // fake time
@@ -237,7 +263,8 @@ func TestFaultCounts(t *testing.T) {
 
 // All faults count, the first that strikes is taken; they can come and go.
 func TestInject(t *testing.T) {
-	s := faulty(t, fault{Command: "NOOP", Nth: 1, Reply: "451 a"}, fault{Command: "NOOP", Nth: 2, Reply: "452 b"}, fault{Command: "NOOP", Nth: 1, Reply: "453 c"})
+	s := faulty(t, fault{Command: "NOOP", Nth: 1, Reply: "451 a"}, fault{Command: "NOOP", Nth: 2, Reply: "452 b"},
+		fault{Command: "NOOP", Nth: 1, Reply: "453 c"})
 	c := dial(t, s)
 	c.talk("S: 220\nC: NOOP\nS: 451 a\nC: NOOP\nS: 452 b\nC: NOOP\nS: 250")
 	s.Inject(fault{Command: "NOOP", Reply: "454 d"})
@@ -267,7 +294,8 @@ func TestFaultAtOctet(t *testing.T) {
 		s.Close()
 	}
 	for k := 1; k <= len(greeting); k++ {
-		for then, want := range map[smtptest.Then]error{smtptest.ThenClose: nil, smtptest.ThenAbort: syscall.ECONNRESET} {
+		for then, want := range map[smtptest.Then]error{smtptest.ThenClose: nil,
+			smtptest.ThenAbort: syscall.ECONNRESET} {
 			s := faulty(t, fault{AfterWritten: int64(k), Then: then})
 			got, err := io.ReadAll(dial(t, s).r)
 			if want == nil && string(got) != greeting[:k] || !errors.Is(err, want) {
@@ -341,8 +369,10 @@ func TestQueueError(t *testing.T) {
 	s.QueueError("MAIL", 450)
 	s.QueueError("rcpt", 450)
 	c := dial(t, s)
-	c.talk(begun + mail + "250\n" + rcpt + "500 Error: SMTPRecipientsRefused\n" + rcpt + "250\n") // the MAIL error is held, and lets this RCPT pass
-	c.talk("C: RSET\nS: 250\n" + mail + "450 Error: SMTPResponseException\n" + mail + "250\n" + rcpt + "450\n" + rcpt + "250\nC: RSET\nS: 250")
+	// the MAIL error is held, and lets this RCPT pass
+	c.talk(begun + mail + "250\n" + rcpt + "500 Error: SMTPRecipientsRefused\n" + rcpt + "250\n")
+	c.talk("C: RSET\nS: 250\n" + mail + "450 Error: SMTPResponseException\n" + mail + "250\n" + rcpt + "450\n" + rcpt +
+		"250\nC: RSET\nS: 250")
 
 	s.QueueError("rcpt", 450)
 	c.talk(mail + "250\nC: QUIT\nS: 221") // held by this connection
@@ -371,8 +401,10 @@ func TestPolicy(t *testing.T) {
 		}
 	})
 	c := dial(t, s)
-	c.talk(begun + "C: MAIL FROM:<a@example.com> SIZE=9\nS: 250\nC: RCPT TO:<bad@>\nS: 501\nC: RCPT TO:<no@example.com>\nS: 550 5.1.1 no\nC: RCPT TO:<b@example.com>\nS: 250\n" +
-		"C: DATA\nS: 354\nC: viagra\nC: .\nS: 554 5.7.1 no\nC: MAIL FROM:<>\nS: 250\nC: RCPT TO:<b@example.com>\nS: 250\nC: DATA\nS: 354\nC: tea\nC: .\nS: 250\nC: QUIT\nS: 221")
+	c.talk(begun + "C: MAIL FROM:<a@example.com> SIZE=9\nS: 250\nC: RCPT TO:<bad@>\nS: 501\n" +
+		"C: RCPT TO:<no@example.com>\nS: 550 5.1.1 no\nC: RCPT TO:<b@example.com>\nS: 250\n" +
+		"C: DATA\nS: 354\nC: viagra\nC: .\nS: 554 5.7.1 no\nC: MAIL FROM:<>\nS: 250\nC: RCPT TO:<b@example.com>\n" +
+		"S: 250\nC: DATA\nS: 354\nC: tea\nC: .\nS: 250\nC: QUIT\nS: 221")
 	c.expectEnd() // so that the server is done with asked
 	var got []string
 	for _, a := range asked {
@@ -381,7 +413,8 @@ func TestPolicy(t *testing.T) {
 	if want := "greeting EHLO MAIL RCPT RCPT DATA . MAIL RCPT DATA . QUIT"; strings.Join(got, " ") != want {
 		t.Errorf("asked about %v, want %s", got, want)
 	}
-	if m := asked[2]; m.Line != "MAIL FROM:<a@example.com> SIZE=9" || m.Address != "a@example.com" || m.Params["SIZE"] != "9" || m.Connection != 1 {
+	if m := asked[2]; m.Line != "MAIL FROM:<a@example.com> SIZE=9" || m.Address != "a@example.com" ||
+		m.Params["SIZE"] != "9" || m.Connection != 1 {
 		t.Errorf("MAIL: %+v", m)
 	}
 	if got := s.Messages(); len(got) != 1 || string(got[0].Content) != "tea\r\n" {

@@ -35,7 +35,7 @@ func (s *script) SetReadDeadline(time.Time) error  { return nil }
 func (s *script) SetWriteDeadline(time.Time) error { return nil }
 func (s *script) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv6loopback, Port: 1} }
 
-// play lets a server hear what a client says, and gives the replies.
+// play lets a server hear what a client says, and returns the replies.
 func play(s *Server, said []byte, piece int) string {
 	nc := &script{said: said, piece: piece}
 	c := &conn{srv: s, number: s.count(), peer: nc.RemoteAddr()}
@@ -45,7 +45,7 @@ func play(s *Server, said []byte, piece int) string {
 	return nc.heard.String()
 }
 
-// newPlayed gives a server that listens nowhere.
+// newPlayed returns a server that listens nowhere.
 func newPlayed() *Server {
 	s := NewUnstartedServer()
 	s.Users = map[string]string{"testuser": "testpass"}
@@ -74,7 +74,8 @@ func FuzzDialogue(f *testing.F) {
 		"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<\"q>\"@d> NOTIFY=NEVER\r\nBDAT 3\r\nabcBDAT 2 LAST\r\ndeRSET\r\n",
 		"EHLO x\r\nAUTH PLAIN AHRlc3R1c2VyAHRlc3RwYXNz\r\nAUTH LOGIN\r\n*\r\nSTAT\r\nNOOP\nHELP\r\n",
 		"HELO x\r\nBDAT 9\r\nMAIL FROM\r\nRSET\r\nVRFY\r\n\r\n\x00\xff\r\n",
-		"EHLO [IPv6:::1]\r\nMAIL FROM:<\xc3\xb6@\xc3\xb6> SMTPUTF8 ENVID=+2B\r\nRCPT TO:<POSTMASTER> ORCPT=rfc822;x\r\nDATA\r\n.\r\r\n.\r\n",
+		"EHLO [IPv6:::1]\r\nMAIL FROM:<\xc3\xb6@\xc3\xb6> SMTPUTF8 ENVID=+2B\r\n" +
+			"RCPT TO:<POSTMASTER> ORCPT=rfc822;x\r\nDATA\r\n.\r\r\n.\r\n",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -118,7 +119,8 @@ func checkTaken(t *testing.T, whole, pieces *Server, said []byte) {
 // FuzzDots: the reader of the server agrees, for every octet and every division
 // into pieces, with one that sees the whole at once.
 func FuzzDots(f *testing.F) {
-	for _, seed := range []string{".\r\n", "a\r\n.\r\nrest", "..\r\n.\r\n", "a\n.\r\nb\r.\r\n.\r\n", "\r\n.\r\r\n.\r\n", "a\r\n.b\r\r\n.\r\n", "no end\r\n."} {
+	for _, seed := range []string{".\r\n", "a\r\n.\r\nrest", "..\r\n.\r\n", "a\n.\r\nb\r.\r\n.\r\n", "\r\n.\r\r\n.\r\n",
+		"a\r\n.b\r\r\n.\r\n", "no end\r\n."} {
 		f.Add([]byte(seed), uint8(1))
 	}
 	f.Fuzz(func(t *testing.T, wire []byte, piece uint8) {
@@ -134,7 +136,8 @@ func FuzzDots(f *testing.F) {
 			}
 		}
 		if done != ends || done && (at != used || !bytes.Equal(got, want)) {
-			t.Errorf("%q in pieces of %d: content %q, %d octets, end %v; want %q, %d, %v", wire, piece, got, at, done, want, used, ends)
+			t.Errorf("%q in pieces of %d: content %q, %d octets, end %v; want %q, %d, %v", wire, piece, got, at, done,
+				want, used, ends)
 		}
 	})
 }
@@ -163,7 +166,8 @@ func FuzzChunks(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte, first, second uint16, piece uint8) {
 		a := min(int(first), len(content))
 		b := a + min(int(second), len(content)-a)
-		said := fmt.Appendf(nil, "EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<b@a>\r\nBDAT %d\r\n%sBDAT %d\r\n%sBDAT %d LAST\r\n%sQUIT\r\n",
+		said := fmt.Appendf(nil, "EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<b@a>\r\nBDAT %d\r\n%sBDAT %d\r\n"+
+			"%sBDAT %d LAST\r\n%sQUIT\r\n",
 			a, content[:a], b-a, content[a:b], len(content)-b, content[b:])
 		s := newPlayed()
 		heard := play(s, said, max(1, int(piece)))
@@ -179,7 +183,8 @@ func FuzzChunks(f *testing.F) {
 // FuzzPath: no address that is let through can end a line, a path or a string
 // early, or is one that the same rules refuse when they see it again.
 func FuzzPath(f *testing.F) {
-	for _, seed := range []string{"<a@b> x", "<>", `<"a>\"b"@c.d>`, "<a@[127.0.0.1]>", "<@a:b@c>", "<\xc3\xb6@b>", "<a@b"} {
+	for _, seed := range []string{"<a@b> x", "<>", `<"a>\"b"@c.d>`, "<a@[127.0.0.1]>", "<@a:b@c>", "<\xc3\xb6@b>",
+		"<a@b"} {
 		f.Add([]byte(seed), true)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, utf8ok bool) {

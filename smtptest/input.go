@@ -29,7 +29,7 @@ type input struct {
 	r, w int // buf[r:w] is unused
 }
 
-// pending gives the unused octets. They are valid until the next refill.
+// pending returns the unused octets. They are valid until the next refill.
 func (in *input) pending() []byte { return in.buf[in.r:in.w] }
 
 // skip marks n octets as used.
@@ -40,7 +40,7 @@ func (in *input) skip(n int) {
 	}
 }
 
-// room makes place behind the unused octets and gives it.
+// room makes room behind the unused octets and returns it.
 func (in *input) room() []byte {
 	if in.buf == nil {
 		in.buf = make([]byte, inputSize)

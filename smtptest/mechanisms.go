@@ -12,7 +12,7 @@ import (
 )
 
 // The mechanisms whose next challenge depends on the last answer, and those that
-// tell more about a refusal than a reply can.
+// say more about a refusal than a reply can.
 
 // oauthRefusal is what a server says of a token that it does not like, by default.
 const oauthRefusal = `{"status":"invalid_token","schemes":"bearer"}`
@@ -73,7 +73,8 @@ func (c *conn) scramConversation(name, first string) *scram.ServerConversation {
 		return nil
 	case strings.HasSuffix(name, "-PLUS"):
 		return server.NewConversationWithChannelBindingRequired(binding)
-	case err == nil && slices.ContainsFunc(c.mechanisms(), func(m string) bool { return strings.HasSuffix(m, "-PLUS") }):
+	case err == nil && slices.ContainsFunc(c.mechanisms(),
+		func(m string) bool { return strings.HasSuffix(m, "-PLUS") }):
 		return server.NewConversationWithChannelBinding(binding)
 	}
 	return server.NewConversation()

@@ -28,15 +28,21 @@ func offering(mechanisms ...string) func(*smtptest.Server) {
 func TestOAuth(t *testing.T) {
 	const document = `{"status":"invalid_token","schemes":"bearer"}`
 	for name, dialogue := range map[string]string{
-		"XOAUTH2":                    "C: AUTH XOAUTH2 {user=testuser\x01auth=Bearer testpass\x01\x01}\nS: 235",
-		"XOAUTH2 in two steps":       "C: AUTH XOAUTH2\nS: 334 \nC: {user=testuser\x01auth=Bearer testpass\x01\x01}\nS: 235",
-		"XOAUTH2 refused":            "C: AUTH XOAUTH2 {user=testuser\x01auth=Bearer stale\x01\x01}\nS: 334 {" + "DOC" + "}\nC: \nS: 535 5.7.8\nC: NOOP\nS: 250",
-		"XOAUTH2 without its end":    "C: AUTH XOAUTH2 {user=testuser\x01auth=Bearer testpass\x01}\nS: 334 {DOC}\nC: *\nS: 501",
-		"OAUTHBEARER":                "C: AUTH OAUTHBEARER {n,a=testuser,\x01host=localhost\x01port=25\x01auth=Bearer testpass\x01\x01}\nS: 235",
+		"XOAUTH2": "C: AUTH XOAUTH2 {user=testuser\x01auth=Bearer testpass\x01\x01}\nS: 235",
+		"XOAUTH2 in two steps": "C: AUTH XOAUTH2\nS: 334 \n" +
+			"C: {user=testuser\x01auth=Bearer testpass\x01\x01}\nS: 235",
+		"XOAUTH2 refused": "C: AUTH XOAUTH2 {user=testuser\x01auth=Bearer stale\x01\x01}\nS: 334 {" + "DOC" +
+			"}\nC: \nS: 535 5.7.8\nC: NOOP\nS: 250",
+		"XOAUTH2 without its end": "C: AUTH XOAUTH2 {user=testuser\x01auth=Bearer testpass\x01}\nS: 334 {DOC}\n" +
+			"C: *\nS: 501",
+		"OAUTHBEARER": "C: AUTH OAUTHBEARER " +
+			"{n,a=testuser,\x01host=localhost\x01port=25\x01auth=Bearer testpass\x01\x01}\nS: 235",
 		"OAUTHBEARER without a host": "C: AUTH OAUTHBEARER {n,a=testuser,\x01auth=Bearer testpass\x01\x01}\nS: 235",
-		"OAUTHBEARER refused":        "C: AUTH OAUTHBEARER {n,a=testuser,\x01auth=Bearer stale\x01\x01}\nS: 334 {DOC}\nC: {\x01}\nS: 535 5.7.8",
-		"OAUTHBEARER without a name": "C: AUTH OAUTHBEARER {n,,\x01auth=Bearer testpass\x01\x01}\nS: 334 {DOC}\nC: {\x01}\nS: 535",
-		"a password is not a token":  "C: AUTH PLAIN {\x00testuser\x00testpass}\nS: 504",
+		"OAUTHBEARER refused": "C: AUTH OAUTHBEARER {n,a=testuser,\x01auth=Bearer stale\x01\x01}\n" +
+			"S: 334 {DOC}\nC: {\x01}\nS: 535 5.7.8",
+		"OAUTHBEARER without a name": "C: AUTH OAUTHBEARER {n,,\x01auth=Bearer testpass\x01\x01}\nS: 334 {DOC}\n" +
+			"C: {\x01}\nS: 535",
+		"a password is not a token": "C: AUTH PLAIN {\x00testuser\x00testpass}\nS: 504",
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := dial(t, start(t, offering("XOAUTH2", "OAUTHBEARER")))
@@ -52,8 +58,10 @@ func TestOAuthRefusal(t *testing.T) {
 	c.talk(begun + b64("C: AUTH XOAUTH2 {x}\nS: 334 {no}\nC: \nS: 535"))
 }
 
-// scramTalk authenticates with an independent client, and tells how it ended.
-func scramTalk(t *testing.T, c *raw, mechanism, password string, binding *scram.ChannelBinding) (final string, proven bool) {
+// scramTalk authenticates with an independent client, and reports how it ended.
+func scramTalk(
+	t *testing.T, c *raw, mechanism, password string, binding *scram.ChannelBinding,
+) (final string, proven bool) {
 	t.Helper()
 	hash := scram.SHA256
 	if strings.HasPrefix(mechanism, "SCRAM-SHA-1") {
@@ -118,7 +126,8 @@ func TestSCRAMPlus(t *testing.T) {
 		"tls-server-end-point": {func(cs *tls.ConnectionState) (scram.ChannelBinding, error) {
 			return scram.NewTLSServerEndpointBinding(cs)
 		}, "235"},
-		"another connection's": {func(*tls.ConnectionState) (scram.ChannelBinding, error) { return foreign, nil }, "535"},
+		"another connection's": {func(*tls.ConnectionState) (scram.ChannelBinding, error) { return foreign, nil },
+			"535"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, func(s *smtptest.Server) { offering("SCRAM-SHA-256-PLUS")(s); s.Mode = postrider.StartTLS })
@@ -131,7 +140,8 @@ func TestSCRAMPlus(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if final, proven := scramTalk(t, c, "SCRAM-SHA-256-PLUS", "testpass", &binding); !strings.HasPrefix(final, tc.want) || proven != (tc.want == "235") {
+			final, proven := scramTalk(t, c, "SCRAM-SHA-256-PLUS", "testpass", &binding)
+			if !strings.HasPrefix(final, tc.want) || proven != (tc.want == "235") {
 				t.Errorf("%q, proven %t", final, proven)
 			}
 		})
@@ -174,7 +184,8 @@ func certificateFor(t *testing.T, name string) []tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name},
+		NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)

@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// Message is a message that the server took responsibility for: it is kept
-// before the reply that says so is written.
+// Message is a message that the server accepted. The server keeps it before it
+// writes the reply.
 type Message struct {
-	Peer        net.Addr // of the client
+	Peer        net.Addr // address of the client
 	Connection  int      // 1 is the first that the server accepted
 	Transaction int      // 1 is the connection's first
-	TLS         bool     // whether it came over TLS
-	User        string   // who had authenticated; "" if nobody
-	BDAT        bool     // whether it came by BDAT
+	TLS         bool     // whether it was received over TLS
+	User        string   // the authenticated user, "" if none
+	BDAT        bool     // whether it was sent with BDAT
 
 	From       string              // reverse-path; "" is the null path
 	MailParams map[string]string   // of MAIL: keywords in upper case, values as sent; nil if none
@@ -27,8 +27,8 @@ type Message struct {
 	Content []byte
 }
 
-// WithHeaders gives the content with X-Peer, X-MailFrom and X-RcptTo at the end
-// of its header section, as Mailman's test MTA shows messages.
+// WithHeaders returns the content with X-Peer, X-MailFrom and X-RcptTo at the end
+// of its header section, like Mailman's test MTA.
 func (m *Message) WithHeaders() []byte {
 	head, body := splitHeader(m.Content)
 	from := m.From
@@ -39,11 +39,12 @@ func (m *Message) WithHeaders() []byte {
 	if len(out) > 0 && !bytes.HasSuffix(out, []byte("\n")) {
 		out = append(out, "\r\n"...)
 	}
-	out = fmt.Appendf(out, "X-Peer: %s\r\nX-MailFrom: %s\r\nX-RcptTo: %s\r\n", peerTuple(m.Peer), from, strings.Join(m.To, ", "))
+	out = fmt.Appendf(out, "X-Peer: %s\r\nX-MailFrom: %s\r\nX-RcptTo: %s\r\n", peerTuple(m.Peer), from,
+		strings.Join(m.To, ", "))
 	return append(out, body...)
 }
 
-// String is WithHeaders with the line ends of a terminal.
+// String returns the text of WithHeaders with LF line ends.
 func (m *Message) String() string {
 	return strings.ReplaceAll(string(m.WithHeaders()), "\r\n", "\n")
 }
@@ -84,15 +85,15 @@ func peerTuple(a net.Addr) string {
 	return fmt.Sprintf("('%s', %d, 0, 0)", p.Addr(), p.Port())
 }
 
-// Messages gives the messages that were taken since the start or the last
-// Clear, oldest first. With Discard there are none.
+// Messages returns the messages accepted since the start or the last Clear, oldest
+// first. With Discard there are none.
 func (s *Server) Messages() []*Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]*Message(nil), s.messages...)
 }
 
-// Clear forgets the messages and the credentials.
+// Clear removes the messages and credentials kept so far.
 func (s *Server) Clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

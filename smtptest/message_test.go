@@ -28,15 +28,19 @@ func TestMessageHeaders(t *testing.T) {
 		{"not a header", "not a header\r\n", added + "\nnot a header\n", nil},
 		{"nothing", "", added, nil},
 		{"bare LF", "Subject: x\n\nbody: y\r\n\r\n", "Subject: x\n" + added + "\nbody: y\n\n", nil},
-		{"null path", "A: b\r\n", "A: b\nX-Peer: ('127.0.0.1', 9)\nX-MailFrom: <>\nX-RcptTo: bart@example.com\n", func(m *smtptest.Message) { m.From = "" }},
-		{"twice", "A: b\r\n", "A: b\nX-Peer: ('127.0.0.1', 9)\nX-MailFrom: anne@example.com\nX-RcptTo: z@example.com, z@example.com\n",
+		{"null path", "A: b\r\n", "A: b\nX-Peer: ('127.0.0.1', 9)\nX-MailFrom: <>\nX-RcptTo: bart@example.com\n",
+			func(m *smtptest.Message) { m.From = "" }},
+		{"twice", "A: b\r\n", "A: b\nX-Peer: ('127.0.0.1', 9)\nX-MailFrom: anne@example.com\n" +
+			"X-RcptTo: z@example.com, z@example.com\n",
 			func(m *smtptest.Message) { m.To = []string{"z@example.com", "z@example.com"} }},
-		{"IPv6", "A: b\r\n", "A: b\nX-Peer: ('::1', 9, 0, 0)\nX-MailFrom: anne@example.com\nX-RcptTo: bart@example.com\n",
+		{"IPv6", "A: b\r\n", "A: b\nX-Peer: ('::1', 9, 0, 0)\nX-MailFrom: anne@example.com\n" +
+			"X-RcptTo: bart@example.com\n",
 			func(m *smtptest.Message) { m.Peer = v6 }},
 		{"unix", "A: b\r\n", "A: b\nX-Peer: '@'\nX-MailFrom: anne@example.com\nX-RcptTo: bart@example.com\n",
 			func(m *smtptest.Message) { m.Peer = &net.UnixAddr{Name: "@"} }},
 	} {
-		m := &smtptest.Message{Peer: v4, From: "anne@example.com", To: []string{"bart@example.com"}, Content: []byte(tc.content)}
+		m := &smtptest.Message{Peer: v4, From: "anne@example.com", To: []string{"bart@example.com"},
+			Content: []byte(tc.content)}
 		if tc.change != nil {
 			tc.change(m)
 		}
@@ -52,10 +56,13 @@ func TestMessageHeaders(t *testing.T) {
 // Parameters belong to the command they came with.
 func TestMessageParams(t *testing.T) {
 	s := start(t, nil)
-	dial(t, s).talk(begun + "C: MAIL FROM:<a@example.com> body=8bitmime ENVID=x=\nS: 501\nC: MAIL FROM:<a@example.com> body=8bitmime ENVID=x\nS: 250\n" +
-		"C: RCPT TO:<b@example.com> NOTIFY=NEVER\nS: 250\nC: RCPT TO:<bad@> NOTIFY=DELAY\nS: 501\nC: RCPT TO:<c@example.com>\nS: 250\nC: BDAT 0 LAST\nS: 250")
+	dial(t, s).talk(begun + "C: MAIL FROM:<a@example.com> body=8bitmime ENVID=x=\nS: 501\n" +
+		"C: MAIL FROM:<a@example.com> body=8bitmime ENVID=x\nS: 250\n" +
+		"C: RCPT TO:<b@example.com> NOTIFY=NEVER\nS: 250\nC: RCPT TO:<bad@> NOTIFY=DELAY\nS: 501\n" +
+		"C: RCPT TO:<c@example.com>\nS: 250\nC: BDAT 0 LAST\nS: 250")
 	m := s.Messages()[0]
-	if got := fmt.Sprint(m.MailParams, m.To, m.RcptParams); got != "map[BODY:8bitmime ENVID:x] [b@example.com c@example.com] [map[NOTIFY:NEVER] map[]]" {
+	want := "map[BODY:8bitmime ENVID:x] [b@example.com c@example.com] [map[NOTIFY:NEVER] map[]]"
+	if got := fmt.Sprint(m.MailParams, m.To, m.RcptParams); got != want {
 		t.Error(got)
 	}
 }

@@ -17,7 +17,7 @@ type octetConn struct {
 
 var errStruck = errors.New("smtptest: the connection was ended by a fault")
 
-// newOctetConn takes of several faults the one that strikes first, in each
+// newOctetConn picks of several faults the one that strikes first, in each
 // direction.
 func newOctetConn(c *conn, nc net.Conn, faults []Fault) *octetConn {
 	o := &octetConn{Conn: nc, c: c, toRead: -1, toWrite: -1}
@@ -32,7 +32,7 @@ func newOctetConn(c *conn, nc net.Conn, faults []Fault) *octetConn {
 	return o
 }
 
-// Read gives no octet beyond the fault's. That it strikes at the next Read, and not
+// Read returns no octet beyond the fault's. That it strikes at the next Read, and not
 // at once, leaves the server time to work on what it has.
 func (o *octetConn) Read(p []byte) (int, error) {
 	if o.toRead < 0 && !o.struck {

@@ -27,7 +27,7 @@ const (
 	paramPriority
 )
 
-// How long the parameters of RFC 3461 §5.4 are at the most, their names included.
+// How long the parameters of RFC 3461 §5.4 are at most, their names included.
 const (
 	maxRet    = 8
 	maxEnvid  = 100
@@ -51,7 +51,7 @@ type params struct {
 	by    time.Duration // BY with R; 0: none
 }
 
-// paramWords gives each parameter its name, the command it belongs to, and the
+// paramWords lists for each parameter its name, the command it belongs to, and the
 // extension without which it is unknown: RFC 5321 §4.1.1.11 wants 555 for those.
 // room is how much longer a line may be where it is offered: RFC 1870 §3, RFC 6152
 // §2, RFC 6531 §3.1 (for VRFY, too), RFC 8689 §2, RFC 4954 §3, RFC 2852, RFC 6710, RFC
@@ -80,7 +80,7 @@ var paramWords = [...]struct {
 	{paramUTF8, verbVrfy, "SMTPUTF8", 10, func(c *conn) bool { return c.ext.SMTPUTF8 }},
 }
 
-// parseParams reads what stands behind the path, and gives the reply to what is
+// parseParams reads what stands behind the path, and returns the reply to what is
 // wrong with it, "" if nothing is.
 func (c *conn) parseParams(v verb, b []byte) (p params, fault string) {
 	for len(b) > 0 {
@@ -102,7 +102,7 @@ func (c *conn) parseParams(v verb, b []byte) (p params, fault string) {
 	return p, ""
 }
 
-// parseParam reads one "KEYWORD" or "KEYWORD=value", and gives the reply to what is
+// parseParam reads one "KEYWORD" or "KEYWORD=value", and returns the reply to what is
 // wrong with it.
 func (c *conn) parseParam(v verb, b []byte, p *params) string {
 	keyword, value, valued := bytes.Cut(b, []byte{'='})
@@ -256,7 +256,7 @@ func foldIn(b []byte, words ...string) bool {
 	return false
 }
 
-// paramMap gives parameters the shape they have in a [Message]: keywords in
+// paramMap converts parameters to the shape they have in a [Message]: keywords in
 // upper case, values as they came. It is nil where there are none.
 func paramMap(s string) map[string]string {
 	var m map[string]string

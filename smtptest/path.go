@@ -147,7 +147,7 @@ func validDomain(b []byte) bool {
 	return len(b) <= maxDomain && validLabel(b[label:]) && utf8.Valid(b)
 }
 
-// validLabel judges what the characters do not tell (RFC 1035 §2.3.1, RFC 1123
+// validLabel checks what a look at the characters cannot (RFC 1035 §2.3.1, RFC 1123
 // §2.1).
 func validLabel(b []byte) bool {
 	return len(b) > 0 && len(b) <= 63 && b[0] != '-' && b[len(b)-1] != '-'

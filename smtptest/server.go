@@ -19,106 +19,109 @@ import (
 // Server is an SMTP server for tests. Its fields are set between
 // [NewUnstartedServer] and [Server.Start] and not changed afterwards.
 type Server struct {
-	// Listener is where it listens. nil: a free port of 127.0.0.1. If it has a
-	// Dial method, as that of InMemory has, Config makes the client use it.
+	// Listener accepts the connections. If nil, Start listens on a free port of
+	// 127.0.0.1. If it has a Dial method, as that of InMemory has, Config makes the
+	// client use it.
 	Listener net.Listener
 
 	// Addr is the address of the Listener, set by Start.
 	Addr string
 
-	// Mode is the use of TLS.
+	// Mode selects plain SMTP, implicit TLS or STARTTLS.
 	Mode postrider.SecureMode
 
-	// Certificate is what the server shows under TLS: a good one, or one of
-	// several bad ones.
+	// Certificate selects the certificate that the server presents: a good one or
+	// one of several bad ones.
 	Certificate Certificate
 
-	// TLS is the base of the TLS configuration: versions, client certificates.
-	// Certificates in it take the place of Certificate. nil: the defaults.
+	// TLS is the base of the TLS configuration: versions, client certificates. Its
+	// certificates, if any, replace Certificate. If nil, the defaults are used.
 	TLS *tls.Config
 
-	// Hostname is what the greeting and EHLO say. Default "localhost".
+	// Hostname is the server's name in the greeting and in replies to EHLO. Default
+	// "localhost".
 	Hostname string
 
-	// Users are the names and passwords that AUTH accepts. Without any, AUTH is
-	// not offered. With StartTLS it is offered under TLS only.
+	// Users are the names and passwords that AUTH accepts. If empty, AUTH is not
+	// offered. With StartTLS, AUTH is offered only under TLS.
 	Users map[string]string
 
-	// Mechanisms are offered when there are Users. Default PLAIN, LOGIN, CRAM-MD5.
-	// There are also SCRAM-SHA-256 and SCRAM-SHA-1, both with -PLUS under TLS,
-	// OAUTHBEARER and XOAUTH2, for which a password is the token, and EXTERNAL, for
-	// which TLS must ask for a client certificate; its first name is the user.
+	// Mechanisms are the SASL mechanisms that AUTH offers. Default PLAIN, LOGIN,
+	// CRAM-MD5. Also supported are SCRAM-SHA-256 and SCRAM-SHA-1, both with -PLUS
+	// under TLS; OAUTHBEARER and XOAUTH2, for which the password is the token; and
+	// EXTERNAL, for which TLS must request a client certificate, whose first name
+	// is the user.
 	Mechanisms []string
 
-	// OAuthRefusal is the document that refuses a token, before the 535. Default: one
-	// of RFC 7628 §3.2.2.
+	// OAuthRefusal is the document that the server sends before the 535 if it refuses
+	// a token. Default: one of RFC 7628 §3.2.2.
 	OAuthRefusal string
 
-	// RequireAuth refuses MAIL before AUTH, RequireTLS all but EHLO, STARTTLS,
-	// NOOP and QUIT before STARTTLS.
+	// RequireAuth refuses MAIL before AUTH. RequireTLS refuses every command but
+	// EHLO, STARTTLS, NOOP and QUIT before STARTTLS.
 	RequireAuth bool
 	RequireTLS  bool
 
-	// Extensions is what EHLO offers, and what the server then takes.
-	// NewUnstartedServer sets it to AllExtensions.
+	// Extensions are what EHLO offers and the server then accepts.
+	// NewUnstartedServer sets them to AllExtensions.
 	Extensions Extensions
 
-	// BeforeTLS, with StartTLS, takes the place of Extensions until the handshake.
+	// BeforeTLS, if set, replaces Extensions until the STARTTLS handshake.
 	BeforeTLS *Extensions
 
-	// MaxTransactions is how many MAIL commands a connection may carry: the next
-	// is answered with 421, and the connection closed. 0: no limit.
+	// MaxTransactions is how many MAIL commands a connection may send. The next one
+	// is answered with 421, and the connection closed. If 0, there is no limit.
 	MaxTransactions int
 
-	// MaxConnections is how many connections may be open at a time: one more is
-	// greeted with 421 and closed. 0: no limit.
+	// MaxConnections is how many connections may be open at a time. Further ones are
+	// greeted with 421 and closed. If 0, there is no limit.
 	MaxConnections int
 
-	// MaxRecipients is how many recipients a transaction may have; those beyond
-	// get 452. Default 1000.
+	// MaxRecipients is how many recipients a transaction may have. Further ones are
+	// answered with 452. Default 1000.
 	MaxRecipients int
 
-	// MaxTextLine refuses content with a longer line, its CRLF included: 1000 is
-	// what a server must take (RFC 5321 §4.5.3.1.6). 0: no limit, because a server
-	// should have none if it can, and a client that hands on what it was given has
-	// no way to keep to one.
+	// MaxTextLine is the longest line of content that is accepted, its CRLF
+	// included: a server must accept 1000 octets (RFC 5321 §4.5.3.1.6). If 0, there
+	// is no limit, because a server should have none if possible, and a client that
+	// passes content on unchanged cannot keep to one.
 	MaxTextLine int
 
-	// RequireDomain refuses addresses without a domain, which no grammar of RFC 5321
-	// has but for Postmaster. Without it they are taken, as most servers do that
-	// have local users.
+	// RequireDomain refuses addresses without a domain, which RFC 5321 allows only
+	// for Postmaster. Otherwise they are accepted, as by most servers with local
+	// users.
 	RequireDomain bool
 
-	// AnyPipelining takes commands in groups that RFC 2920 does not allow: any where
-	// PIPELINING was not offered, and elsewhere those with something behind EHLO,
-	// DATA, VRFY, NOOP, QUIT or AUTH. Without it they are answered with 554, and the
-	// connection is closed.
+	// AnyPipelining accepts groups of commands that RFC 2920 does not allow: any
+	// group if PIPELINING was not offered, otherwise one in which a command follows
+	// EHLO, DATA, VRFY, NOOP, QUIT or AUTH. If false, they are answered with 554, and
+	// the connection is closed.
 	AnyPipelining bool
 
 	// RejectBareLineEnds refuses content with a CR or LF that is not a CRLF.
 	RejectBareLineEnds bool
 
-	// Faults are what goes wrong. See also Inject and QueueError.
+	// Faults are what goes wrong; see also Inject and QueueError.
 	Faults []Fault
 
-	// Policy is asked about every command that the server would accept, and
-	// answers with a reply such as "550 5.1.1 no such user", or "" to let it pass.
-	// Several connections may ask at once.
+	// Policy is called for every command that the server would accept. It returns a
+	// reply such as "550 5.1.1 no such user", or "" to let the command pass. Several
+	// connections may call it at once.
 	Policy func(Command) (reply string)
 
-	// OnMessage sees every message when it is taken, before the client is told.
-	// Several connections may call at once.
+	// OnMessage is called with every accepted message before the reply is written.
+	// Several connections may call it at once.
 	OnMessage func(*Message)
 
-	// Discard keeps neither messages nor transcripts: for benchmarks, and for
-	// servers that run long. Without OnMessage content is not even collected.
+	// Discard keeps neither messages nor transcripts, for benchmarks and for servers
+	// that run long. Without OnMessage, content is not collected at all.
 	Discard bool
 
-	// IdleTimeout is how long the server waits for the client before it says 421
-	// and closes. Default 5 minutes (RFC 5321 §4.5.3.2.7). Negative: for ever.
+	// IdleTimeout is how long the server waits for the client before it sends 421
+	// and closes. Default 5 minutes (RFC 5321 §4.5.3.2.7). If negative, forever.
 	IdleTimeout time.Duration
 
-	// Log gets what goes wrong at Close. nil: the log package.
+	// Log reports what goes wrong at Close. If nil, the log package does.
 	Log func(format string, args ...any)
 
 	tlsConfig *tls.Config
@@ -143,28 +146,28 @@ type Server struct {
 }
 
 // NewServer starts a server that speaks plain SMTP on a free port of 127.0.0.1.
-// The caller closes it.
+// The caller must close it.
 func NewServer() *Server {
 	s := NewUnstartedServer()
 	s.Start()
 	return s
 }
 
-// NewUnstartedServer gives a server whose fields can still be set.
+// NewUnstartedServer returns a server whose fields can still be set before Start.
 func NewUnstartedServer() *Server {
 	return &Server{Extensions: AllExtensions()}
 }
 
-// InMemory gives a listener that is no socket, but lives in this process. Clients
-// reach it by the Dial of the server's Config. The name is the server's address;
-// its host is the one that certificates are checked for, so "localhost:25" suits.
+// InMemory returns a listener without a socket, inside this process. Clients reach
+// it through the Dial of the server's Config. The name is the server's address; its
+// host is checked against the certificate, so use "localhost:25".
 func InMemory(name string) net.Listener { return memnet.Listen(name) }
 
-// Start begins to listen. Like httptest's it panics if that fails, if the server
-// was started before, or if its fields make no sense: a test can do nothing else.
+// Start begins to listen. Like httptest's Start it panics if that fails, if the
+// server was started before, or if its fields make no sense.
 func (s *Server) Start() {
 	if s.closing != nil {
-		panic("smtptest: the server was started before")
+		panic("smtptest: Server.Start was called twice")
 	}
 	s.setDefaults()
 	if err := s.listen(); err != nil {
@@ -194,7 +197,7 @@ func (s *Server) setDefaults() {
 	}
 	for _, m := range s.mechanisms() {
 		if mechanisms[m] == nil {
-			panic("smtptest: no such mechanism: " + m)
+			panic("smtptest: unknown mechanism " + m + " in Server.Mechanisms")
 		}
 	}
 	s.tlsConfig = s.serverTLS()
@@ -235,7 +238,7 @@ func (s *Server) accept() {
 	}
 }
 
-// count counts a connection and gives its number.
+// count counts a connection and returns its number.
 func (s *Server) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -268,8 +271,8 @@ func (s *Server) forget(c *conn) {
 	delete(s.open, c)
 }
 
-// Config gives a client's configuration that reaches this server, trusts it, and
-// authenticates as the first of its Users.
+// Config returns a client configuration that reaches this server, trusts its CA, and
+// authenticates as the first of its Users in alphabetical order.
 func (s *Server) Config() postrider.Config {
 	c := postrider.Config{Address: s.Addr, Mode: s.Mode}
 	if s.Mode != postrider.Insecure {
@@ -287,7 +290,7 @@ func (s *Server) Config() postrider.Config {
 	return c
 }
 
-// mechanisms gives what AUTH offers, in upper case.
+// mechanisms returns what AUTH offers, in upper case.
 func (s *Server) mechanisms() []string {
 	if s.Mechanisms == nil {
 		return []string{"PLAIN", "LOGIN", "CRAM-MD5"}

@@ -19,7 +19,7 @@ import (
 
 var modes = []postrider.SecureMode{postrider.Insecure, postrider.ImplicitTLS, postrider.StartTLS}
 
-// start gives a server that differs from the default in what change does.
+// start returns a server that differs from the default in what change does.
 func start(tb testing.TB, change func(*smtptest.Server)) *smtptest.Server {
 	tb.Helper()
 	s := smtptest.NewUnstartedServer()
@@ -95,12 +95,14 @@ func TestStory(t *testing.T) {
 			}
 
 			got := s.Messages()
-			if len(got) != 2 || s.ConnectionCount() != 1 || s.Transactions() != 2 || s.Commands("rcpt") != 2 || s.Commands(".") != 2 {
+			if len(got) != 2 || s.ConnectionCount() != 1 || s.Transactions() != 2 || s.Commands("rcpt") != 2 ||
+				s.Commands(".") != 2 {
 				t.Fatalf("%d messages, %d connections, %d transactions, %d RCPT, %d dots",
 					len(got), s.ConnectionCount(), s.Transactions(), s.Commands("rcpt"), s.Commands("."))
 			}
 			m := got[1]
-			if m.From != "anne@example.com" || len(m.To) != 1 || m.To[0] != "bart@example.com" || m.Connection != 1 || m.Transaction != 2 ||
+			if m.From != "anne@example.com" || len(m.To) != 1 || m.To[0] != "bart@example.com" || m.Connection != 1 ||
+				m.Transaction != 2 ||
 				m.TLS != (mode != postrider.Insecure) || m.User != "testuser" || m.BDAT || m.Peer == nil {
 				t.Errorf("message: %+v", m)
 			}
@@ -124,7 +126,8 @@ func TestConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, l := range map[string]net.Listener{"tcp": nil, "unix": unix, "memory": smtptest.InMemory("localhost:25")} {
+	for name, l := range map[string]net.Listener{"tcp": nil, "unix": unix,
+		"memory": smtptest.InMemory("localhost:25")} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, func(s *smtptest.Server) {
 				s.Listener, s.Mode = l, postrider.StartTLS
@@ -134,7 +137,8 @@ func TestConfig(t *testing.T) {
 			if c.User != "anne" || c.Password.Reveal() != "a" || c.Mode != postrider.StartTLS || c.TLS.RootCAs == nil {
 				t.Errorf("config %+v", c)
 			}
-			if name == "unix" != strings.HasPrefix(c.Address, "unix:/") || name == "memory" != (c.Dial != nil) || c.Address != s.Addr {
+			if name == "unix" != strings.HasPrefix(c.Address, "unix:/") || name == "memory" != (c.Dial != nil) ||
+				c.Address != s.Addr {
 				t.Errorf("address %q, dial %v", c.Address, c.Dial != nil)
 			}
 			deliverTLS(t, c)
@@ -375,7 +379,8 @@ func TestCloseWaitsForTransactions(t *testing.T) {
 		})
 		ends, hangs := dial(t, s), dial(t, s)
 		for _, c := range []*raw{ends, hangs} {
-			c.talk("S: 220\nC: EHLO x.example\nS: 250\nC: MAIL FROM:<>\nS: 250\nC: RCPT TO:<b@example.com>\nS: 250\nC: DATA\nS: 354")
+			c.talk("S: 220\nC: EHLO x.example\nS: 250\nC: MAIL FROM:<>\nS: 250\nC: RCPT TO:<b@example.com>\nS: 250\n" +
+				"C: DATA\nS: 354")
 		}
 		go func() {
 			time.Sleep(time.Second) // fake time, while Close waits
@@ -386,7 +391,8 @@ func TestCloseWaitsForTransactions(t *testing.T) {
 		if waited := time.Since(began); waited != 5*time.Second {
 			t.Errorf("Close waited %v, want the 5 s of grace", waited)
 		}
-		if len(log) != 1 || !strings.Contains(log[0], "connection 2 from localhost:25#2") || !strings.Contains(log[0], "DATA") {
+		if len(log) != 1 || !strings.Contains(log[0], "connection 2 from localhost:25#2") ||
+			!strings.Contains(log[0], "DATA") {
 			t.Errorf("Close logged %q", log)
 		}
 		if len(s.Messages()) != 1 {
@@ -447,13 +453,19 @@ func TestClientThatDoesNotRead(t *testing.T) {
 // Fields that make no sense are a mistake in the test, and do not pass silently.
 func TestStartPanics(t *testing.T) {
 	for name, change := range map[string]func(*smtptest.Server){
-		"unknown mechanism":        func(s *smtptest.Server) { s.Mechanisms = []string{"SCRUM"} },
-		"fault without occasion":   func(s *smtptest.Server) { s.Faults = []smtptest.Fault{{Reply: "450 x"}} },
-		"fault with two occasions": func(s *smtptest.Server) { s.Faults = []smtptest.Fault{{Command: "MAIL", AfterRead: 3}} },
+		"unknown mechanism":      func(s *smtptest.Server) { s.Mechanisms = []string{"SCRUM"} },
+		"fault without occasion": func(s *smtptest.Server) { s.Faults = []smtptest.Fault{{Reply: "450 x"}} },
+		"fault with two occasions": func(s *smtptest.Server) {
+			s.Faults = []smtptest.Fault{{Command: "MAIL", AfterRead: 3}}
+		},
 		"fault at unknown command": func(s *smtptest.Server) { s.Faults = []smtptest.Fault{{Command: "RCTP"}} },
-		"address without RCPT":     func(s *smtptest.Server) { s.Faults = []smtptest.Fault{{Command: "DATA", Address: "a@b"}} },
-		"reply of a broken cable":  func(s *smtptest.Server) { s.Faults = []smtptest.Fault{{AfterRead: 1, Reply: "250 x"}} },
-		"queued error of another":  func(s *smtptest.Server) { s.QueueError("DATA", 450) },
+		"address without RCPT": func(s *smtptest.Server) {
+			s.Faults = []smtptest.Fault{{Command: "DATA", Address: "a@b"}}
+		},
+		"reply of a broken cable": func(s *smtptest.Server) {
+			s.Faults = []smtptest.Fault{{AfterRead: 1, Reply: "250 x"}}
+		},
+		"queued error of another": func(s *smtptest.Server) { s.QueueError("DATA", 450) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {

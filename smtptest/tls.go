@@ -29,7 +29,7 @@ func (c *conn) startTLSOffered() bool {
 }
 
 // startTLS answers STARTTLS (RFC 3207). What the client sent behind it in the
-// clear is thrown away: it may be somebody else's (§6), and none of what it made
+// clear is thrown away: an attacker may have sent it (§6), and none of what it made
 // known before holds under TLS (§4.2).
 func (c *conn) startTLS(line, arg []byte) bool {
 	own := c.judgeStartTLS(arg)

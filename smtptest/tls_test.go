@@ -13,7 +13,7 @@ import (
 	"github.com/postrider/postrider/smtptest"
 )
 
-// trusting gives the TLS configuration of a client that wants host.
+// trusting returns the TLS configuration of a client that wants host.
 func trusting(s *smtptest.Server, host string) *tls.Config {
 	config := s.Config().TLS.Clone()
 	config.ServerName = host
@@ -71,7 +71,8 @@ func TestCertificates(t *testing.T) {
 		{smtptest.CertUnknownCA, "localhost", unknown},
 		{smtptest.CertSelfSigned, "localhost", unknown},
 		{smtptest.CertNoIntermediate, "localhost", unknown},
-		{smtptest.CertNameOnly, "localhost", func(err error) bool { return wrongName(err) && strings.Contains(err.Error(), "Common Name") }},
+		{smtptest.CertNameOnly, "localhost",
+			func(err error) bool { return wrongName(err) && strings.Contains(err.Error(), "Common Name") }},
 	} {
 		if err := handshake(t, tc.kind, tc.host); !tc.want(err) {
 			t.Errorf("certificate %d for %s: %v", tc.kind, tc.host, err)
@@ -114,12 +115,15 @@ func TestTLSBase(t *testing.T) {
 func TestStartTLSForgets(t *testing.T) {
 	s := start(t, func(s *smtptest.Server) { s.Mode = postrider.StartTLS })
 	c := dial(t, s)
-	c.talk(begun + "C: STARTTLS now\nS: 501\nC: MAIL FROM:<mallory@example.com>\nS: 250\nC: RCPT TO:<b@example.com>\nS: 250")
+	c.talk(begun + "C: STARTTLS now\nS: 501\nC: MAIL FROM:<mallory@example.com>\nS: 250\n" +
+		"C: RCPT TO:<b@example.com>\nS: 250")
 	c.send("STARTTLS\r\nEHLO mallory.example\r\nMAIL FROM:<mallory@example.com>\r\n")
 	c.expect("220 2.0.0")
 	c = c.upgrade(s)
 	c.talk("C: MAIL FROM:<anne@example.com>\nS: 503 5.5.1 Send EHLO first\nC: DATA\nS: 503 5.5.1 Need MAIL")
-	c.talk("C: EHLO client.example\nS: 250-localhost\nC: STARTTLS\nS: 503\nC: MAIL FROM:<anne@example.com> REQUIRETLS\nS: 250\nC: RCPT TO:<b@example.com>\nS: 250\nC: DATA\nS: 354\nC: .\nS: 250")
+	c.talk("C: EHLO client.example\nS: 250-localhost\nC: STARTTLS\nS: 503\n" +
+		"C: MAIL FROM:<anne@example.com> REQUIRETLS\nS: 250\nC: RCPT TO:<b@example.com>\nS: 250\nC: DATA\nS: 354\n" +
+		"C: .\nS: 250")
 	if got := s.Messages(); len(got) != 1 || got[0].From != "anne@example.com" || !got[0].TLS {
 		t.Errorf("messages %v", got)
 	}
@@ -133,7 +137,8 @@ func TestStartTLSForgets(t *testing.T) {
 func TestRequireTLS(t *testing.T) {
 	s := start(t, func(s *smtptest.Server) { s.Mode, s.RequireTLS = postrider.StartTLS, true })
 	c := dial(t, s)
-	c.talk(begun + "C: NOOP\nS: 250\nC: MAIL FROM:<>\nS: 530 5.7.0\nC: RSET\nS: 530\nC: HELO x\nS: 530\nC: VRFY x\nS: 530\nC: AUTH PLAIN\nS: 530")
+	c.talk(begun + "C: NOOP\nS: 250\nC: MAIL FROM:<>\nS: 530 5.7.0\nC: RSET\nS: 530\nC: HELO x\nS: 530\nC: VRFY x\n" +
+		"S: 530\nC: AUTH PLAIN\nS: 530")
 	c.send("BDAT 6\r\nQUIT\r\nQUIT\r\n")
 	c.expect("530", "221")
 	if got := s.ConnectionCount(); got != 1 {

@@ -12,10 +12,10 @@ type transcript struct {
 	lines strings.Builder
 }
 
-// Transcript gives the dialogue of a connection, a line each, "C: " before what
-// the client said and "S: " before the server's answer, which stands behind the
-// command it belongs to even if it was written later. Content is shown as its
-// length, credentials as asterisks. With Discard it is empty.
+// Transcript returns the dialogue of a connection, one line each, with "C: " before
+// what the client sent and "S: " before the server's replies. Each reply follows
+// its command, even if it was written later. Content is shown as its length,
+// credentials as asterisks. With Discard the transcript is empty.
 func (s *Server) Transcript(connection int) string {
 	s.mu.Lock()
 	t := s.transcripts[connection]

@@ -116,7 +116,8 @@ type load struct {
 // about the MTA: it makes each message look slow, and has to be sent when the time is over. So it gets what fills the
 // wire twice.
 func (c *benchCmd) ahead() int {
-	return max(2, min(2*cmp.Or(c.Window, postrider.DefaultWindow), 2*postrider.DefaultWindowOctets/int(slices.Max(c.Size))))
+	return max(2, min(2*cmp.Or(c.Window, postrider.DefaultWindow),
+		2*postrider.DefaultWindowOctets/int(slices.Max(c.Size))))
 }
 
 func (c *benchCmd) load(via *lane, m *meter) *load {

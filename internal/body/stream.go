@@ -79,6 +79,7 @@ func (s *Stream) load() (Body, error) {
 	if first.Last && len(first.Text) <= InMemory {
 		b.Small, b.Text, b.Dots = true, bytes.Clone(first.Text), first.Dots
 		b.Size, b.Least = int64(len(b.Text)), int64(len(b.Text))
+		s.recycle()
 		return b, nil
 	}
 	s.ahead, s.peeked, b.large = first, true, s
@@ -169,16 +170,19 @@ func (s *Stream) raw() (b []byte, last bool, err error) {
 // what a small content has, and an octet more that shows that it goes on; only a large
 // one gets a large buffer.
 func (s *Stream) makeRoom() {
-	rest := s.buf[s.given:s.n]
+	before, rest := s.buf, s.buf[s.given:s.n]
 	switch {
 	case s.buf == nil && s.promised >= 0 && s.promised < InMemory:
 		s.buf = make([]byte, s.promised+1) // one more, to see the end
 	case s.loading:
-		s.buf = make([]byte, InMemory+1)
+		s.buf = takeBuffer(InMemory + 1)
 	case len(s.buf) < BlockSize:
-		s.buf = make([]byte, BlockSize)
+		s.buf = takeBuffer(BlockSize)
 	}
 	s.n, s.given = copy(s.buf, rest), 0
+	if len(before) != len(s.buf) {
+		giveBuffer(before)
+	}
 }
 
 // trickle is how long a block is waited for to become full, once the content is on the
@@ -275,7 +279,12 @@ func (s *Stream) Drop() (closing <-chan struct{}) {
 	if s.dropped {
 		return nil
 	}
-	if s.dropped = true; s.inside || s.closed || s.r == nil {
+	s.dropped = true
+	if s.inside {
+		return nil // the call that is underway has the buffer
+	}
+	s.recycle()
+	if s.closed || s.r == nil {
 		return nil
 	}
 	if r, is := s.r.(interface{ Release() bool }); is && r.Release() {

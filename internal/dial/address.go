@@ -79,7 +79,7 @@ func (a Address) String() string {
 
 var errUnix = errors.New("a unix socket is written unix:/path/of/the/socket")
 
-// parseUnix wants the whole path, because a daemon's working folder is nobody's choice, or the "@" of Linux's abstract
+// parseUnix wants the whole path, because a daemon does not choose its working folder, or the "@" of Linux's abstract
 // sockets.
 func parseUnix(path string) (Address, error) {
 	if !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "@") || strings.Contains(path, "\x00") {
@@ -162,7 +162,7 @@ func isNameRune(r rune) bool {
 	return r == '.' || r == '_' || isLDH(r)
 }
 
-// isLDH tells the letters, digits and hyphen of which the labels of a domain are made (RFC 5321 §4.1.2).
+// isLDH reports letters, digits and hyphen, of which the labels of a domain are made (RFC 5321 §4.1.2).
 func isLDH(r rune) bool {
 	return r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
 }

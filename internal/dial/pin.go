@@ -77,11 +77,11 @@ func (e PinError) Error() string {
 	return fmt.Sprintf("the server's certificate and key match none of the pins (%d are set)", e.Pins)
 }
 
-// WrongPin lets those who may not import this package tell the error.
+// WrongPin lets packages that may not import this one recognize the error.
 func (PinError) WrongPin() {}
 
 // verifyPins returns a VerifyConnection, which is called for resumed sessions too. Only the server's own certificate is
-// looked at: the rest of the chain is whatever the server likes to send, and nobody verifies it here.
+// looked at: the rest of the chain is whatever the server likes to send, and is not verified here.
 func verifyPins(pins []Pin, next func(tls.ConnectionState) error) func(tls.ConnectionState) error {
 	return func(cs tls.ConnectionState) error {
 		if len(cs.PeerCertificates) == 0 {

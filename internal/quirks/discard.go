@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Discard is what is known of a server's way with the octets of a BDAT that it refuses (RFC 3030 §2 has them thrown away).
+// Discard is what is known of a server's way with the octets of a BDAT that it refuses (RFC 3030 §2 has them thrown
+// away).
 type Discard int
 
 // The answers.
@@ -21,8 +22,8 @@ const (
 // mostServers bounds the memory for servers behind changing addresses.
 const mostServers = 256
 
-// discards remembers of servers whether they discard, each for a while. Behind one name there may be several: it goes by
-// identity.
+// discards remembers of servers whether they discard, each for a while. Behind one name there may be several: it goes
+// by identity.
 type discards struct {
 	mu    sync.Mutex // a leaf: nothing is locked under it
 	known map[string]discardFact
@@ -55,8 +56,8 @@ func (q *Quirks) RememberDiscard(identity string, is Discard) {
 	d.known[identity] = discardFact{is, time.Now().Add(life)}
 }
 
-// Identity is by what a server is known again: its address, its name and its keywords, from the text of its newest reply
-// to EHLO. The rest of the first line often names us.
+// Identity is by what a server is known again: its address, its name and its keywords, from the text of its newest
+// reply to EHLO. The rest of the first line often names us.
 func Identity(address, hello string) string {
 	first, rest, _ := strings.Cut(hello, "\n")
 	name, _, _ := strings.Cut(first, " ")

@@ -1,5 +1,5 @@
-// Package quirks remembers what a server offers and does not do well, or ends by itself, each for a while, so that it is
-// met by doing without. Nothing here takes a lock that is not its own.
+// Package quirks remembers what a server offers and does not do well, or ends on its own, each for a while, so that it
+// is met by doing without. Nothing here takes a lock that is not its own.
 package quirks
 
 import (
@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// life is how long a server's fault is remembered: long enough not to meet it on every wire, short enough for the day on
-// which the server is mended.
+// life is how long a server's fault is remembered: long enough not to meet it on every wire, short enough for the day
+// on which the server is mended.
 const life = time.Hour
 
 // supposedLife is how long what one wire alone has met is taken for a rule.
@@ -20,9 +20,9 @@ type Quirks struct {
 	NoWindow     Fact // transactions that follow each other unread are not answered in step
 	NoPipelining Fact // not even one transaction's commands are
 
-	cap      number       // the server ends wires after so many transactions
+	cap      number       // the server ends wires after this many transactions
 	capGuess atomic.Int64 // what one wire said; a second has to agree
-	refusals number       // it ends wires on which it has refused so many
+	refusals number       // it ends wires on which it has refused this many
 
 	discards discards
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/postrider/postrider/internal/hint"
 )
 
-// ErrToken is behind the error of a server that tells what it does not like about an OAuth token. A fresh token may
+// ErrToken is behind the error of a server that says why it refuses an OAuth token. A fresh token may
 // help.
 var ErrToken = hint.ErrToken
 

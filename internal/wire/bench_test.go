@@ -81,7 +81,8 @@ func BenchmarkCopy(b *testing.B) {
 }
 
 func BenchmarkReplyReader(b *testing.B) {
-	ehlo := strings.Join([]string{"250-mx.example.com", "250-PIPELINING", "250-SIZE 10240000", "250-STARTTLS", "250-AUTH PLAIN LOGIN",
+	ehlo := strings.Join([]string{"250-mx.example.com", "250-PIPELINING", "250-SIZE 10240000", "250-STARTTLS",
+		"250-AUTH PLAIN LOGIN",
 		"250-ENHANCEDSTATUSCODES", "250-8BITMIME", "250-DSN", "250-SMTPUTF8", "250 CHUNKING"}, "\r\n") + "\r\n"
 	var queueIDs string // more than are remembered
 	for i := range 20 {
@@ -136,7 +137,8 @@ func BenchmarkEnvelope(b *testing.B) {
 		if err := CheckAddress("test-bounces+aperson=example.com@example.com"); err != nil {
 			b.Fatal(err)
 		}
-		dst = AppendMail(dst[:0], "test-bounces+aperson=example.com@example.com", MailParams{Size: 12345, EightBit: true})
+		dst = AppendMail(dst[:0], "test-bounces+aperson=example.com@example.com",
+			MailParams{Size: 12345, EightBit: true})
 		dst = AppendRcpt(dst, "aperson@example.com", RcptParams{})
 	}
 }

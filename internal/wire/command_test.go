@@ -19,7 +19,8 @@ func TestMail(t *testing.T) {
 		{"null path, RFC 5321 §4.5.5", "", MailParams{}, "MAIL FROM:<>"},
 		{"null path with parameters", "", MailParams{Size: 5}, "MAIL FROM:<> SIZE=5"},
 		{"quoted", `"a > b"@example.com`, MailParams{}, `MAIL FROM:<"a > b"@example.com>`},
-		{"RFC 1870 §6", "ned@thor.innosoft.com", MailParams{Size: 500000}, "MAIL FROM:<ned@thor.innosoft.com> SIZE=500000"},
+		{"RFC 1870 §6", "ned@thor.innosoft.com", MailParams{Size: 500000},
+			"MAIL FROM:<ned@thor.innosoft.com> SIZE=500000"},
 		{"the largest size", "a@b", MailParams{Size: 1<<63 - 1}, "MAIL FROM:<a@b> SIZE=9223372036854775807"},
 		{"RFC 6152 §2", "a@b", MailParams{EightBit: true}, "MAIL FROM:<a@b> BODY=8BITMIME"},
 		{"RFC 6531 §3.4", "étienne@exämple.com", MailParams{UTF8: true}, "MAIL FROM:<étienne@exämple.com> SMTPUTF8"},
@@ -27,7 +28,8 @@ func TestMail(t *testing.T) {
 			"MAIL FROM:<Alice@Example.ORG> RET=HDRS ENVID=QQ314159"},
 		{"RET=FULL", "a@b", MailParams{Return: "Full"}, "MAIL FROM:<a@b> RET=FULL"},
 		{"ENVID in xtext", "a@b", MailParams{EnvelopeID: "1+1=2 ~!\\<>"}, `MAIL FROM:<a@b> ENVID=1+2B1+3D2+20~!\<>`},
-		{"all", "a@b", MailParams{Size: 1, EightBit: true, UTF8: true, RequireTLS: true, Return: "FULL", EnvelopeID: "x"}, "MAIL FROM:<a@b> SIZE=1 BODY=8BITMIME SMTPUTF8 REQUIRETLS RET=FULL ENVID=x"},
+		{"all", "a@b", MailParams{Size: 1, EightBit: true, UTF8: true, RequireTLS: true, Return: "FULL",
+			EnvelopeID: "x"}, "MAIL FROM:<a@b> SIZE=1 BODY=8BITMIME SMTPUTF8 REQUIRETLS RET=FULL ENVID=x"},
 	} {
 		if got := string(AppendMail([]byte("RSET\r\n"), tt.from, tt.params)); got != "RSET\r\n"+tt.want+"\r\n" {
 			t.Errorf("%s: %q, want %q behind RSET", tt.name, got, tt.want)
@@ -50,17 +52,20 @@ func TestRcpt(t *testing.T) {
 		{"RFC 3461 §4.2", "Bob@Example.COM", RcptParams{Notify: "SUCCESS", Original: "Bob@Example.COM"},
 			"RCPT TO:<Bob@Example.COM> NOTIFY=SUCCESS ORCPT=rfc822;Bob@Example.COM"},
 		{"xtext", "a+b=c@d", RcptParams{Original: "a+b=c@d"}, "RCPT TO:<a+b=c@d> ORCPT=rfc822;a+2Bb+3Dc@d"},
-		{"xtext of a quoted local part", `"a > b"@c`, RcptParams{Original: `"a > b"@c`}, `RCPT TO:<"a > b"@c> ORCPT=rfc822;"a+20>+20b"@c`},
+		{"xtext of a quoted local part", `"a > b"@c`, RcptParams{Original: `"a > b"@c`},
+			`RCPT TO:<"a > b"@c> ORCPT=rfc822;"a+20>+20b"@c`},
 		{"ASCII with SMTPUTF8", "a@b", RcptParams{Original: "a@b", UTF8: true}, "RCPT TO:<a@b> ORCPT=rfc822;a@b"},
 		{"RFC 6533 §3", "é+è@b", RcptParams{Original: "é+è@b", UTF8: true}, `RCPT TO:<é+è@b> ORCPT=utf-8;é\x{2B}è@b`},
 		{"all that utf-8 escapes", `"é =+\é"@b`, RcptParams{Original: `"é =+\é"@b`, UTF8: true},
 			`RCPT TO:<"é =+\é"@b> ORCPT=utf-8;"é\x{20}\x{3D}\x{2B}\x{5C}é"@b`},
-		{"not ASCII, without SMTPUTF8", "a@xn--exmple-cua.com", RcptParams{Original: "a@exämple.com"}, "RCPT TO:<a@xn--exmple-cua.com>"},
+		{"not ASCII, without SMTPUTF8", "a@xn--exmple-cua.com", RcptParams{Original: "a@exämple.com"},
+			"RCPT TO:<a@xn--exmple-cua.com>"},
 		// RFC 3461 §5.4: a server need not take an ORCPT of more than 500 characters.
 		{"the longest ORCPT", "a@b", RcptParams{Original: long + "@b"}, "RCPT TO:<a@b> ORCPT=rfc822;" + long + "@b"},
 		{"an ORCPT too long", "a@b", RcptParams{Original: long + "y@b"}, "RCPT TO:<a@b>"},
 		{"an ORCPT that xtext makes too long", "a@b", RcptParams{Original: long[2:] + "+@b"}, "RCPT TO:<a@b>"},
-		{"a utf-8 ORCPT too long", "a@b", RcptParams{Notify: "NEVER", Original: "é" + long + "@b", UTF8: true}, "RCPT TO:<a@b> NOTIFY=NEVER"},
+		{"a utf-8 ORCPT too long", "a@b", RcptParams{Notify: "NEVER", Original: "é" + long + "@b", UTF8: true},
+			"RCPT TO:<a@b> NOTIFY=NEVER"},
 	} {
 		if got := string(AppendRcpt([]byte("RSET\r\n"), tt.to, tt.params)); got != "RSET\r\n"+tt.want+"\r\n" {
 			t.Errorf("%s: %q, want %q behind RSET", tt.name, got, tt.want)

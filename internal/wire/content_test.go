@@ -86,7 +86,8 @@ func TestRepairerIsIdle(t *testing.T) {
 	for _, step := range []struct {
 		src  string
 		idle bool
-	}{{"", true}, {"a", false}, {"", false}, {"\r", false}, {"", false}, {"\n", true}, {"a\r\n", true}, {"\r", false}, {"b\n", true}, {"c\n.", false}} {
+	}{{"", true}, {"a", false}, {"", false}, {"\r", false}, {"", false}, {"\n", true}, {"a\r\n", true}, {"\r", false},
+		{"b\n", true}, {"c\n.", false}} {
 		r.Append(nil, []byte(step.src))
 		if r.Idle() != step.idle {
 			t.Errorf("behind %q: Idle() = %t", step.src, r.Idle())

@@ -25,7 +25,7 @@ func pieces(data, cuts []byte) [][]byte {
 	return append(all, data)
 }
 
-// flaky gives a piece and then a deadline that passes, in turn.
+// flaky returns a piece and then a deadline that passes, in turn.
 type flaky struct {
 	pieces [][]byte
 	late   bool
@@ -63,7 +63,8 @@ func readAll(r io.Reader) (replies []Reply, err error) {
 // FuzzReply: what a server says cannot make the reader panic, hold more than its
 // bound, or depend on how TCP cut it; and what it takes for a reply is one.
 func FuzzReply(f *testing.F) {
-	f.Add([]byte("220 mx.example.com ESMTP\r\n250-mx\r\n250-SIZE 5\r\n250-LIMITS MAILMAX=5\r\n250 AUTH=LOGIN PLAIN\r\n"), []byte{1, 0, 9, 200})
+	f.Add([]byte("220 mx.example.com ESMTP\r\n250-mx\r\n250-SIZE 5\r\n250-LIMITS MAILMAX=5\r\n"+
+		"250 AUTH=LOGIN PLAIN\r\n"), []byte{1, 0, 9, 200})
 	f.Add([]byte("550-5.1.1 no\n550 5.1.1 such user\n354\r\n"), []byte{3, 1, 1, 1, 1})
 	f.Add([]byte("250-a\r\n251 b\r\n"), []byte{8})
 	f.Add([]byte("SSH-2.0-OpenSSH\r\n"), []byte{})
@@ -160,8 +161,8 @@ type command struct {
 	params map[string]string
 }
 
-// parseCommand is a server's reading, by the grammar of RFC 5321 §4.1.2 and with nothing of ours in it: it finds the end of the path by
-// walking over the local part and the domain, and refuses what is not one line.
+// parseCommand is a server's reading, by the grammar of RFC 5321 §4.1.2 and with nothing of ours in it: it finds the
+// end of the path by walking over the local part and the domain, and refuses what is not one line.
 func parseCommand(line, verb string) (c command, err error) {
 	rest, ok := strings.CutPrefix(line, verb+":<")
 	if !ok {
@@ -184,7 +185,8 @@ func parseCommand(line, verb string) (c command, err error) {
 		param, _, _ = strings.Cut(rest[1:], " ")
 		rest = rest[1+len(param):]
 		keyword, value, valued := strings.Cut(param, "=")
-		if _, twice := c.params[keyword]; twice || !keywordSyntax.MatchString(keyword) || valued && !valueSyntax.MatchString(value) {
+		if _, twice := c.params[keyword]; twice || !keywordSyntax.MatchString(keyword) ||
+			valued && !valueSyntax.MatchString(value) {
 			return c, fmt.Errorf("bad parameter %q", param)
 		}
 		c.params[keyword] = value
@@ -224,7 +226,8 @@ func pathLength(s string) (int, error) {
 // RFC 3461 §4.2 and §4.4, RFC 6533 §3.
 var (
 	envidSyntax = regexp.MustCompile(`^([!-*,-<>-~]|\+20|\+2B|\+3D)+$`) // of printable characters
-	orcptSyntax = regexp.MustCompile(`^(rfc822;([!-*,-<>-~]|\+[0-9A-F]{2})+|utf-8;([^\x00-\x20+=\\\x7f]|\\x\{(20|2B|3D|5C)\})+)$`)
+	orcptSyntax = regexp.MustCompile(`^(rfc822;([!-*,-<>-~]|\+[0-9A-F]{2})+` +
+		`|utf-8;([^\x00-\x20+=\\\x7f]|\\x\{(20|2B|3D|5C)\})+)$`)
 )
 
 var hexchar = regexp.MustCompile(`\+[0-9A-F]{2}`)
@@ -273,7 +276,8 @@ func FuzzAddress(f *testing.F) {
 		}
 		checkRcpt(t, a, RcptParams{Notify: notify, Original: a, UTF8: utf8})
 		local, domain := SplitAddress(a)
-		if got := join(local, domain); got != a || local == "" || strings.ContainsAny(domain, "<> \"") && domain[0] != '[' {
+		if got := join(local, domain); got != a || local == "" ||
+			strings.ContainsAny(domain, "<> \"") && domain[0] != '[' {
 			t.Errorf("SplitAddress(%q) = %q, %q", a, local, domain)
 		}
 	})

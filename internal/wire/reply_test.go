@@ -84,10 +84,12 @@ func TestReply(t *testing.T) {
 			} {
 				in := NewReplyReader(r)
 				if got, err := in.Read(); err != nil || got != (Reply{tt.code, tt.text}) {
-					t.Errorf("%s: Read() = %d %.200q, %v; want %d %.200q", how, got.Code, got.Text, err, tt.code, tt.text)
+					t.Errorf("%s: Read() = %d %.200q, %v; want %d %.200q", how, got.Code, got.Text, err, tt.code,
+						tt.text)
 				}
 				if got, err := in.Read(); err != io.EOF || got != (Reply{}) || in.Buffered() != 0 {
-					t.Errorf("%s: behind it Read() = %d %.200q, %v, %d octets left", how, got.Code, got.Text, err, in.Buffered())
+					t.Errorf("%s: behind it Read() = %d %.200q, %v, %d octets left", how, got.Code, got.Text, err,
+						in.Buffered())
 				}
 			}
 		})
@@ -254,7 +256,8 @@ func TestRepliesThatCameTogether(t *testing.T) {
 }
 
 func TestRepliesOutliveTheBuffer(t *testing.T) {
-	in := NewReplyReader(strings.NewReader(strings.Repeat("250 a\r\n", 2000) + "550-b\r\n550 c\r\n" + strings.Repeat("250 d\r\n", 2000)))
+	in := NewReplyReader(strings.NewReader(strings.Repeat("250 a\r\n", 2000) + "550-b\r\n550 c\r\n" +
+		strings.Repeat("250 d\r\n", 2000)))
 	var got []Reply
 	for {
 		r, err := in.Read()
@@ -265,7 +268,8 @@ func TestRepliesOutliveTheBuffer(t *testing.T) {
 		}
 		got = append(got, r)
 	}
-	if len(got) != 4001 || got[0] != (Reply{250, "a"}) || got[2000] != (Reply{550, "b\nc"}) || got[4000] != (Reply{250, "d"}) {
+	if len(got) != 4001 || got[0] != (Reply{250, "a"}) || got[2000] != (Reply{550, "b\nc"}) ||
+		got[4000] != (Reply{250, "d"}) {
 		t.Errorf("%d replies, %v, %v, %v", len(got), got[0], got[2000], got[4000])
 	}
 }
@@ -391,7 +395,8 @@ func TestSyntaxErrorsHide(t *testing.T) {
 	for _, line := range []string{"what " + secret, strings.Repeat("x", 60) + secret} {
 		r := NewReplyReader(strings.NewReader(line + "\r\n"))
 		r.Hide = func(s string) string { return strings.ReplaceAll(s, secret, "*") }
-		if _, err := r.Read(); !errors.Is(err, ErrSyntax) || strings.Contains(err.Error(), "sss") || !strings.Contains(err.Error(), "*") {
+		if _, err := r.Read(); !errors.Is(err, ErrSyntax) || strings.Contains(err.Error(), "sss") ||
+			!strings.Contains(err.Error(), "*") {
 			t.Errorf("%q: %v", line, err)
 		}
 	}

@@ -32,7 +32,8 @@ func Example() {
 	registry.MustRegister(prometheus.Pool(pool.Stats), latency)
 
 	to := []string{"anne@example.com", "nobody@example.com"}
-	if _, err := pool.SendMail(context.Background(), "app@example.com", to, []byte("Subject: hello\r\n\r\nhello\r\n")); err != nil {
+	if _, err := pool.SendMail(context.Background(), "app@example.com", to,
+		[]byte("Subject: hello\r\n\r\nhello\r\n")); err != nil {
 		fmt.Println(err)
 	}
 	text, err := testutil.GatherAndFormat(registry, expfmt.TypeTextPlain, "postrider_recipients_total")
@@ -41,7 +42,7 @@ func Example() {
 	}
 	fmt.Print(string(text))
 	// Output:
-	// # HELP postrider_recipients_total Recipients of finished Sends, by what became of them.
+	// # HELP postrider_recipients_total Recipients of finished Sends, by outcome.
 	// # TYPE postrider_recipients_total counter
 	// postrider_recipients_total{state="accepted"} 1
 	// postrider_recipients_total{state="deferred"} 0
@@ -63,7 +64,8 @@ func ExampleConnection() {
 	c := prometheus.Connection(conn.Stats)
 	client.NewRegistry().MustRegister(c)
 	for range 3 {
-		if _, err := conn.SendMail(context.Background(), "app@example.com", []string{"anne@example.com"}, nil); err != nil {
+		if _, err := conn.SendMail(context.Background(), "app@example.com", []string{"anne@example.com"},
+			nil); err != nil {
 			fmt.Println(err)
 		}
 	}

@@ -56,7 +56,8 @@ func TestLatencyOfTransactions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, cfg := inMemory(t,
 			smtptest.Fault{Command: "RCPT", Address: "slow@example.com", Delay: 3 * time.Second},
-			smtptest.Fault{Command: "RCPT", Address: "lost@example.com", Delay: 5 * time.Second, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose})
+			smtptest.Fault{Command: "RCPT", Address: "lost@example.com", Delay: 5 * time.Second,
+				Answer: smtptest.AnswerNone, Then: smtptest.ThenClose})
 		l := prometheus.NewLatency(nil)
 		cfg.Trace = &postrider.Trace{Event: l.Observe}
 		conn, err := postrider.NewConnection(cfg)
@@ -85,7 +86,8 @@ func TestLatencyOfTransactions(t *testing.T) {
 
 // BenchmarkLatency is what measuring costs.
 func BenchmarkLatency(b *testing.B) {
-	for name, trace := range map[string]*postrider.Trace{"without": nil, "with": {Event: prometheus.NewLatency(nil).Observe}} {
+	for name, trace := range map[string]*postrider.Trace{"without": nil,
+		"with": {Event: prometheus.NewLatency(nil).Observe}} {
 		b.Run(name, func(b *testing.B) {
 			server := smtptest.NewUnstartedServer()
 			server.Discard = true
@@ -98,7 +100,8 @@ func BenchmarkLatency(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer conn.Close()
-			m := &postrider.Message{From: "anne@example.com", To: []string{"bart@example.com"}, Content: postrider.Bytes(make([]byte, 1024))}
+			m := &postrider.Message{From: "anne@example.com", To: []string{"bart@example.com"},
+				Content: postrider.Bytes(make([]byte, 1024))}
 			var messages iter.Seq[*postrider.Message] = func(yield func(*postrider.Message) bool) {
 				for b.Loop() && yield(m) {
 				}
@@ -135,7 +138,8 @@ func TestLatencyOfDials(t *testing.T) {
 			_, _ = conn.SendMail(t.Context(), "anne@example.com", []string{"bart@example.com"}, nil)
 		}
 		h := histograms(t, l)["postrider_dial_duration_seconds"]
-		if h.GetSampleCount() != 1 || h.GetSampleSum() != 2 || h.GetBucket()[0].GetCumulativeCount() != 0 || h.GetBucket()[1].GetCumulativeCount() != 1 {
+		if h.GetSampleCount() != 1 || h.GetSampleSum() != 2 || h.GetBucket()[0].GetCumulativeCount() != 0 ||
+			h.GetBucket()[1].GetCumulativeCount() != 1 {
 			t.Errorf("%v; want one of 2 s, in the second of two buckets", h)
 		}
 	})

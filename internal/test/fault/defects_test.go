@@ -22,7 +22,7 @@ import (
 // What was seen to go wrong in other clients, each as a test that it does not go
 // wrong here.
 
-// failing is a content that breaks off after so many octets.
+// failing is a content that breaks off after this many octets.
 func failing(after int64, why error) postrider.Content {
 	return postrider.Func(func() (io.ReadCloser, error) {
 		return io.NopCloser(io.MultiReader(io.LimitReader(rig.Zeros{}, after), errorReader{why})), nil
@@ -60,7 +60,7 @@ func TestDefectHalfAMessageIsNeverDelivered(t *testing.T) {
 	})
 }
 
-// A provider that allows so many messages a connection says 421 to the next MAIL.
+// A provider that allows this many messages a connection says 421 to the next MAIL.
 // Four clients of five lost that message, and every other one.
 func TestDefect421AtAPerConnectionCapLosesNothing(t *testing.T) {
 	for limit := 1; limit <= 3; limit++ {
@@ -84,9 +84,10 @@ func TestDefectASilentServerHangsNobody(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		for _, point := range []string{smtptest.Greeting, "EHLO", "MAIL", "RCPT", "DATA", smtptest.Terminator} {
 			r := s.Start(t, rig.Options{
-				Faults: []smtptest.Fault{{Command: point, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}, {
-					Command: point, Connection: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang,
-				}},
+				Faults: []smtptest.Fault{
+					{Command: point, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
+					{Command: point, Connection: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
+				},
 			})
 			for range 2 {
 				if result, err := r.Send("bart@example.com"); err == nil {
@@ -239,8 +240,9 @@ func TestDefectADeliveredMessageIsNotReportedAsFailed(t *testing.T) {
 func TestDefectTheContextBoundsTheConversation(t *testing.T) {
 	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
 		for _, point := range []string{smtptest.Greeting, "EHLO", "MAIL", "RCPT", "DATA", smtptest.Terminator} {
-			r := s.Start(t,
-				rig.Options{Faults: []smtptest.Fault{{Command: point, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}})
+			r := s.Start(t, rig.Options{Faults: []smtptest.Fault{
+				{Command: point, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
+			}})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			start := time.Now()
 			result, err := r.Conn.Send(ctx, rig.Mail("bart@example.com"))

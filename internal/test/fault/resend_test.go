@@ -162,6 +162,28 @@ func TestResendOnce(t *testing.T) {
 	}
 }
 
+// A Quit whose time is over while a lost wire is still listened to sends nothing again, and counts nothing as sent
+// again: what stopped the message is the wire.
+func TestNothingIsResentBehindAQuitThatIsOutOfTime(t *testing.T) {
+	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
+		r := s.Start(t, rig.Options{Client: func(cfg *postrider.Config) { cfg.Timeouts.Mail = time.Second }})
+		r.Accepted("bart@example.com")
+		r.Server.Inject(silence("MAIL", 1))
+		came := r.After(0, "cate@example.com")
+		synctest.Wait()
+		// The wire is lost after one second, and done with after three.
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if err := r.Conn.Quit(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Quit: %v", err)
+		}
+		r.Equal("outcome", <-came, "untried mail 0")
+		if st := r.Conn.Stats(); st.Dials != 1 || st.Resends != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
 // A refusal for now of the finished message is an answer; so is 421.
 func TestNoResendOfAFinishedMessage(t *testing.T) {
 	for _, reply := range []string{
@@ -188,7 +210,8 @@ func TestTheQueueGoesOnWhileEveryWireTakesOne(t *testing.T) {
 		"421 to the second MAIL": {Command: "MAIL", Nth: 2, Reply: "421 4.7.0 one is enough"},
 		"FIN at the second MAIL": {Command: "MAIL", Nth: 2, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
 		"FIN behind a message":   {Command: ".", Nth: 1, Then: smtptest.ThenClose},
-		"421 behind a message":   {Command: ".", Nth: 1, Reply: "250 2.0.0 ok\n421 4.3.2 bye", Then: smtptest.ThenClose},
+		"421 behind a message": {Command: ".", Nth: 1, Reply: "250 2.0.0 ok\n421 4.3.2 bye",
+			Then: smtptest.ThenClose},
 	} {
 		f.Connection = smtptest.EachConnection
 		t.Run(name, func(t *testing.T) {
@@ -296,7 +319,8 @@ func TestAWindowThatIsLost(t *testing.T) {
 		accepted, others string
 	}{
 		"FIN": {
-			smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, "accepted", "unknown",
+			smtptest.Fault{Command: ".", Nth: 3, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}, "accepted",
+			"unknown",
 		},
 		// it may swallow replies
 		"RST": {
@@ -306,10 +330,12 @@ func TestAWindowThatIsLost(t *testing.T) {
 		"421 to RCPT and FIN": {smtptest.Fault{Command: "RCPT", Nth: 3, Reply: "421 4.3.2 bye"}, "accepted", "unknown"},
 		// our FIN ends it
 		"421 and silence": {
-			smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye", Then: smtptest.ThenHang}, "accepted", "unknown",
+			smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye", Then: smtptest.ThenHang}, "accepted",
+			"unknown",
 		},
 		"421 and words": {
-			smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n503 no", Then: smtptest.ThenClose}, "accepted",
+			smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n503 no", Then: smtptest.ThenClose},
+			"accepted",
 			"unknown",
 		},
 		"421 and it goes on": {smtptest.Fault{Command: "MAIL", Nth: 3, Reply: "421 4.3.2 bye\n503 what\n503 " +

@@ -70,7 +70,8 @@ var steps = []step{
 // silence is a server that does not answer the nth of a command, nor anything
 // else on the first wire.
 func silence(command string, nth int) smtptest.Fault {
-	return smtptest.Fault{Command: command, Nth: nth, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}
+	return smtptest.Fault{Command: command, Nth: nth, Connection: 1, Answer: smtptest.AnswerNone,
+		Then: smtptest.ThenHang}
 }
 
 // inEveryStep runs f for every step in every setting in which there is that step.

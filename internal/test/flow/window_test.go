@@ -219,7 +219,8 @@ func TestAWireThatEndsInTheMiddleOfAWindow(t *testing.T) {
 		"421 to MAIL":       {Command: "MAIL", Nth: 9, Connection: 1, Reply: "421 4.3.2 enough"},
 		"421 to RCPT":       {Command: "RCPT", Nth: 9, Connection: 1, Reply: "421 4.3.2 enough"},
 		"421 to terminator": {Command: smtptest.Terminator, Nth: 9, Connection: 1, Reply: "421 4.3.2 enough"},
-		"lost at MAIL":      {Command: "MAIL", Nth: 9, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+		"lost at MAIL": {Command: "MAIL", Nth: 9, Connection: 1, Answer: smtptest.AnswerNone,
+			Then: smtptest.ThenClose},
 		"reset at BDAT": {
 			Command: smtptest.Terminator, Nth: 9, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort,
 		},
@@ -375,8 +376,9 @@ func TestBDATThatIsRefusedWhereItIsDueIsDoneWithout(t *testing.T) {
 func TestAServerThatCannotKeepInStepGetsOneAtATime(t *testing.T) {
 	for name, fault := range map[string]smtptest.Fault{
 		"surplus reply": {Command: "MAIL", Nth: 6, Connection: 1, Reply: "250 2.1.0 ok\n354 what", Delay: time.Second},
-		"hangs up":      {Command: "MAIL", Nth: 3, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
-		"falls silent":  {Command: "MAIL", Nth: 3, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
+		"hangs up": {Command: "MAIL", Nth: 3, Connection: 1, Answer: smtptest.AnswerNone,
+			Then: smtptest.ThenClose},
+		"falls silent": {Command: "MAIL", Nth: 3, Connection: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang},
 	} {
 		rig.InBubble(t, name, func(t *testing.T) {
 			var f flights
@@ -619,7 +621,8 @@ func TestAMessageThatEndsEachWireIsGivenUp(t *testing.T) {
 func TestAServerThatClosesAtTheProbeIsAskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		closes := smtptest.Fault{
-			Command: "BDAT", Connection: smtptest.EachConnection, Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose,
+			Command: "BDAT", Connection: smtptest.EachConnection, Nth: 1, Answer: smtptest.AnswerNone,
+			Then: smtptest.ThenClose,
 		}
 		r := windowSetting.Start(t, rig.Options{Server: chunking, Faults: []smtptest.Fault{closes, slow},
 			Client: func(cfg *postrider.Config) { cfg.Chunking = postrider.UseAuto }})

@@ -12,7 +12,8 @@ import (
 var arrows = map[string][]string{
 	".": {
 		"internal/body", "internal/cause", "internal/detach", "internal/dial", "internal/hint", "internal/pace",
-		"internal/quirks", "internal/ring", "internal/sasl", "internal/session", "internal/stream", "internal/text",
+		"internal/quirks", "internal/ring", "internal/sasl", "internal/seats", "internal/session",
+		"internal/stream", "internal/text",
 		"internal/verdict", "internal/wire",
 	},
 	"cmd/postrider": {
@@ -39,6 +40,7 @@ var arrows = map[string][]string{
 	"internal/quirks":  {},
 	"internal/ring":    {},
 	"internal/sasl":    {"internal/detach", "internal/hint"},
+	"internal/seats":   {"internal/pace", "internal/ring"},
 	"internal/session": {
 		"internal/cause", "internal/detach", "internal/dial", "internal/hint", "internal/sasl", "internal/wire",
 	},

@@ -5,6 +5,7 @@ import (
 	"go/doc"
 	"go/parser"
 	"go/token"
+	"os"
 	"strings"
 	"testing"
 )
@@ -42,10 +43,40 @@ func TestExportedNamesAreDocumented(t *testing.T) {
 		if f.isTest() || !isPublic(f.folder()) && f.folder() != "internal/test/rig" {
 			continue
 		}
-		for _, d := range f.syntax.Decls {
-			for _, name := range undocumented(d) {
-				t.Errorf("%v: %s is exported and not documented", fset.Position(name.Pos()), name.Name)
-			}
+		checkDocumented(t, fset, f.syntax)
+	}
+}
+
+// TestExportedNamesOfTheMetrics is the same for the public packages of other modules.
+func TestExportedNamesOfTheMetrics(t *testing.T) {
+	inRoot(t)
+	fset, n := token.NewFileSet(), 0
+	err := walkAll(func(name string) error {
+		if !strings.HasPrefix(name, "metrics/") || !strings.HasSuffix(name, ".go") ||
+			strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(fset, name, text, parser.ParseComments)
+		if err == nil {
+			n++
+			checkDocumented(t, fset, f)
+		}
+		return err
+	})
+	if err != nil || n == 0 {
+		t.Fatalf("%d files, %v", n, err)
+	}
+}
+
+func checkDocumented(t *testing.T, fset *token.FileSet, f *ast.File) {
+	t.Helper()
+	for _, d := range f.Decls {
+		for _, name := range undocumented(d) {
+			t.Errorf("%v: %s is exported and not documented", fset.Position(name.Pos()), name.Name)
 		}
 	}
 }

@@ -67,16 +67,28 @@ var readModule = sync.OnceValue(func() parsed {
 // walk calls f for each file of this module, by its path from the current folder, the root. What begins with a dot,
 // testdata and folders with a go.mod of their own, which are other modules, are left out.
 func walk(f func(name string) error) error {
+	return walkExcept(isModule, f)
+}
+
+// walkAll calls f for each file of this repository, those of its other modules included.
+func walkAll(f func(name string) error) error {
+	return walkExcept(func(string) bool { return false }, f)
+}
+
+func isModule(folder string) bool {
+	_, err := os.Stat(filepath.Join(folder, "go.mod"))
+	return err == nil
+}
+
+// walkExcept leaves out the folders that skip reports, what begins with a dot, and testdata.
+func walkExcept(skip func(folder string) bool, f func(name string) error) error {
 	return filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil || name == ".":
 			return err
 		case !d.IsDir():
 			return f(filepath.ToSlash(name))
-		case d.Name()[0] == '.' || d.Name() == "testdata":
-			return filepath.SkipDir
-		}
-		if _, err := os.Stat(filepath.Join(name, "go.mod")); err == nil {
+		case d.Name()[0] == '.' || d.Name() == "testdata" || skip(name):
 			return filepath.SkipDir
 		}
 		return nil

@@ -42,7 +42,8 @@ func TestAHintInKeys(t *testing.T) {
 func TestValidate(t *testing.T) {
 	for _, cfg := range []postrider.Config{
 		{}, {Address: "mail.example.com:587", Mode: postrider.StartTLS}, {Mode: 7}, {Address: "smtp://x"},
-		{Mode: postrider.StartTLS, CAFile: "/nowhere.pem"}, {User: "anne", Password: postrider.NewSecret("a\x00b")}, {LocalName: "a b"},
+		{Mode: postrider.StartTLS, CAFile: "/nowhere.pem"}, {User: "anne", Password: postrider.NewSecret("a\x00b")},
+		{LocalName: "a b"},
 	} {
 		cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
 			t.Error("it was dialled")
@@ -73,8 +74,9 @@ func TestCheckAddress(t *testing.T) {
 	}
 	defer conn.Close()
 	for address, good := range map[string]bool{
-		"bart@example.com": true, "postmaster": true, "bärt@example.com": true, `"b art"@example.com`: true, "bart@[192.0.2.1]": true,
-		"": false, "b art@example.com": false, "bart@": false, "bart@example.com>\r\nDATA": false,
+		"bart@example.com": true, "postmaster": true, "bärt@example.com": true, `"b art"@example.com`: true,
+		"bart@[192.0.2.1]": true, "": false,
+		"b art@example.com": false, "bart@": false, "bart@example.com>\r\nDATA": false,
 		strings.Repeat("x", 600) + "@example.com": false,
 	} {
 		err := postrider.CheckAddress(address)

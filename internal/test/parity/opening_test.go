@@ -18,7 +18,7 @@ import (
 )
 
 // What goes wrong before the first MAIL: facts 46, 60 to 64, 74, 75, 77 and 88.
-// None of it says anything about a recipient, and the next Send tries anew.
+// None of it says anything about a recipient, and the next Send tries again.
 
 // connectRow is one such failure. The introduction is what the client says on the
 // wire that fails.
@@ -114,18 +114,18 @@ func TestTheGreetingDoesNotCome(t *testing.T) {
 	silent := []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}
 	inEveryConnectRow(t, []connectRow{
 		{
-			name:    "close",
-			faults:  []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}},
+			name: "close", faults: []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone,
+				Then: smtptest.ThenClose}},
 			trouble: "connect greeting 0 passes", is: io.EOF,
 		},
 		{
-			name:    "reset",
-			faults:  []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}},
+			name: "reset", faults: []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone,
+				Then: smtptest.ThenAbort}},
 			trouble: "connect greeting 0 passes", is: syscall.ECONNRESET,
 		},
 		{
-			name:    "half",
-			faults:  []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerHalf, Then: smtptest.ThenClose}},
+			name: "half", faults: []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerHalf,
+				Then: smtptest.ThenClose}},
 			trouble: "connect greeting 0 passes", is: io.ErrUnexpectedEOF,
 		},
 		{
@@ -219,7 +219,8 @@ func TestSTARTTLSRefused(t *testing.T) {
 		{name: "421", faults: rig.At("STARTTLS", 1, "421 bye"), code: "421", modes: startTLS,
 			trouble: "connect STARTTLS 421 passes", said: "EHLO STARTTLS"},
 		{
-			name: "close", faults: []smtptest.Fault{{Command: "STARTTLS", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}},
+			name: "close", faults: []smtptest.Fault{{Command: "STARTTLS", Answer: smtptest.AnswerNone,
+				Then: smtptest.ThenClose}},
 			modes:   startTLS,
 			trouble: "connect STARTTLS 0 passes", is: io.EOF, said: "EHLO STARTTLS",
 		},

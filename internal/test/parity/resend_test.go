@@ -83,16 +83,16 @@ func TestAWireThatDiesBeforeTheEndCostsAResend(t *testing.T) {
 		return []smtptest.Fault{{Command: command, Nth: nth, Answer: smtptest.AnswerNone, Then: then}}
 	}
 	rig.InEveryRow(t, []rig.Row{
-		{Name: "MAIL close", Served: true, Faults: broken("MAIL", 2, smtptest.ThenClose), Fates: twice, Trouble: "<nil>",
-			Wires: "MAIL" + wires},
-		{Name: "MAIL reset", Served: true, Faults: broken("MAIL", 2, smtptest.ThenAbort), Fates: twice, Trouble: "<nil>",
-			Wires: "MAIL" + wires},
-		{Name: "MAIL silence", Served: true, Faults: broken("MAIL", 2, smtptest.ThenHang), Fates: twice, Trouble: "<nil>",
-			Wires: "MAIL" + wires},
-		{Name: "RCPT close", Served: true, Faults: broken("RCPT", 3, smtptest.ThenClose), Fates: twice, Trouble: "<nil>",
-			Wires: "MAIL RCPT RCPT" + wires},
-		{Name: "DATA close", Served: true, Faults: broken("DATA", 2, smtptest.ThenClose), Fates: twice, Trouble: "<nil>",
-			Wires: "MAIL RCPT RCPT DATA" + wires},
+		{Name: "MAIL close", Served: true, Faults: broken("MAIL", 2, smtptest.ThenClose), Fates: twice,
+			Trouble: "<nil>", Wires: "MAIL" + wires},
+		{Name: "MAIL reset", Served: true, Faults: broken("MAIL", 2, smtptest.ThenAbort), Fates: twice,
+			Trouble: "<nil>", Wires: "MAIL" + wires},
+		{Name: "MAIL silence", Served: true, Faults: broken("MAIL", 2, smtptest.ThenHang), Fates: twice,
+			Trouble: "<nil>", Wires: "MAIL" + wires},
+		{Name: "RCPT close", Served: true, Faults: broken("RCPT", 3, smtptest.ThenClose), Fates: twice,
+			Trouble: "<nil>", Wires: "MAIL RCPT RCPT" + wires},
+		{Name: "DATA close", Served: true, Faults: broken("DATA", 2, smtptest.ThenClose), Fates: twice,
+			Trouble: "<nil>", Wires: "MAIL RCPT RCPT DATA" + wires},
 		{Name: "MAIL 421", Served: true, Faults: rig.At("MAIL", 2, "421 4.7.0 enough"), Fates: twice, Trouble: "<nil>",
 			Wires: "MAIL" + wires},
 		{Name: "MAIL 451 4.4.2", Served: true, Faults: []smtptest.Fault{

@@ -106,9 +106,11 @@ func everyThird(f smtptest.Fault) []smtptest.Fault {
 func poolFaults() []poolFault {
 	untried, unknown := []postrider.State{postrider.Untried}, []postrider.State{postrider.Unknown}
 	rows := []poolFault{
-		{name: "idle, FIN", faults: []smtptest.Fault{{Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenClose}},
+		{name: "idle, FIN", faults: []smtptest.Fault{{Idle: time.Minute, Answer: smtptest.AnswerNone,
+			Then: smtptest.ThenClose}},
 			pauses: 90 * time.Second},
-		{name: "idle, RST", faults: []smtptest.Fault{{Idle: time.Minute, Answer: smtptest.AnswerNone, Then: smtptest.ThenAbort}},
+		{name: "idle, RST", faults: []smtptest.Fault{{Idle: time.Minute, Answer: smtptest.AnswerNone,
+			Then: smtptest.ThenAbort}},
 			pauses: 90 * time.Second},
 		{name: "idle, 421", faults: []smtptest.Fault{
 			{Idle: time.Minute, Reply: "421 4.4.2 idle", Then: smtptest.ThenClose},
@@ -132,12 +134,14 @@ func poolFaults() []poolFault {
 		}},
 		{name: "one of three hangs", servers: 3, server: func(i int, s *smtptest.Server) {
 			if i == 0 {
-				s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}
+				s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone,
+					Then: smtptest.ThenHang}}
 			}
 		}},
 		{
 			name: "a handshake that stalls", tlsOnly: true, may: untried, pauses: 10 * time.Second,
-			faults: everyThird(smtptest.Fault{Command: smtptest.Handshake, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}),
+			faults: everyThird(smtptest.Fault{Command: smtptest.Handshake, Answer: smtptest.AnswerNone,
+				Then: smtptest.ThenHang}),
 		},
 		{name: "hangs at AUTH", authOnly: true, may: untried, pauses: 10 * time.Second,
 			faults: everyThird(smtptest.Fault{Command: "AUTH", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang})},
@@ -153,7 +157,8 @@ func poolFaults() []poolFault {
 	}
 	for _, step := range []string{smtptest.Greeting, "EHLO", "MAIL", "RCPT", "DATA", ".", "BDAT", "RSET", "QUIT"} {
 		row := poolFault{name: "hangs at " + step, pauses: 10 * time.Second,
-			faults: everyThird(smtptest.Fault{Command: step, Nth: 1, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang})}
+			faults: everyThird(smtptest.Fault{Command: step, Nth: 1, Answer: smtptest.AnswerNone,
+				Then: smtptest.ThenHang})}
 		// Who waits when the last wire fails is told so; what went out by BDAT was
 		// complete before the server fell silent.
 		row.may = []postrider.State{postrider.Untried, postrider.Unknown}

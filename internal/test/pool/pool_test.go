@@ -237,7 +237,8 @@ func TestPoolCloseBreaksOff(t *testing.T) {
 func TestPoolCloseDoesNotWaitForAGreeting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := rig.StartFleet(t, rig.FleetOptions{Server: func(_ int, s *smtptest.Server) {
-			s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone, Then: smtptest.ThenHang}}
+			s.Faults = []smtptest.Fault{{Command: smtptest.Greeting, Answer: smtptest.AnswerNone,
+				Then: smtptest.ThenHang}}
 		}})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -125,7 +125,8 @@ func TestLeavingALoopOverPoolSendAll(t *testing.T) {
 			break
 		}
 		n := int64(len(s.Messages()))
-		if st := p.Stats(); st.Accepted != n || st.Accepted+st.Untried != taken.Load() || st.InFlight > 0 || st.Queued > 0 {
+		if st := p.Stats(); st.Accepted != n || st.Accepted+st.Untried != taken.Load() || st.InFlight > 0 ||
+			st.Queued > 0 {
 			t.Errorf("taken %d, received %d: %+v", taken.Load(), n, st)
 		}
 		if n >= taken.Load() || n != reported.Load() {
@@ -246,7 +247,8 @@ func TestPoolSendAllBehindShutdown(t *testing.T) {
 		}
 		first := slices.Index(closed, true)
 		if len(closed) != 100 || first < 10 || slices.Contains(closed[first:], false) || received(servers) != first {
-			t.Errorf("%d results, the first closed is number %d, the server took %d", len(closed), first, received(servers))
+			t.Errorf("%d results, the first closed is number %d, the server took %d", len(closed), first,
+				received(servers))
 		}
 	})
 }

@@ -102,12 +102,13 @@ func TestPoolKeepsAWireThatWorks(t *testing.T) {
 func TestPoolSpreadsByWeight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var heavy door
-		f := rig.StartFleet(t, rig.FleetOptions{Servers: 3, Weights: []int{3, 1}, Client: func(i int, cfg *postrider.Config) {
-			cfg.IdleTimeout = time.Second
-			if i == 0 {
-				heavy.guard(cfg)
-			}
-		}})
+		f := rig.StartFleet(t, rig.FleetOptions{Servers: 3, Weights: []int{3, 1},
+			Client: func(i int, cfg *postrider.Config) {
+				cfg.IdleTimeout = time.Second
+				if i == 0 {
+					heavy.guard(cfg)
+				}
+			}})
 		f.AllAccepted(f.SendFrom(0, 400, 1))
 		wantShares(f, 300, 100, 0)
 		heavy.shut.Store(true)

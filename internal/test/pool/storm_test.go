@@ -35,7 +35,8 @@ func poolStorm(t *testing.T, rnd *rand.Rand) {
 	if rnd.IntN(3) == 0 {
 		cfg.MessageRate, cfg.RecipientRate = 5, 5
 	}
-	f := rig.StartFleet(t, rig.FleetOptions{Servers: 3, Mode: []postrider.SecureMode{postrider.Insecure, postrider.StartTLS}[rnd.IntN(2)], Pool: cfg, Weights: weights,
+	f := rig.StartFleet(t, rig.FleetOptions{Servers: 3,
+		Mode: []postrider.SecureMode{postrider.Insecure, postrider.StartTLS}[rnd.IntN(2)], Pool: cfg, Weights: weights,
 		Server: func(_ int, s *smtptest.Server) {
 			for c := range 12 {
 				s.Faults = append(s.Faults, rig.StormFault(rnd, c))
@@ -51,7 +52,8 @@ func poolStorm(t *testing.T, rnd *rand.Rand) {
 	results := make([]*postrider.Result, n)
 	var senders sync.WaitGroup
 	for i := range n {
-		begin, patience := time.Duration(rnd.Int64N(int64(time.Minute))), time.Duration(1+rnd.Int64N(int64(10*time.Minute)))
+		begin := time.Duration(rnd.Int64N(int64(time.Minute)))
+		patience := time.Duration(1 + rnd.Int64N(int64(10*time.Minute)))
 		senders.Go(func() {
 			time.Sleep(begin)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)

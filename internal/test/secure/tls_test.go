@@ -46,9 +46,12 @@ func TestTheKnobs(t *testing.T) {
 	}{
 		{"good", smtptest.CertGood, []knobs{all, chain, nothing, both}, nil, ""},
 		{"expired", smtptest.CertExpired, []knobs{nothing, both}, isA[x509.CertificateInvalidError], "expired"},
-		{"wrong host", smtptest.CertWrongHost, []knobs{chain, nothing, both}, isA[x509.HostnameError], "wrong.example.net"},
-		{"unknown CA", smtptest.CertUnknownCA, []knobs{nothing, both}, isA[x509.UnknownAuthorityError], "Config.CAFile"},
-		{"self-signed", smtptest.CertSelfSigned, []knobs{nothing, both}, isA[x509.UnknownAuthorityError], "self-signed"},
+		{"wrong host", smtptest.CertWrongHost, []knobs{chain, nothing, both}, isA[x509.HostnameError],
+			"wrong.example.net"},
+		{"unknown CA", smtptest.CertUnknownCA, []knobs{nothing, both}, isA[x509.UnknownAuthorityError],
+			"Config.CAFile"},
+		{"self-signed", smtptest.CertSelfSigned, []knobs{nothing, both}, isA[x509.UnknownAuthorityError],
+			"self-signed"},
 		{"only a CN", smtptest.CertNameOnly, []knobs{chain, nothing, both}, isA[x509.HostnameError], "Common Name"},
 	} {
 		for _, k := range []knobs{all, chain, nothing, both} {
