@@ -56,7 +56,7 @@ func (w *wire) envelope(tx *transaction) bool {
 	for k, i := range tx.rcpts {
 		to := d.rcpts[i].Form(tx.utf8)
 		begin := len(w.flight.out)
-		p := d.wishes.rcptParams(i, to, &w.caps)
+		p := d.wishes.RcptParams(i, to, &w.caps)
 		p.UTF8 = tx.utf8
 		w.flight.out = smtp.AppendRcpt(w.flight.out, to, p)
 		w.expect(expectation{verb: verbRcpt, tx: tx, rcpt: k}, begin, len(w.flight.out))
@@ -82,7 +82,7 @@ func (w *wire) mailParams(tx *transaction) smtp.MailParams {
 		p.Size = tx.d.body.Size
 	}
 	if tx.d.wishes != nil {
-		tx.d.wishes.mailParams(&p, &w.caps, time.Now())
+		tx.d.wishes.MailParams(&p, &w.caps, time.Now())
 	}
 	return p
 }
