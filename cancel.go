@@ -108,6 +108,7 @@ func (c *Connection) breakOff(err *Error, until *quit) {
 	if until == nil && !c.closed {
 		c.closed = true
 		close(c.ended)
+		c.brokenOff += c.reading
 	}
 	for c.queue.Len() > 0 && (until == nil || c.queue.Front().quit != until) {
 		p := c.queue.Pop()
@@ -126,7 +127,7 @@ func (c *Connection) breakOff(err *Error, until *quit) {
 	}
 	if w := c.wire; w != nil {
 		for _, tx := range w.inFlight {
-			if tx.d.givenUp == nil {
+			if tx.d.givenUp == nil && tx.d.state == sendUnderway { // else it was counted, or has returned
 				c.brokenOff++
 			}
 			tx.d.givenUp = err // nothing of it goes back to the queue

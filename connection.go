@@ -29,17 +29,19 @@ type Connection struct {
 	ended   chan struct{} // closed by Close
 
 	// Pool.mu may be held when mu is taken, never the other way round. Below mu there are
-	// only leaves, under which nothing else is locked: those of logins, quirks, Redactor,
+	// only leaves, under which nothing else is locked: those of Source, quirks, Redactor,
 	// detach.Conn and body.Stream.
 	mu         monitor
 	queue      ring.Ring[place] // Sends that wait for their turn, and Quits
 	stopped    chan struct{}    // closed when the engine stops
 	wire       *wire
 	cancelOpen context.CancelFunc
-	wanted     bool // a wire is to be opened although nobody waits for it
-	draining   bool // Shutdown was called: no more Sends
-	closed     bool // no more wires either
-	brokenOff  int  // Sends that Quit and Close have broken off
+	wanted     bool          // a wire is to be opened although nobody waits for it
+	draining   bool          // Shutdown was called: no more Sends
+	closed     bool          // no more wires either
+	reading    int           // Sends whose content is being read before they get a place in the queue
+	allRead    chan struct{} // closed when draining and reading is 0
+	brokenOff  int           // Sends that Quit and Close have broken off
 	stats      Stats
 }
 
@@ -74,11 +76,43 @@ func newConnection(s *server, ids *atomic.Int64) *Connection {
 // served before was closed by the server. A wire that fails at its first
 // transaction is not tried again: the error says why.
 func (c *Connection) Send(ctx context.Context, m *Message) (*Result, error) {
-	d, err := newDelivery(ctx, m, c.cfg.Redirect)
+	d, err := c.prepare(ctx, m)
 	defer d.body.Discard(ctx)
 	c.submit(d, err)
 	c.await(ctx, d)
 	return c.finished(d)
+}
+
+// prepare is newDelivery. A Send whose content is read meanwhile is underway already, for
+// a Shutdown, until it is given to submit or to forget.
+func (c *Connection) prepare(ctx context.Context, m *Message) (d *delivery, err error) {
+	if m.Content.octets.InMemory() {
+		return newDelivery(ctx, m, c.cfg.Redirect)
+	}
+	c.mu.Lock()
+	taken := !c.draining
+	if taken {
+		c.reading++
+	}
+	c.mu.Unlock()
+	defer func() {
+		if d == nil && taken { // something of the caller's has panicked
+			c.forget(&delivery{reading: true})
+		}
+	}()
+	d, err = newDelivery(ctx, m, c.cfg.Redirect)
+	d.reading = taken
+	return d, err
+}
+
+// forget ends a delivery that is not given to submit.
+func (c *Connection) forget(d *delivery) {
+	if d.reading {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		d.reading = false
+		c.readLocked(1)
+	}
 }
 
 // await waits until a delivery has come to its end on this connection, or its context is
@@ -185,23 +219,56 @@ func (c *Connection) lastPlace() *quit {
 // the connection has ended.
 func (c *Connection) Shutdown(ctx context.Context) error {
 	given := ctx.Done() // before anything is changed: a nil context panics here
-	c.mu.Lock()
-	c.draining = true
-	before := c.brokenOff
-	c.mu.Unlock()
+	before, allRead := c.drain()
+	inTime := c.comes(allRead, given)
+	if q := c.lastPlace(); inTime && q != nil {
+		inTime = c.comes(q.done, given)
+	}
 	cause := ErrClosed // of a Close in between
-	if q := c.lastPlace(); q != nil {
-		select {
-		case <-q.done:
-		case <-given:
-			cause = context.Cause(ctx)
-		}
+	if !inTime {
+		cause = context.Cause(ctx)
 	}
 	c.Close()
 	c.mu.Lock()
 	broken := c.brokenOff - before
 	c.mu.Unlock()
 	return shutdownError(c.name, broken, cause)
+}
+
+// comes waits for done, or for a Close; it reports false if the time that was given is over before.
+func (c *Connection) comes(done, given <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+	}
+	select {
+	case <-done:
+	case <-c.ended:
+	case <-given:
+		return false
+	}
+	return true
+}
+
+// drain takes no more Sends. It returns how many have been broken off before, and what is
+// closed when all that were taken have a place in the queue.
+func (c *Connection) drain() (broken int, allRead <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.draining = true
+	if c.allRead == nil {
+		c.allRead = make(chan struct{})
+		c.readLocked(0)
+	}
+	return c.brokenOff, c.allRead
+}
+
+// readLocked counts Sends whose content has been read.
+func (c *Connection) readLocked(n int) {
+	if c.reading -= n; c.reading == 0 && c.allRead != nil {
+		close(c.allRead)
+	}
 }
 
 // shutdownError is what a Shutdown returns: nil if all came to its end in time. Close is the

@@ -51,6 +51,7 @@ type delivery struct {
 	requireTLS   bool  // REQUIRETLS
 	resent       bool  // a transaction met a wire's failure and is being repeated
 	state        sendState
+	reading      bool        // its content was read when the Connection still took it; its place in the queue comes
 	ownFault     bool        // its content broke off
 	givenUp      *Error      // the context is done, and its Send waits for a Read of the content
 	panicked     any         // what its content panicked with on the engine's goroutine, for that of its Send

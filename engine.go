@@ -20,6 +20,10 @@ import (
 func (c *Connection) submit(d *delivery, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if d.reading {
+		defer c.readLocked(1) // when it has its place
+		defer func() { d.reading = false }()
+	}
 	if d.state != sendUnderway {
 		return // cancelled already
 	}
@@ -39,7 +43,7 @@ func (c *Connection) submit(d *delivery, err error) {
 }
 
 func (c *Connection) enqueueLocked(d *delivery) *Error {
-	if c.closed || c.draining {
+	if c.closed || c.draining && !d.reading {
 		return closedError(c.name)
 	}
 	if err := c.loginRefused(); err != nil && c.wire == nil { // a wire that was let in goes on
@@ -344,7 +348,7 @@ func (c *Connection) settleUndecidedLocked(tx *transaction) {
 // transaction is not asked for ever.
 func (c *Connection) resendLocked(tx *transaction) bool {
 	w := tx.wire
-	if c.closed || tx.broken != nil && tx.broken != w.err {
+	if c.closed || tx.d.givenUp != nil || tx.broken != nil && tx.broken != w.err {
 		return false
 	}
 	if tx.Mishap == verdict.None || tx.Mishap == verdict.Shifted {
@@ -422,9 +426,10 @@ func (c *Connection) leaveWire(w *wire) {
 }
 
 // leaveUnheard says QUIT, and waits for nothing: the goroutine ends with Timeouts.Quit, and
-// the reader with it.
+// the reader with it. Behind Close no hook is called.
 func (w *wire) leaveUnheard() {
 	w.say(expectation{verb: verbQuit}, "QUIT\r\n")
+	w.stopHearing()
 	go func() {
 		late := time.AfterFunc(w.c.timeouts.Quit, w.sever)
 		defer late.Stop()

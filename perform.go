@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/body"
+	"github.com/postrider/postrider/internal/cause"
 	"github.com/postrider/postrider/internal/detach"
 	"github.com/postrider/postrider/internal/quirks"
 	smtp "github.com/postrider/postrider/internal/wire"
@@ -256,7 +257,7 @@ func (w *wire) breakOff(tx *transaction, err error) {
 		if waited {
 			tx.d.ownFault = true
 		}
-		tx.broken = &Error{Stage: StageContent, Step: StepContent, Address: w.address, Err: permanentError{err}}
+		tx.broken = &Error{Stage: StageContent, Step: StepContent, Address: w.address, Err: cause.Lasting{Err: err}}
 		w.killLocked(lostByContent, tx.broken)
 	}
 }

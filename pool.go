@@ -65,9 +65,9 @@ type Pool struct {
 	drained    chan struct{}      // closed when no Send is taken any more and the last has returned
 	ended      chan struct{}      // closed when nothing is left of the pool
 
-	// Connection.mu may be taken when mu is held, never the other way round. Below mu there are also the leaves of Rate,
-	// logins and server. The Scheduler is called with mu held, and so are its hooks and what it asks of a poolServer or a
-	// connection.
+	// Connection.mu may be taken when mu is held, never the other way round. Below mu there are also the leaves of
+	// Rate, logins and server. The Scheduler is called with mu held, and so are its hooks, other than Late, and what
+	// it asks of a poolServer or a connection.
 	mu      sync.Mutex
 	seats   *seats.Scheduler // which Send gets which connection
 	sends   int              // underway
@@ -410,9 +410,9 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 }
 
 // Close ends the pool for good: Sends that wait or are underway are broken off, and every later one returns
-// [ErrClosed]. Like [Connection.Close] it leaves idle wires with a QUIT whose reply is not waited for, waits neither for
-// the network nor for the caller's code, and always returns nil; Sends that it has broken off may return a little later.
-// Use [Pool.Shutdown] to let messages finish.
+// [ErrClosed]. Like [Connection.Close] it leaves idle wires with a QUIT whose reply is not waited for, waits neither
+// for the network nor for the caller's code, and always returns nil; Sends that it has broken off may return a little
+// later. Use [Pool.Shutdown] to let messages finish.
 func (p *Pool) Close() error {
 	p.shutDoor()
 	p.mu.Lock()

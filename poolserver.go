@@ -1,6 +1,7 @@
 package postrider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/cause"
 	"github.com/postrider/postrider/internal/dial"
 	"github.com/postrider/postrider/internal/seats"
 )
@@ -105,9 +107,7 @@ func (p *Pool) addSources(servers []Config) error {
 			s.Domain, cfg.Address = domain, domain // a name like any other, by which the rest is checked
 		}
 		one, err := p.newServer(s, cfg)
-		if cfg.Weight < 0 {
-			err = fmt.Errorf("field Weight is %d: write a share from 1, or 0 for standby", cfg.Weight)
-		}
+		err = cmp.Or(err, cfg.checkWeight())
 		if err != nil && len(servers) > 1 {
 			err = fmt.Errorf("server %d: %w", i+1, err)
 		}
@@ -233,8 +233,8 @@ func (p *Pool) replace(s *poolSource, fresh []*seats.Server, err error) {
 // What a pool learns from each Send that has ended, and whether recipients that are still owed go elsewhere.
 
 // settle frees the seat of a delivery that a connection has finished with, and reports whether it goes on: recipients
-// are Untried because of the server, and another way may be left to try. The first transactions, before, are not of that
-// connection.
+// are Untried because of the server, and another way may be left to try. The delivery had this many transactions before
+// that connection.
 func (p *Pool) settle(w *seats.Waiter, d *delivery, before int) (again bool) {
 	p.mu.Lock()
 	defer p.unlock()
@@ -245,7 +245,8 @@ func (p *Pool) settle(w *seats.Waiter, d *delivery, before int) (again bool) {
 		p.seats.Busy(w, asks(reply))
 	}
 	if d.movable() {
-		w.Met(d.err, d.err.Reply.Permanent() || isSetting(d.err.Err))
+		final := d.err.Reply.Permanent() || cause.IsSetting(d.err.Err) || errors.Is(d.err, ErrClosed)
+		w.Met(d.err, final)
 		p.stats.Moves++
 		again = true
 	}
@@ -278,8 +279,8 @@ const (
 	lessonBusy                 // it wants less
 )
 
-// judge reports what a delivery met, and by which reply. Refusals of messages and recipients are answers like any other.
-// The transactions are those that it had there.
+// judge reports what a delivery met, and by which reply. Refusals of messages and recipients are answers like any
+// other. The transactions are those that it had there.
 func judge(d *delivery, carried []Transaction) (lesson, Reply) {
 	for _, o := range d.outcomes {
 		if r := asks(o.Reply); o.State == Deferred && (o.Stage != StageRcpt && r.AsksForLess() || r.AboutServer()) {

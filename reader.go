@@ -102,27 +102,46 @@ func (w *wire) givesWay() bool {
 // entered. It reports whether reading makes sense any longer.
 func (w *wire) take() (goOn bool) {
 	for more := true; more; {
-		reply, err := w.readReply()
-		if err == nil {
-			w.c.observeReply(w.id, reply)
-		}
-		w.c.mu.Lock()
-		if err == nil {
-			goOn = w.takeLocked(reply)
-		} else {
-			goOn = w.readFailedLocked(err)
-		}
-		if more = goOn && w.in.Ready(); !more {
-			w.heard = time.Now()
-			w.armLocked()
-		}
-		listening := w.reading == readerReads
-		w.c.mu.Unlock()
-		if !more && listening {
-			w.nudge()
-		}
+		goOn, more = w.enter(w.readReply())
 	}
 	return goOn
+}
+
+// enter tells of what was read and enters it, unless nobody listens any more; more
+// reports that another reply came together with it.
+func (w *wire) enter(reply smtp.Reply, err error) (goOn, more bool) {
+	w.ear.Lock()
+	defer w.ear.Unlock()
+	if w.unheard {
+		return false, false
+	}
+	if err == nil {
+		w.c.observeReply(w.id, reply)
+	}
+	w.c.mu.Lock()
+	if err == nil {
+		goOn = w.takeLocked(reply)
+	} else {
+		goOn = w.readFailedLocked(err)
+	}
+	if more = goOn && w.in.Ready(); !more {
+		w.heard = time.Now()
+		w.armLocked()
+	}
+	listening := w.reading == readerReads
+	w.c.mu.Unlock()
+	if !more && listening {
+		w.nudge()
+	}
+	return goOn, more
+}
+
+// stopHearing has no hook called, and nothing entered, for what the server may still
+// say. A hook that is running is waited for.
+func (w *wire) stopHearing() {
+	w.ear.Lock()
+	defer w.ear.Unlock()
+	w.unheard = true
 }
 
 // stopReading marks the end of all replies, and closes the socket, so that a writer

@@ -78,13 +78,17 @@ func (p *Pool) ahead() int {
 type ownWindow struct{ c *Connection }
 
 func (o ownWindow) Prepare(ctx context.Context, m *Message, ready chan struct{}) (*delivery, error) {
-	d, err := newDelivery(ctx, m, o.c.cfg.Redirect)
+	d, err := o.c.prepare(ctx, m)
 	d.done = ready
 	return d, err
 }
 
-func (o ownWindow) Start(d *delivery, err error)             { o.c.submit(d, err) }
-func (o ownWindow) Over(d *delivery) bool                    { return d.told.Load() }
-func (o ownWindow) Cancel(d *delivery)                       { o.c.cancel(d) }
-func (o ownWindow) Withdraw(d *delivery)                     { o.c.withdraw(d) }
-func (o ownWindow) Discard(ctx context.Context, d *delivery) { d.body.Discard(ctx) }
+func (o ownWindow) Start(d *delivery, err error) { o.c.submit(d, err) }
+func (o ownWindow) Over(d *delivery) bool        { return d.told.Load() }
+func (o ownWindow) Cancel(d *delivery)           { o.c.cancel(d) }
+func (o ownWindow) Withdraw(d *delivery)         { o.c.withdraw(d) }
+
+func (o ownWindow) Discard(ctx context.Context, d *delivery) {
+	o.c.forget(d)
+	d.body.Discard(ctx)
+}

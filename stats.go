@@ -30,7 +30,7 @@ type Stats struct {
 	Queued   int  // Sends that wait for their turn
 }
 
-// Stats gives a snapshot of the connection's counters.
+// Stats returns a snapshot of the connection's counters.
 func (c *Connection) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,13 +67,13 @@ type PoolStats struct {
 type ServerStats struct {
 	Address     string
 	Connections int       // wires that are open or being opened
-	Limit       int       // connections that it gets at the most, as things are
+	Limit       int       // connections that it gets at most, as things are
 	Down        bool      // it is left alone
 	Until       time.Time // if it is down: when it is tried again
 	Reason      error     // if it is down: what happened
 }
 
-// Stats gives a snapshot of the pool's counters.
+// Stats returns a snapshot of the pool's counters.
 func (p *Pool) Stats() PoolStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()

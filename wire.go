@@ -3,6 +3,7 @@ package postrider
 import (
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/postrider/postrider/internal/detach"
@@ -35,6 +36,9 @@ type wire struct {
 	encrypted bool
 
 	flight flight // of the writer
+
+	ear     sync.Mutex // held while what was read is told and entered; c.mu may be taken under it
+	unheard bool       // nobody listens any more; guarded by ear
 
 	// Guarded by c.mu.
 	expected  ring.Ring[expectation]

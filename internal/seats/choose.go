@@ -55,18 +55,27 @@ func (s *Scheduler) chooseAmong(group []*Server, w *Waiter, now time.Time) (seat
 }
 
 // charge settles a turn that srv had. Servers that are down, or were not opened in time, gain nothing, so that they do
-// not get everything when they come back.
+// not get everything when they come back. Neither do those that have as many turns in hand as they may: the others do
+// not pay for what nobody gains, or else they would fall behind without a bound.
 func (s *Scheduler) charge(group []*Server, srv *Server, now time.Time) {
-	total := 0
+	all, total := 0, 0
+	takesPart := func(other *Server) bool {
+		return other.health.At(now) == pace.Up && (other == srv || s.inReach(other, now))
+	}
 	for _, other := range group {
-		if other.health.At(now) == pace.Up && (other == srv || s.inReach(other, now)) {
+		if takesPart(other) {
+			all += other.Weight
+		}
+	}
+	for _, other := range group {
+		if takesPart(other) && (other == srv || other.credit < maxCredit*all) {
 			other.credit += other.Weight
 			total += other.Weight
 		}
 	}
 	srv.credit -= total
 	for _, other := range group {
-		other.credit = min(other.credit, maxCredit*max(total, other.Weight))
+		other.credit = min(other.credit, maxCredit*max(all, other.Weight))
 	}
 }
 

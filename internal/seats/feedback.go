@@ -104,8 +104,8 @@ func (s *Scheduler) WentWell(w *Waiter) {
 	s.tellLimit(srv, before)
 }
 
-// Busy gives a server that asks for less fewer connections, and slower mail when even one is too much. Where that was
-// so, a reply that may be about the rate is: one of the two gives way, not both.
+// Busy tells that a server asks for less: it gets fewer connections, and slower mail when even one is too much. Where
+// that was so, a reply that may be about the rate is: one of the two is lowered, not both.
 func (s *Scheduler) Busy(w *Waiter, r Reply) {
 	srv, signal := w.seat.At, pace.Fewer
 	if r.AsksForSlower() {
@@ -153,7 +153,7 @@ func (r Reply) AsksForSlower() bool {
 
 // throttleSample tells throttling at RCPT from greylisting: only when most of sampleSize recipients got a throttle
 // reply, it is the server that asks for less. For a while after that each such reply says so: fewer are refused as the
-// scheduler gives way.
+// limit falls.
 type throttleSample struct {
 	throttled, all int
 	until          time.Time

@@ -8,10 +8,10 @@ import (
 	"github.com/postrider/postrider/internal/ring"
 )
 
-// Scheduler gives out places on connections, in the order in which they are asked for.
+// Scheduler hands out places on connections, in the order in which they are asked for.
 type Scheduler struct {
 	max     int        // connections, to all servers together
-	rate    *pace.Rate // of messages: what gives way when one connection is too much already
+	rate    *pace.Rate // of messages: lowered when one connection is too much already
 	hooks   Hooks
 	sources []*Source
 	servers []*Server // by priority
@@ -163,7 +163,7 @@ func (s *Scheduler) Seats() []*Seat { return s.seats }
 // Servers are those that are in use now, in the order of their priorities.
 func (s *Scheduler) Servers() []*Server { return s.servers }
 
-// Dispatch gives places to those that wait, in their order, as far as there are any.
+// Dispatch hands out places to those that wait, in their order, as far as there are any.
 func (s *Scheduler) Dispatch() {
 	now := time.Now()
 	for s.waiters.Len() > 0 {

@@ -138,6 +138,37 @@ func TestOneServerIsTriedThreeTimes(t *testing.T) {
 	}
 }
 
+func TestCreditIsBounded(t *testing.T) {
+	r := newRig(3, share{"a", 1}, share{"b", 1})
+	full := r.wire(t, "a", 1)
+	r.wire(t, "b", 1000)
+	holder := r.queue(1)[0] // a has the first turn, and stays full
+	if at(t, holder) != "a" {
+		t.Fatal("a does not have the first turn")
+	}
+	if got := r.serve(t, 2000); got["b"] != 2000 {
+		t.Fatalf("%v: a full server is passed over", got)
+	}
+	connOf(full).room = 1000
+	r.Stand(holder)
+	n := 0
+	for ; n < 2000; n++ {
+		w := r.queue(1)[0]
+		name := at(t, w)
+		r.end(w)
+		if name == "b" {
+			break
+		}
+	}
+	// Every second of these turns is its own anyway: it makes up for 32.
+	if n > 2*maxCredit+1 || n < maxCredit {
+		t.Errorf("%d turns in a row for a server that was full: it may make up for %d", n, maxCredit)
+	}
+	if got := r.serve(t, 100); got["a"] != 50 {
+		t.Errorf("%v afterwards", got)
+	}
+}
+
 func TestLateFirstWire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(2, share{"fast", 1}, share{"slow", 2})
@@ -154,6 +185,7 @@ func TestLateFirstWire(t *testing.T) {
 		if at(t, w) != "fast" {
 			t.Fatal("the other server does not take the turn")
 		}
+		r.end(w)
 		if got := r.serve(t, 50); got["fast"] != 50 {
 			t.Errorf("%v while slow is late", got)
 		}
@@ -248,6 +280,9 @@ func TestIdleConnectionMakesRoom(t *testing.T) {
 		if w.Answered() || !slices.Equal(r.retired, []*Seat{idle}) {
 			t.Fatalf("answered %v, retired %v", w.Answered(), r.retired)
 		}
+		if r.queue(1)[0].Answered() || r.free(r.server("a"), func(room int) int { return room }) != nil {
+			t.Error("a place on a connection that is being ended")
+		}
 		connOf(idle).room = 0
 		r.Gone(idle)
 		r.arrive(t, "b", 2)
@@ -255,6 +290,123 @@ func TestIdleConnectionMakesRoom(t *testing.T) {
 			t.Error("the place that was made is not used")
 		}
 	})
+}
+
+func TestConnectionWithoutWireMakesRoom(t *testing.T) {
+	r := newRig(1, share{"a", 0}, share{"b", 0})
+	r.queue(1)
+	r.refuse(t, "a", errDown)
+	r.arrive(t, "b", 1)
+	if len(r.Seats()) != 1 || r.gone != 1 {
+		t.Errorf("%d connections, %d gone: there are never more than may be open", len(r.Seats()), r.gone)
+	}
+}
+
+func TestHalfOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(4, share{"a", 0})
+		w := r.queue(1)[0]
+		r.refuse(t, "a", errDown)
+		if w.err != errNone {
+			t.Fatalf("got %v", w.err)
+		}
+		time.Sleep(time.Second)
+		all := r.queue(3)
+		r.opens(t, "a")
+		if len(r.Seats()) != 1 || placed(all) != 0 || r.Waiting() != 3 {
+			t.Errorf("%d wires for %d messages that wait: one tries a server that was down",
+				len(r.Seats()), r.Waiting())
+		}
+		r.server("a").served++ // by a wire from before
+		r.refuse(t, "a", errDown)
+		r.opens(t, "a")
+		r.arrive(t, "a", 4)
+		if down, _, _ := r.server("a").Down(time.Now()); down || placed(all) != 3 {
+			t.Errorf("down %v, %d placed", down, placed(all))
+		}
+		if want := []string{fmt.Sprint("a ", WentDown), fmt.Sprint("a ", CameUp)}; !slices.Equal(r.changes, want) {
+			t.Errorf("changes: %v", r.changes)
+		}
+	})
+}
+
+func TestIdleWiresBeyondALimitThatWasTooHigh(t *testing.T) {
+	r := newRig(3, share{"a", 0})
+	for range 3 {
+		r.wire(t, "a", 8)
+	}
+	busy := Reply{451, [3]int{4, 3, 2}}
+	fall := func() {
+		w := r.queue(1)[0]
+		r.Busy(w, busy)
+		r.Stand(w)
+	}
+	if fall(); r.server("a").Limit() != 2 || len(r.retired) != 0 {
+		t.Fatalf("limit %d, %d ended: what is beyond it stands by", r.server("a").Limit(), len(r.retired))
+	}
+	if fall(); r.server("a").Limit() != 1 || len(r.retired) != 1 {
+		t.Errorf("limit %d, %d ended: the third may be what the server counts", r.server("a").Limit(), len(r.retired))
+	}
+}
+
+func TestOneWireIsUsedWhileAnotherIsMissing(t *testing.T) {
+	r := newRig(2, share{"a", 0})
+	first := r.wire(t, "a", 2)
+	r.wire(t, "a", 2)
+	r.server("a").limit.Capped(1, time.Now())
+	r.queue(1)
+	connOf(first).room = 0 // it waits for its next wire
+	if w := r.queue(1)[0]; w.seat == nil || w.seat == first {
+		t.Error("a connection that waits for its wire leaves no place on the other")
+	}
+}
+
+func TestConnectionWithoutItsWireCounts(t *testing.T) {
+	r := newRig(3, share{"a", 0})
+	first := r.wire(t, "a", 1)
+	r.wire(t, "a", 1)
+	r.wire(t, "a", 1)
+	r.server("a").limit.Capped(2, time.Now())
+	all := r.queue(2)
+	connOf(first).room = 0 // it waits for its next wire
+	if placed(all) != 2 || r.queue(1)[0].Answered() {
+		t.Error("a third connection is in use where the limit is two")
+	}
+}
+
+func TestRefusalHoldsForEveryWire(t *testing.T) {
+	r := newRig(2, share{"a", 0})
+	hostOf(r.server("a")).refused = errDown
+	if r.connect(r.server("a"), 2) {
+		t.Error("a wire is opened while the server refuses the credentials")
+	}
+}
+
+func TestSlowerMailAtTheGreeting(t *testing.T) {
+	for _, others := range []bool{false, true} {
+		r := newRig(2, share{"a", 0})
+		if others {
+			r.wire(t, "a", 1)
+		}
+		r.connect(r.server("a"), 2)
+		seat := r.opens(t, "a")
+		connOf(seat).opening = false
+		r.Failed(seat, errDown, true)
+		if r.rate.Slowed() == others {
+			t.Errorf("others %v, slowed %v: where others live it is about their number", others, r.rate.Slowed())
+		}
+	}
+}
+
+func TestRateGivesWayWhereItDidBefore(t *testing.T) {
+	r := newRig(2, share{"a", 0})
+	r.wire(t, "a", 8)
+	r.rate.Slow()
+	w := r.queue(1)[0]
+	r.Busy(w, Reply{450, [3]int{4, 7, 1}})
+	if r.server("a").Limit() != 2 {
+		t.Errorf("limit %d: one of the two is lowered, not both", r.server("a").Limit())
+	}
 }
 
 func TestGivingBack(t *testing.T) {
@@ -294,6 +446,16 @@ func TestRefusedCredentials(t *testing.T) {
 		at(t, w)
 		if r.queue(1); !connOf(r.Seats()[1]).opening {
 			t.Error("no second wire where the credentials are accepted")
+		}
+		// Refused on the second wire: nothing new is opened, and then one at a time again.
+		h.refused, h.until = errors.New("535"), time.Now().Add(time.Hour)
+		r.refuse(t, "a", h.refused)
+		if r.connect(r.server("a"), 4) {
+			t.Error("a wire is opened while the refusal stands")
+		}
+		h.refused = nil
+		if r.connect(r.server("a"), 4) {
+			t.Error("a wire is opened beside another one by credentials that were refused")
 		}
 	})
 }
@@ -336,6 +498,14 @@ func TestLookups(t *testing.T) {
 		if due(24 * time.Hour) {
 			t.Error("due although no server has failed")
 		}
+		r.queue(1)
+		r.refuse(t, "a", errDown)
+		r.refuse(t, "b", errDown)
+		if !due(0) {
+			t.Error("not due after a failure")
+		}
+		time.Sleep(time.Minute)
+		r.changes = nil
 		seat := r.wire(t, "a", 1)
 		held := r.queue(1)[0]
 		if at(t, held) != "a" {
@@ -343,57 +513,12 @@ func TestLookups(t *testing.T) {
 		}
 		r.wire(t, "b", 1)
 		old := r.server("b")
-		r.Replace(src, []*Server{fresh("b", 0)}, nil)
-		if len(r.Servers()) != 1 || r.Servers()[0] != old || len(r.retired) != 0 {
+		r.Replace(src, []*Server{fresh("b", 7)}, nil)
+		if len(r.Servers()) != 1 || r.Servers()[0] != old || old.Priority != 7 || len(r.retired) != 0 {
 			t.Error("a server that is named again is forgotten, or one ended that has a place taken")
 		}
 		if r.Stand(held); !slices.Equal(r.retired, []*Seat{seat}) {
 			t.Error("the connection to a server that is not named any more is not ended")
 		}
 	})
-}
-
-func TestThrottleSample(t *testing.T) {
-	start := time.Now()
-	var s throttleSample
-	for range 8 * sampleSize { // greylisting of half of them
-		if s.count(true, start) || s.count(false, start) {
-			t.Fatal("half of the recipients is no throttling")
-		}
-	}
-	heard := 0
-	for range sampleSize {
-		if s.count(true, start) {
-			heard++
-		}
-	}
-	if heard != 1 {
-		t.Errorf("%d replies counted; the last of the sample is the first", heard)
-	}
-	if s.count(false, start) || !s.count(true, start.Add(sampleValid-1)) || s.count(true, start.Add(sampleValid)) {
-		t.Error("each throttle reply counts for a minute, and no other")
-	}
-}
-
-func TestWhatReplies(t *testing.T) {
-	for _, c := range []struct {
-		reply                Reply
-		less, slower, server bool
-	}{
-		{Reply{421, [3]int{}}, true, false, false},
-		{Reply{421, [3]int{4, 4, 2}}, false, false, false}, // a time limit: this connection only
-		{Reply{451, [3]int{4, 3, 2}}, true, false, true},
-		{Reply{451, [3]int{4, 4, 5}}, true, false, true},
-		{Reply{452, [3]int{4, 3, 1}}, true, false, false},
-		{Reply{450, [3]int{4, 7, 1}}, true, true, false},
-		{Reply{454, [3]int{}}, true, true, false},
-		{Reply{550, [3]int{5, 7, 1}}, false, false, false},
-		{Reply{450, [3]int{4, 2, 1}}, false, false, false},
-		{Reply{}, false, false, false},
-	} {
-		less, slower, server := c.reply.AsksForLess(), c.reply.AsksForSlower(), c.reply.AboutServer()
-		if less != c.less || slower != c.slower || server != c.server {
-			t.Errorf("%v: less %v, slower %v, about the server %v", c.reply, less, slower, server)
-		}
-	}
 }

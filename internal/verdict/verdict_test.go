@@ -46,6 +46,7 @@ func TestATransactionIsJudgedByItsOwnReplies(t *testing.T) {
 		"one RCPT refused by 421":     {tx{Mail: r(250)}, 250, 421, maybe, states{Unknown, Untried}},
 		"both RCPTs refused":          {tx{Mail: r(250)}, 550, 450, maybe, states{Refused, Deferred}},
 		"DATA refused":                {tx{Mail: r(250), Data: r(451)}, 250, 250, sure, both(Deferred)},
+		"DATA refused by 421":         {tx{Mail: r(250), Data: r(421)}, 250, 250, sure, both(Untried)},
 		"terminator refused":          {tx{Mail: r(250), Final: r(554)}, 250, 250, sure, both(Refused)},
 		"terminator refused by 421":   {tx{Mail: r(250), Final: r(421)}, 250, 250, sure, both(Deferred)},
 		"terminator refused by 503":   {tx{Mail: r(250), Final: r(503)}, 250, 250, sure, both(Untried)},
@@ -115,6 +116,16 @@ func TestTooManyRecipientsGoIntoTheNext(t *testing.T) {
 		tx.Rcpt[0] = r(550)
 		if tx.Of(1, Ahead).Again {
 			t.Errorf("%q: again, although nobody was accepted", text)
+		}
+	}
+}
+
+// Behind a refused MAIL nobody was accepted, whatever is said to RCPT.
+func TestAccepted(t *testing.T) {
+	for mail, want := range map[int]int{250: 1, 550: 0, 0: 0} {
+		tx := Transaction{Mail: r(mail), Rcpt: []smtp.Reply{r(250), r(550), {}}}
+		if n := tx.Accepted(); n != want {
+			t.Errorf("MAIL %d: %d accepted", mail, n)
 		}
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,6 +58,75 @@ func TestShutdownFinishesWhatIsUnderway(t *testing.T) {
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// slow is a reader that takes a minute for each Read.
+type slow struct{ io.Reader }
+
+func (s slow) Read(b []byte) (int, error) {
+	time.Sleep(time.Minute)
+	return s.Reader.Read(b)
+}
+
+func (slow) Close() error { return nil }
+
+// A Send whose content is read when Shutdown is called was called before it: it is finished, or broken off with the
+// rest.
+func TestShutdownFinishesASendThatReadsItsContent(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		throughEachDoor(t, func(t *testing.T, open func(postrider.Config) ender) {
+			s := open(startServer(t).Config())
+			m := mail("bart@example.com")
+			read := func() (io.ReadCloser, error) { return slow{strings.NewReader("x")}, nil }
+			m.Content = postrider.FuncSize(1, read)
+			came := begin(s, m)
+			synctest.Wait()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			if late {
+				ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+			}
+			defer cancel()
+			err := s.Shutdown(ctx)
+			a := <-came
+			if !late && (err != nil || a.err != nil || a.state != postrider.Accepted) {
+				t.Errorf("Shutdown: %v; %+v", err, a)
+			}
+			if late && (err == nil || !strings.Contains(err.Error(), "1 Sends were broken off") ||
+				a.state != postrider.Untried || !errors.Is(a.err, postrider.ErrClosed)) {
+				t.Errorf("Shutdown out of time: %v; %+v", err, a)
+			}
+			time.Sleep(time.Hour) // a Read that was left behind has returned then
+		})
+	}
+}
+
+// A SendAll that is left while it reads a content holds no Shutdown up; neither does a content that panics.
+func TestShutdownWaitsForNoContentThatIsNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := postrider.NewConnection(startServer(t).Config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		one := mail("bart@example.com")
+		two := mail("cate@example.com")
+		two.Content = postrider.FuncSize(1, func() (io.ReadCloser, error) { return slow{strings.NewReader("x")}, nil })
+		both := func(yield func(*postrider.Message) bool) { _ = yield(one) && yield(two) }
+		for range c.SendAll(t.Context(), both) {
+			break
+		}
+		three := mail("dirk@example.com")
+		three.Content = postrider.Func(func() (io.ReadCloser, error) { panic("mine") })
+		func() {
+			defer func() { recover() }()
+			c.Send(t.Context(), three)
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if took := within(func() { err = c.Shutdown(ctx) }); err != nil || took > 2*time.Minute {
+			t.Errorf("Shutdown took %v: %v", took, err)
 		}
 	})
 }
@@ -171,6 +242,70 @@ func TestCloseDoesNotWaitForAPeerThatDoesNotRead(t *testing.T) {
 			t.Errorf("Close took %v", took)
 		}
 		time.Sleep(quitTimeout) // what tries to say QUIT is gone then, or the bubble does not end
+	})
+}
+
+// What a server says when Close has returned is nobody's business: no hook is called with it, and nothing is counted.
+func TestNoHookIsCalledBehindClose(t *testing.T) {
+	throughEachDoor(t, func(t *testing.T, open func(postrider.Config) ender) {
+		var theirs net.Conn
+		dial := func(context.Context, string, string) (ours net.Conn, err error) {
+			ours, theirs = net.Pipe()
+			go peer(theirs, true)
+			return ours, nil
+		}
+		var closed atomic.Bool
+		hook := func(e postrider.Event) {
+			if closed.Load() {
+				t.Errorf("%v behind Close: %q %v %v", e.Kind, e.Line, e.Reply, e.Fault)
+			}
+		}
+		trace := &postrider.Trace{Event: hook, Dialogue: hook}
+		s := open(postrider.Config{LocalName: "localhost", Dial: dial, Trace: trace})
+		accepted(t, s)
+		synctest.Wait()
+		s.Close()
+		closed.Store(true)
+		go fmt.Fprint(theirs, "220 I have\r\n421 4.3.2 enough\r\n") // our QUIT was not taken yet
+		time.Sleep(quitTimeout)
+		synctest.Wait()
+	})
+}
+
+// A Shutdown that is out of time says how many Sends it has broken off. Those that had returned before, because of
+// their own contexts, are not among them, also while the server still has what they sent.
+func TestShutdownCountsWhatItBreaksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := startServer(t)
+		cfg := server.Config()
+		cfg.Chunking = postrider.UseTrusted
+		c, err := postrider.NewConnection(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for range 3 { // so that the window opens
+			accepted(t, c)
+		}
+		server.Inject(smtptest.Fault{Command: ".", Answer: smtptest.AnswerNone, Then: smtptest.ThenHang})
+		begun, leave := context.WithCancel(t.Context())
+		var sends sync.WaitGroup
+		for _, ctx := range []context.Context{t.Context(), begun, t.Context()} {
+			sends.Go(func() { c.Send(ctx, mail("bart@example.com")) })
+			synctest.Wait()
+		}
+		leave()
+		synctest.Wait()
+		if st := c.Stats(); st.InFlight != 3 || st.Unknown != 1 {
+			t.Fatalf("%+v", st)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err = c.Shutdown(ctx)
+		sends.Wait()
+		if err == nil || !strings.Contains(err.Error(), " 2 Sends were broken off") {
+			t.Errorf("Shutdown: %v", err)
+		}
 	})
 }
 

@@ -1,7 +1,11 @@
 package fault_test
 
 import (
+	"bufio"
+	"context"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -327,4 +331,64 @@ func TestWordsBehindTheGreetingAnswerNothing(t *testing.T) {
 			t.Errorf("outcomes %v, %v", rig.Fates(result), err)
 		}
 	})
+}
+
+// A 250 that is read while the last octet of the message is still being handed over counts from when that has left. If
+// it never does, nobody knows what the 250 was about. One that is read before its turn answers something else.
+func TestAYesWhileTheLastOctetIsLeaving(t *testing.T) {
+	for name, c := range map[string]struct {
+		octets int    // of the content; up to 4 KiB its end is in one write with the rest
+		behind string // when the server says it
+		leaves bool   // the server reads on then, after a second
+		want   postrider.State
+	}{
+		"it leaves":                   {100, "\n.\r", true, postrider.Accepted},
+		"it does not":                 {100, "\n.\r", false, postrider.Unknown},
+		"it has not begun to":         {8000, "\n.", true, postrider.Unknown},
+		"it has not, and never will":  {8000, "\n.", false, postrider.Unknown},
+		"the terminator is not begun": {8000, "\r\n", true, postrider.Untried},
+	} {
+		rig.InBubble(t, name, func(t *testing.T) {
+			cfg := postrider.Config{LocalName: "localhost"}
+			cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
+				ours, theirs := net.Pipe() // a Write returns when all of it was read
+				go sayYesBehind(theirs, c.behind, c.leaves)
+				return ours, nil
+			}
+			conn, err := postrider.NewConnection(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			m := rig.Mail("bart@example.com")
+			m.Content = postrider.Bytes(rig.Clean(c.octets))
+			start := time.Now()
+			r, err := conn.Send(t.Context(), m)
+			took := time.Since(start)
+			if got := r.Outcomes[0].State; got != c.want || got == postrider.Accepted && took != time.Second {
+				t.Errorf("%v after %v: %v", got, took, err)
+			}
+			time.Sleep(time.Minute) // the server has ended then
+		})
+	}
+}
+
+// sayYesBehind is a server that accepts a message when it has read the octets of behind, and not one more.
+func sayYesBehind(nc net.Conn, behind string, readsOn bool) {
+	defer nc.Close()
+	in, octet := bufio.NewReader(nc), make([]byte, 1)
+	fmt.Fprint(nc, "220 mx\r\n")
+	for _, reply := range []string{"250-mx\r\n250 PIPELINING", "250 ok", "250 ok", "354 go"} {
+		in.ReadString('\n')
+		fmt.Fprint(nc, reply+"\r\n")
+	}
+	for last := ""; !strings.HasSuffix(last, behind); { // not through the buffer: what that has read has left
+		nc.Read(octet)
+		last = last[max(0, len(last)-2):] + string(octet)
+	}
+	fmt.Fprint(nc, "250 taken\r\n")
+	if readsOn {
+		time.Sleep(time.Second)
+		io.Copy(io.Discard, nc)
+	}
 }

@@ -162,6 +162,28 @@ func TestResendOnce(t *testing.T) {
 	}
 }
 
+// A Quit whose time is over while a lost wire is still listened to sends nothing again, and counts nothing as sent
+// again: what stopped the message is the wire.
+func TestNothingIsResentBehindAQuitThatIsOutOfTime(t *testing.T) {
+	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
+		r := s.Start(t, rig.Options{Client: func(cfg *postrider.Config) { cfg.Timeouts.Mail = time.Second }})
+		r.Accepted("bart@example.com")
+		r.Server.Inject(silence("MAIL", 1))
+		came := r.After(0, "cate@example.com")
+		synctest.Wait()
+		// The wire is lost after one second, and done with after three.
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if err := r.Conn.Quit(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Quit: %v", err)
+		}
+		r.Equal("outcome", <-came, "untried mail 0")
+		if st := r.Conn.Stats(); st.Dials != 1 || st.Resends != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
 // A refusal for now of the finished message is an answer; so is 421.
 func TestNoResendOfAFinishedMessage(t *testing.T) {
 	for _, reply := range []string{

@@ -149,4 +149,7 @@ func TestNegativeWeight(t *testing.T) {
 	if _, err := postrider.NewConnection(bad); err != nil {
 		t.Error(err)
 	}
+	if err := bad.Validate(); err == nil || !strings.Contains(err.Error(), "Weight") {
+		t.Errorf("Validate: %v", err)
+	}
 }
