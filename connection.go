@@ -3,7 +3,9 @@ package postrider
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/postrider/postrider/internal/ring"
 )
@@ -29,7 +31,7 @@ type Connection struct {
 	ended   chan struct{} // closed by Close
 
 	// Pool.mu may be held when mu is taken, never the other way round. Below mu there are
-	// only leaves, under which nothing else is locked: those of logins, quirks, Redactor,
+	// only leaves, under which nothing else is locked: those of Source, quirks, Redactor,
 	// detach.Conn and body.Stream.
 	mu         monitor
 	queue      ring.Ring[place] // Sends that wait for their turn, and Quits
@@ -321,3 +323,48 @@ func (d *delivery) leave(err *Error) {
 	}
 	d.fail(err)
 }
+
+// monitor is the lock of a Connection and of its wire. There is one way to unlock it,
+// and that tells what was settled meanwhile: first the hooks, then the Send that waits.
+// So nobody is told with it held, and nobody is forgotten.
+type monitor struct {
+	mu      sync.Mutex
+	settled []settlement
+	observe func(settlement) // to the hooks
+}
+
+// settlement is what was decided under the lock, for those who want to hear of it.
+type settlement struct {
+	told     Transaction
+	took     time.Duration
+	outcomes []Outcome
+	done     *delivery // nil: its Send still waits for more
+	quit     *quit     // that has ended; nil: none
+	fallback string    // not a transaction, but a server's fault that was recognised
+}
+
+// Lock begins a critical section.
+func (m *monitor) Lock() { m.mu.Lock() }
+
+// Unlock ends it, and tells what was settled in it.
+func (m *monitor) Unlock() {
+	settled := m.settled
+	m.settled = nil
+	m.mu.Unlock()
+	for _, s := range settled {
+		m.observe(s)
+		if s.done != nil {
+			s.done.told.Store(true)
+			ring.Signal(s.done.done)
+		}
+		if s.quit != nil {
+			ring.Signal(s.quit.done)
+		}
+	}
+}
+
+// noteLocked has Unlock tell of s.
+func (m *monitor) noteLocked(s settlement) { m.settled = append(m.settled, s) }
+
+// owesLocked reports that something is to be told.
+func (m *monitor) owesLocked() bool { return len(m.settled) > 0 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/postrider/postrider/internal/body"
 	smtp "github.com/postrider/postrider/internal/wire"
@@ -40,7 +41,7 @@ type delivery struct {
 	body   body.Body
 	rcpts  []recipient
 	from   smtp.Path
-	wishes *wishes
+	wishes *smtp.Wishes
 
 	answer       *Result
 	pending      []int // indexes of recipients that wait for a transaction
@@ -102,6 +103,42 @@ func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)
 	return d, err
 }
 
+// wishesOf reads and checks what a message asks for; nil is nothing. They are a copy: the message is its caller's again
+// when a cancelled Send has returned, and a neighbour's transaction may go on.
+func wishesOf(m *Message) (*smtp.Wishes, error) {
+	if m.Options == nil && m.DSN == (DSN{}) && m.HoldFor == 0 && m.HoldUntil.IsZero() &&
+		m.DeliverBy == (DeliverBy{}) && m.Priority == 0 {
+		return nil, nil
+	}
+	if n := len(m.Options); m.Options != nil && n != len(m.To) {
+		return nil, fmt.Errorf("the message has %d recipients and options for %d", len(m.To), n)
+	}
+	w := &smtp.Wishes{
+		DSN: smtp.DSN(m.DSN), HoldFor: m.HoldFor, HoldUntil: m.HoldUntil, DeliverBy: smtp.DeliverBy(m.DeliverBy),
+		Begun: time.Now(), Priority: m.Priority,
+	}
+	for _, o := range m.Options {
+		w.Options = append(w.Options, smtp.RecipientWish(o))
+	}
+	return w, w.Check()
+}
+
+// refuseBadOptions refuses the recipients whose options are wrong in themselves.
+func (d *delivery) refuseBadOptions() {
+	if d.wishes == nil || d.wishes.Options == nil {
+		return
+	}
+	kept := d.pending[:0]
+	for _, i := range d.pending {
+		if err := d.wishes.Options[i].Check(); err != nil {
+			d.outcomes[i].State, d.outcomes[i].Err = Refused, err
+		} else {
+			kept = append(kept, i)
+		}
+	}
+	d.pending = kept
+}
+
 // prepareResult begins every Result with everybody Untried. For one recipient,
 // which is most mail, it is one piece of memory.
 func (d *delivery) prepareResult(m *Message) {
@@ -138,7 +175,7 @@ func (d *delivery) address(redirect func() (string, bool)) error {
 				d.rcpts[i] = newRecipient(to, d.msg.To[i])
 				d.pending = append(d.pending, i)
 			}
-			d.wishes.hideRecipients()
+			d.wishes.HideRecipients()
 			return nil
 		}
 	}

@@ -291,7 +291,7 @@ func (c *Connection) settleLocked(tx *transaction) {
 		d.resent = false
 	}
 	told := Transaction{Wire: tx.wire.id, Recipients: len(tx.rcpts), Reply: replyFrom(tx.Last())}
-	told.LeftOut = d.wishes.leftOut(&tx.wire.caps)
+	told.LeftOut = d.wishes.LeftOut(&tx.wire.caps)
 	if c.tracing() {
 		c.mu.noteLocked(settlement{told: told, took: tx.took(), outcomes: tx.outcomes()})
 	}

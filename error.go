@@ -1,16 +1,13 @@
 package postrider
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"net"
-	"slices"
 	"strings"
-	"syscall"
 
+	"github.com/postrider/postrider/internal/cause"
+	"github.com/postrider/postrider/internal/hint"
 	"github.com/postrider/postrider/internal/session"
 	"github.com/postrider/postrider/internal/text"
 	smtp "github.com/postrider/postrider/internal/wire"
@@ -132,68 +129,57 @@ func (e *Error) Temporary() bool {
 	case e.Reply.Code != 0:
 		return e.Reply.Temporary()
 	case e.Stage == StageLocal:
-		return isContext(e.Err)
+		return cause.IsContext(e.Err)
 	}
-	return timeMends(e.Err)
+	return cause.Passes(e.Err, judged)
 }
 
-func isContext(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+// judged is what the error of a server says of itself, where it is one of several causes.
+func judged(err error) (temporary, known bool) {
+	e, known := err.(*Error)
+	return known && e.Temporary(), known
 }
 
-// timeMends reports whether a cause is one that may pass without anybody's doing. Of
-// several causes, such as one for each server of a pool, one that passes suffices.
-func timeMends(err error) bool {
-	switch e := err.(type) {
-	case nil, permanentError, session.Lasting: // whatever lies behind it
-		return false
-	case *Error:
-		return e.Temporary()
-	case *net.DNSError:
-		return e.IsTimeout || e.IsTemporary || !e.IsNotFound
-	case *net.OpError:
-		return networkMends(e)
-	case syscall.Errno:
-		return e.Timeout() || slices.Contains(passingErrnos, e)
-	case interface{ Unwrap() error }:
-		return isPassing(err) || timeMends(e.Unwrap())
-	case interface{ Unwrap() []error }:
-		return slices.ContainsFunc(e.Unwrap(), timeMends)
-	}
-	return isPassing(err)
+// Hint is what to set or to mend about an [Error], in one or two short sentences without a full stop.
+type Hint struct {
+	Text  string // it names fields of Config: "set Config.Mode to StartTLS"
+	Field string // the first of them: "Mode", "Timeouts.Hello"; "" if there is none
+
+	marked hint.Hint // Text, with the fields told from the words
 }
 
-// isPassing knows the single errors that time mends. A wrapped one is met by timeMends
-// on its way down.
-func isPassing(err error) bool {
-	switch err {
-	case io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, context.Canceled, context.DeadlineExceeded:
-		return true
+// String returns the text.
+func (h Hint) String() string { return h.Text }
+
+// In returns the text for people who do not set a [Config] but something else. For each field that it names, name is
+// called with that and with the value that it is to have, in text as "starttls", "true" or "45s", or with "" where the
+// text leaves the value open; it returns what stands in the text then. The function Setting of package config is one.
+func (h Hint) In(name func(field, value string) string) string {
+	if h.marked == "" {
+		return h.Text
 	}
-	late, ok := err.(net.Error)
-	return ok && late.Timeout()
+	return h.marked.In(name)
 }
 
-// networkMends is about dialling, reading and writing. crypto/tls uses the same type
-// for its alerts, which are about what was agreed on; and an address that means
-// nothing, or a socket that we may not open, is the same tomorrow.
-func networkMends(e *net.OpError) bool {
-	if e.Op == "remote error" || e.Op == "local error" {
-		return false
+// hintFor looks up what to do about an error; w is nil when there is no wire.
+func hintFor(e *Error, w *wire) Hint {
+	f := hint.Failure{
+		Step: hint.Step(e.Step), Code: e.Reply.Code, Enhanced: e.Reply.Enhanced.String(), Text: e.Reply.Text,
+		Err: e.Err,
 	}
-	switch cause := e.Err.(type) {
-	case *net.DNSError:
-		return timeMends(cause)
-	case *net.AddrError, *net.ParseError, net.UnknownNetworkError, net.InvalidAddrError:
-		return false
+	hide := func(words string) string { return words }
+	if w != nil {
+		f.Mode, f.ServerName = w.c.cfg.Mode.String(), w.c.cfg.ServerName
+		f.Host, f.Port = w.c.address.Host, w.c.address.Port
+		f.Encrypted, f.OfferedStartTLS = w.encrypted, w.caps.StartTLS
+		f.OfferedAuth, f.Mechanisms = len(w.caps.Auth) > 0, w.caps.Auth
+		if w.raw != nil && w.raw.RemoteAddr() != nil {
+			f.Remote = w.raw.RemoteAddr().String()
+		}
+		hide = w.c.secrets.Hide // it may name what EHLO offered
 	}
-	return !errors.Is(e.Err, fs.ErrPermission)
-}
-
-// passingErrnos are what a Dial or a net.Conn of the caller's may return bare.
-var passingErrnos = []syscall.Errno{
-	syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE,
-	syscall.EHOSTUNREACH, syscall.ENETUNREACH,
+	marked := hint.For(f).Hidden(hide)
+	return Hint{Text: marked.String(), Field: marked.Field(), marked: marked}
 }
 
 // owner makes the errors of a result the caller's own. Its zero value is ready.

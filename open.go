@@ -7,6 +7,7 @@ import (
 
 	"github.com/postrider/postrider/internal/detach"
 	"github.com/postrider/postrider/internal/hint"
+	"github.com/postrider/postrider/internal/pace"
 	"github.com/postrider/postrider/internal/session"
 )
 
@@ -32,8 +33,11 @@ func (c *Connection) open(ctx context.Context, id int) (*wire, *Error) {
 	w.caps.Pipelining = w.caps.Pipelining && !c.quirks.NoPipelining.Holds()
 	w.opened, w.heard, w.window = time.Now(), time.Now(), 1
 	w.recallDiscard()
-	w.maxTransactions, w.maxAge = jitter(c.server, c.cfg.MaxTransactions), jitter(c.server, c.cfg.MaxAge)
-	w.maxIdle = jitter(c.server, c.idleTimeout())
+	w.maxTransactions, w.maxAge, w.maxIdle = c.cfg.MaxTransactions, c.cfg.MaxAge, c.idleTimeout()
+	if c.jittered {
+		w.maxTransactions, w.maxAge = pace.Jitter(w.maxTransactions), pace.Jitter(w.maxAge)
+		w.maxIdle = pace.Jitter(w.maxIdle)
+	}
 	return w, nil
 }
 
@@ -74,7 +78,7 @@ func (c *Connection) introduce(ctx context.Context, s *session.Session) *session
 		failed = c.startTLS(ctx, s)
 	}
 	if failed == nil && c.logins != nil {
-		failed = c.authenticate(ctx, s)
+		failed = s.Login(ctx, c.logins)
 	}
 	if failed == nil {
 		failed = s.Opened()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/internal/body"
+	"github.com/postrider/postrider/internal/cause"
 	"github.com/postrider/postrider/internal/detach"
 	"github.com/postrider/postrider/internal/quirks"
 	smtp "github.com/postrider/postrider/internal/wire"
@@ -55,7 +56,7 @@ func (w *wire) envelope(tx *transaction) bool {
 	for k, i := range tx.rcpts {
 		to := d.rcpts[i].Form(tx.utf8)
 		begin := len(w.flight.out)
-		p := d.wishes.rcptParams(i, to, &w.caps)
+		p := d.wishes.RcptParams(i, to, &w.caps)
 		p.UTF8 = tx.utf8
 		w.flight.out = smtp.AppendRcpt(w.flight.out, to, p)
 		w.expect(expectation{verb: verbRcpt, tx: tx, rcpt: k}, begin, len(w.flight.out))
@@ -81,7 +82,7 @@ func (w *wire) mailParams(tx *transaction) smtp.MailParams {
 		p.Size = tx.d.body.Size
 	}
 	if tx.d.wishes != nil {
-		tx.d.wishes.mailParams(&p, &w.caps, time.Now())
+		tx.d.wishes.MailParams(&p, &w.caps, time.Now())
 	}
 	return p
 }
@@ -256,7 +257,7 @@ func (w *wire) breakOff(tx *transaction, err error) {
 		if waited {
 			tx.d.ownFault = true
 		}
-		tx.broken = &Error{Stage: StageContent, Step: StepContent, Address: w.address, Err: permanentError{err}}
+		tx.broken = &Error{Stage: StageContent, Step: StepContent, Address: w.address, Err: cause.Lasting{Err: err}}
 		w.killLocked(lostByContent, tx.broken)
 	}
 }

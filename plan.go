@@ -98,7 +98,7 @@ func (w *wire) judgeLocked(d *delivery) {
 		}
 	}
 	if d.wishes != nil {
-		if err := d.wishes.cannotGrant(&w.caps, time.Now()); err != nil {
+		if err := d.wishes.CannotGrant(&w.caps, time.Now()); err != nil {
 			d.refuse(all, fmt.Errorf("%s: %w", w.address, err))
 		}
 	}

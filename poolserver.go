@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/cause"
 	"github.com/postrider/postrider/internal/dial"
 	"github.com/postrider/postrider/internal/seats"
 )
@@ -244,7 +245,8 @@ func (p *Pool) settle(w *seats.Waiter, d *delivery, before int) (again bool) {
 		p.seats.Busy(w, asks(reply))
 	}
 	if d.movable() {
-		w.Met(d.err, d.err.Reply.Permanent() || isSetting(d.err.Err))
+		final := d.err.Reply.Permanent() || cause.IsSetting(d.err.Err) || errors.Is(d.err, ErrClosed)
+		w.Met(d.err, final)
 		p.stats.Moves++
 		again = true
 	}

@@ -4,11 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/postrider/postrider/internal/text"
+	smtp "github.com/postrider/postrider/internal/wire"
 )
 
 // State is what became of one recipient.
@@ -33,13 +32,13 @@ const (
 var stateWords = []string{"untried", "accepted", "deferred", "refused", "unknown"}
 
 // String returns the state as a lower-case word.
-func (s State) String() string { return word(stateWords, int(s), "State") }
+func (s State) String() string { return text.EnumWord(stateWords, int(s), "State") }
 
 // MarshalText returns the word of String.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads the word of String.
-func (s *State) UnmarshalText(word []byte) error { return readWord(s, word, stateWords, "state") }
+func (s *State) UnmarshalText(word []byte) error { return text.ReadEnum(s, word, stateWords, "state") }
 
 // Stage is where in the conversation something was decided.
 type Stage int
@@ -57,29 +56,13 @@ const (
 var stageWords = []string{"local", "connect", "mail", "rcpt", "content"}
 
 // String returns the stage as a lower-case word.
-func (s Stage) String() string { return word(stageWords, int(s), "Stage") }
+func (s Stage) String() string { return text.EnumWord(stageWords, int(s), "Stage") }
 
 // MarshalText returns the word of String.
 func (s Stage) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads the word of String.
-func (s *Stage) UnmarshalText(word []byte) error { return readWord(s, word, stageWords, "stage") }
-
-func word(words []string, i int, kind string) string {
-	if i < 0 || i >= len(words) {
-		return fmt.Sprintf("%s(%d)", kind, i)
-	}
-	return words[i]
-}
-
-func readWord[T ~int](to *T, word []byte, words []string, kind string) error {
-	i := slices.Index(words, string(word))
-	if i < 0 {
-		return fmt.Errorf("there is no %s %q; there are %s", kind, word, strings.Join(words, ", "))
-	}
-	*to = T(i)
-	return nil
-}
+func (s *Stage) UnmarshalText(word []byte) error { return text.ReadEnum(s, word, stageWords, "stage") }
 
 // Outcome is what became of one recipient. Its JSON form is durable, see
 // [Outcome.MarshalJSON].
@@ -129,11 +112,11 @@ type outcomeJSON struct {
 // recipient_octets, reply_octets or error_octets, as base64.
 func (o Outcome) MarshalJSON() ([]byte, error) {
 	j := outcomeJSON{
-		Recipient: o.Recipient, RecipientOctets: octets(o.Recipient), State: &o.State, Stage: &o.Stage,
-		Code: o.Reply.Code, Enhanced: o.Reply.Enhanced.String(), Reply: o.Reply.Text, ReplyOctets: octets(o.Reply.Text),
+		Recipient: o.Recipient, RecipientOctets: text.Octets(o.Recipient), State: &o.State, Stage: &o.Stage,
+		Code: o.Reply.Code, Enhanced: o.Reply.Enhanced.String(), Reply: o.Reply.Text, ReplyOctets: text.Octets(o.Reply.Text),
 	}
 	if o.Err != nil {
-		j.Error, j.ErrorOctets = o.Err.Error(), octets(o.Err.Error())
+		j.Error, j.ErrorOctets = o.Err.Error(), text.Octets(o.Err.Error())
 	}
 	return text.JSON(j, "")
 }
@@ -149,32 +132,17 @@ func (o *Outcome) UnmarshalJSON(b []byte) error {
 		return errors.New("an outcome has no state, or no stage")
 	}
 	read := Outcome{
-		Recipient: whole(j.Recipient, j.RecipientOctets), State: *j.State, Stage: *j.Stage,
-		Reply: Reply{Code: j.Code, Text: whole(j.Reply, j.ReplyOctets)},
+		Recipient: text.FromOctets(j.Recipient, j.RecipientOctets), State: *j.State, Stage: *j.Stage,
+		Reply: Reply{Code: j.Code, Text: text.FromOctets(j.Reply, j.ReplyOctets)},
 	}
 	if err := read.Reply.Enhanced.read(j.Enhanced); err != nil {
 		return err
 	}
-	if cause := whole(j.Error, j.ErrorOctets); cause != "" {
+	if cause := text.FromOctets(j.Error, j.ErrorOctets); cause != "" {
 		read.Err = errors.New(cause)
 	}
 	*o = read
 	return nil
-}
-
-// octets returns what JSON cannot hold as a string, nil if it can.
-func octets(s string) []byte {
-	if utf8.ValidString(s) {
-		return nil
-	}
-	return []byte(s)
-}
-
-func whole(s string, octets []byte) string {
-	if octets != nil {
-		return string(octets)
-	}
-	return s
 }
 
 // read is the inverse of String.
@@ -188,6 +156,54 @@ func (e *EnhancedCode) read(s string) error {
 	}
 	*e = read
 	return nil
+}
+
+// Reply is what the server answered to a command (RFC 5321 §4.2). The zero
+// Reply means that there was none.
+type Reply struct {
+	Code     int          // 200 to 599; 0: no reply
+	Enhanced EnhancedCode // zero where the reply has none
+	Text     string       // the server's words after the code, enhanced code included; lines joined by "\n"
+}
+
+// EnhancedCode is an enhanced status code such as 5.1.1: class, subject and
+// detail (RFC 3463).
+type EnhancedCode [3]int
+
+// String returns "5.1.1", and "" for the zero code.
+func (e EnhancedCode) String() string {
+	if e == (EnhancedCode{}) {
+		return ""
+	}
+	return fmt.Sprintf("%d.%d.%d", e[0], e[1], e[2])
+}
+
+// Positive reports a 2yz reply.
+func (r Reply) Positive() bool { return r.Code/100 == 2 }
+
+// Temporary reports a 4yz reply: the same may succeed later.
+func (r Reply) Temporary() bool { return r.Code/100 == 4 }
+
+// Permanent reports a 5yz reply.
+func (r Reply) Permanent() bool { return r.Code/100 == 5 }
+
+// String returns the reply on one line, control characters escaped, so that a
+// server's words can go into a log or a terminal as they are: up to 2,000 octets of
+// them, and how many were left out. Text has all.
+func (r Reply) String() string {
+	if r.Code == 0 && r.Text == "" {
+		return "no reply"
+	}
+	words := text.Lines(r.Text)
+	if r.Code == 0 {
+		return words // a verdict of our own, as SendMail puts it
+	}
+	return strings.TrimRight(fmt.Sprintf("%d %s", r.Code, words), " ")
+}
+
+// replyFrom returns a reply of the wire in its public shape.
+func replyFrom(w smtp.Reply) Reply {
+	return Reply{Code: w.Code, Enhanced: EnhancedCode(w.Enhanced()), Text: w.Text}
 }
 
 // Result is what became of a message.

@@ -5,10 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"math/rand/v2"
 	"net"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,10 +24,10 @@ type server struct {
 	cfg      Config // without the password, which no dump shall show
 	timeouts Timeouts
 	address  dial.Address
-	name     string      // address, as errors name it
-	tls      *tls.Config // with the session cache, so that one wire resumes what another began
-	verified bool        // TLS proves that the server is the right one
-	logins   *logins     // nil: no AUTH
+	name     string       // address, as errors name it
+	tls      *tls.Config  // with the session cache, so that one wire resumes what another began
+	verified bool         // TLS proves that the server is the right one
+	logins   *sasl.Source // nil: no AUTH
 	secrets  sasl.Redactor
 	dial     dialFunc
 	jittered bool // wires end a little before they must, each at another time
@@ -119,76 +116,42 @@ func (s *server) prepare() (err error) {
 	return s.prepareLogin()
 }
 
-// prepareLogin checks names and credentials now, so that a mistake does not wait
-// for the first message.
+// prepareLogin checks names and credentials now, so that a mistake does not wait for the first message.
 func (s *server) prepareLogin() error {
 	cfg := &s.cfg
-	for _, m := range cfg.AuthMechanisms {
-		if !slices.Contains(sasl.Known(), strings.ToUpper(m)) {
-			return fmt.Errorf("field AuthMechanisms: %q is not known; known are %s", m,
-				strings.Join(sasl.Known(), ", "))
-		}
-	}
-	kind, err := s.kindOfLogin()
+	kind, err := sasl.KindFor(cfg.AuthMechanisms)
 	if err != nil {
-		return err
+		return fmt.Errorf("field AuthMechanisms: %w", err)
 	}
+	inTLS := cfg.TLS != nil && (len(cfg.TLS.Certificates) > 0 || cfg.TLS.GetClientCertificate != nil)
+	kind.Certificate = cfg.Mode != Insecure && (cfg.ClientCert != "" || inTLS)
 	switch {
 	case cfg.Credentials != nil:
-		kind.Later = true
-		s.logins = &logins{ask: s.askFor(cfg.Credentials, kind)}
+		s.logins = sasl.Asked(kind, asker(cfg.Credentials, kind))
 	case cfg.User != "" && !cfg.Password.IsZero():
 		kind.User, kind.Password = cfg.User, cfg.Password.Reveal()
 		if err := kind.Check(); err != nil {
 			return fmt.Errorf("fields User and Password: %w", err)
 		}
-		if err := fitsAny(cfg.AuthMechanisms, kind); err != nil {
+		if err := kind.FitAny(cfg.AuthMechanisms); err != nil {
 			return fmt.Errorf("field AuthMechanisms: %w", err)
 		}
 		s.secrets.Add(kind)
-		s.logins = new(logins)
+		s.logins = sasl.Fixed(kind)
 	case kind.Certificate && cfg.Password.IsZero():
 		// A certificate alone may be all that a server wants, without any AUTH.
 		kind.User = cfg.User
-		s.logins = &logins{optional: len(cfg.AuthMechanisms) == 0}
-	default:
-		return nil
+		s.logins = sasl.Fixed(kind)
+		s.logins.Optional = len(cfg.AuthMechanisms) == 0
 	}
-	s.logins.fixed.credentials = func() sasl.Credentials { return kind }
-	cfg.Password = Secret{}
+	if s.logins != nil {
+		cfg.Password = Secret{}
+	}
 	return nil
 }
 
-// fitsAny tells why none of the mechanisms can do with the credentials; nil if one can, or if there is no list.
-func fitsAny(mechanisms []string, c sasl.Credentials) (err error) {
-	for _, m := range mechanisms {
-		unfit := c.Fit(m)
-		if unfit == nil {
-			return nil
-		}
-		err = fmt.Errorf("%s: %w", strings.ToUpper(m), unfit)
-	}
-	return err
-}
-
-// kindOfLogin tells a token from a password by the mechanisms, which cannot be for
-// both: what is meant for one must not be sent as the other.
-func (s *server) kindOfLogin() (kind sasl.Credentials, err error) {
-	cfg := &s.cfg
-	kind.Token = slices.ContainsFunc(cfg.AuthMechanisms, sasl.ForTokens)
-	for _, m := range cfg.AuthMechanisms {
-		if kind.Token && !sasl.ForTokens(m) && !strings.EqualFold(m, sasl.External) {
-			return kind, fmt.Errorf("field AuthMechanisms: %s takes a password, and others there an OAuth token: "+
-				"name one kind", m)
-		}
-	}
-	inTLS := cfg.TLS != nil && (len(cfg.TLS.Certificates) > 0 || cfg.TLS.GetClientCertificate != nil)
-	kind.Certificate = cfg.Mode != Insecure && (cfg.ClientCert != "" || inTLS)
-	return kind, nil
-}
-
-// askFor turns [Config.Credentials] into what the wires ask.
-func (s *server) askFor(
+// asker turns [Config.Credentials] into what the wires ask.
+func asker(
 	ask func(context.Context, bool) (string, Secret, error), kind sasl.Credentials,
 ) func(context.Context, bool) (sasl.Credentials, error) {
 	return func(ctx context.Context, refresh bool) (sasl.Credentials, error) {
@@ -197,7 +160,7 @@ func (s *server) askFor(
 			return sasl.Credentials{}, err
 		}
 		c := kind
-		c.User, c.Password, c.Later = user, secret.Reveal(), false
+		c.User, c.Password = user, secret.Reveal()
 		return c, c.Check()
 	}
 }
@@ -264,12 +227,3 @@ func (s *server) maxWindow() int { return orDefault(s.cfg.Window, DefaultWindow)
 func (s *server) windowOctets() int { return orDefault(s.cfg.WindowOctets, DefaultWindowOctets) }
 
 func (s *server) probeAfter() time.Duration { return orDefault(s.cfg.ProbeAfter, DefaultProbeAfter) }
-
-// jitter takes up to a tenth away from what a wire may do, so that the wires of a
-// pool, which were opened together, do not end together.
-func jitter[T int | time.Duration](s *server, most T) T {
-	if !s.jittered || most < 10 {
-		return most
-	}
-	return most - rand.N(most/10+1)
-}

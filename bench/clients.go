@@ -28,7 +28,7 @@ type client struct {
 	load    func(*job) (load, error) // nil: program
 	program []string                 // what to run instead of this program
 	needs   []string                 // files without which there is no such client here
-	stream  bool                     // fills the path by itself, and needs the machine for itself
+	stream  bool                     // fills the path alone, and needs the machine for itself
 	mailing bool                     // sends to one recipient a message, and no more
 }
 

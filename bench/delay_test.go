@@ -12,7 +12,7 @@ import (
 	"github.com/postrider/postrider/smtptest"
 )
 
-// path gives the two ends of a connection over a delay of 10 ms each way, and
+// path returns the two ends of a connection over a delay of 10 ms each way, and
 // closes everything with the test. Both are inside a bubble, where time passes
 // only when everybody waits. The client says its first words at once.
 func path(t *testing.T, firstWords ...string) (client, server net.Conn) {

@@ -81,7 +81,7 @@ func (j *job) body() []byte { return text(nil, "", j.Size-len(header)) }
 
 const lineLength = 72
 
-// text appends so many octets to b.
+// text appends this many octets to b.
 func text(b []byte, start string, size int) []byte {
 	line := strings.Repeat("0123456789", lineLength/10) + "\r\n"
 	b = append(b, start...)

@@ -11,7 +11,7 @@ import (
 )
 
 // limit writes prepared octets and counts replies: the least that any client has
-// to do, without the care that a client has to take. It tells what is possible.
+// to do, without the care that a client has to take. Its figures are what is possible.
 type limit struct {
 	j       *job
 	by      string // "bdat", "data" or "copy"
@@ -56,7 +56,7 @@ func connect(address string) (*writer, error) {
 	return w, nil
 }
 
-// say writes and waits for so many replies.
+// say writes and waits for this many replies.
 func (w *writer) say(octets string, replies int) error {
 	if _, err := w.conn.Write([]byte(octets)); err != nil {
 		return err
@@ -64,7 +64,7 @@ func (w *writer) say(octets string, replies int) error {
 	return w.expect(replies)
 }
 
-// expect reads so many replies (RFC 5321 §4.2: the last line of each has a space
+// expect reads this many replies (RFC 5321 §4.2: the last line of each has a space
 // behind the code), none of which may be a refusal.
 func (w *writer) expect(replies int) error {
 	for replies > 0 {

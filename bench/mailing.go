@@ -75,7 +75,7 @@ func (m *mailer) close() { m.conn.Close() }
 
 const mergeSubject = "{{.name}}, your ticket"
 
-// templates are a text and its HTML, of so many octets together, and each with two
+// templates are a text and its HTML, of this many octets together, and each with two
 // places to fill.
 func templates(size int) (plain, html string) {
 	line := strings.Repeat("0123456789", lineLength/10) + "\n"

@@ -34,7 +34,7 @@ import (
 )
 
 func main() {
-	// Ctrl-C ends the clients by itself, but not the MTAs: run has to see to them.
+	// Ctrl-C ends the clients, but not the MTAs: run has to see to them.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {

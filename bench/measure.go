@@ -82,7 +82,7 @@ func (b *bench) run(ctx context.Context, s scenario) (*result, error) {
 	return r, nil
 }
 
-// choose gives the rows of a scenario: those that are wanted and that this machine
+// choose returns the rows of a scenario: those that are wanted and that this machine
 // has.
 func (b *bench) choose(s *scenario, r *result) (names []string) {
 	rows := s.clients
@@ -164,7 +164,7 @@ func (b *bench) round(r *result, i int) {
 	}
 }
 
-// split tells the runs that need the machine for themselves from those that do
+// split separates the runs that need the machine for themselves from those that do
 // not. With a real MTA all do, for its queue is what is counted. Those that come
 // near to one round trip a message could do with others, but a few percent matter
 // for them, and there is time unless it must be quick.
@@ -252,7 +252,7 @@ type server struct {
 	finish func() (counts, error) // what it has seen
 }
 
-// server gives a sink for one run, or the scenario's MTA, perhaps behind a delay.
+// server returns a sink for one run, or the scenario's MTA, perhaps behind a delay.
 func (b *bench) server(r *result, c *client) (*server, error) {
 	var m *mta
 	basin := basin{Offer: c.offer, Secure: r.secure, OneWay: r.rtt / 2}
@@ -274,7 +274,7 @@ func (b *bench) server(r *result, c *client) (*server, error) {
 	return s, nil
 }
 
-// finishSink ends a sink's process and gives its counts, or those of the MTA
+// finishSink ends a sink's process and returns its counts, or those of the MTA
 // behind it.
 func finishSink(p *process, m *mta) (seen counts, err error) {
 	p.in.Close()

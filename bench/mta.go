@@ -105,7 +105,7 @@ postlog   unix-dgram n - n - 1 postlogd
 	if err := m.write(map[string]string{"conf/main.cf": conf, "conf/master.cf": services}); err != nil {
 		return err
 	}
-	// It makes the directories of the queue.
+	// The command makes the directories of the queue.
 	if out, err := exec.Command("/usr/sbin/postfix", "-c", m.dir+"/conf", "check").CombinedOutput(); err != nil {
 		return fmt.Errorf("postfix check: %w: %s", err, out)
 	}
@@ -168,7 +168,7 @@ func (m *mta) write(files map[string]string) error {
 	return nil
 }
 
-// own gives files to a server's user, as whom it works once it has given up root.
+// own hands files to a server's user, as whom it works once it has dropped root.
 func own(name string, paths ...string) error {
 	account, err := user.Lookup(name)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/postrider/postrider"
 )
 
-// ours is Postrider: SendAll, or Send called by so many goroutines.
+// ours is Postrider: SendAll, or Send called by this many goroutines.
 type ours struct {
 	cfg         postrider.Config
 	message     postrider.Message
@@ -48,7 +48,7 @@ func newOurs(j *job, goroutines int, content postrider.Content) (load, error) {
 	return o, nil
 }
 
-// streamed is the content as a reader gives it, and not a slice.
+// streamed is the content as a reader, not as a slice.
 func streamed(b []byte) postrider.Content {
 	return postrider.Func(func() (io.ReadCloser, error) {
 		// A struct around it, for nothing but Read to be seen.

@@ -20,7 +20,7 @@ func startPings(address string) *pings {
 	return p
 }
 
-// measure gives up silently: without pings there are no round trips in the table,
+// measure stops silently on an error: without pings there are no round trips in the table,
 // and nothing else is lost.
 func (p *pings) measure(address string) (seconds []float64) {
 	w, err := connect(address)
@@ -42,7 +42,7 @@ func (p *pings) measure(address string) (seconds []float64) {
 	}
 }
 
-// stop gives the median round-trip time in seconds, or NaN.
+// stop returns the median round-trip time in seconds, or NaN.
 func (p *pings) stop() float64 {
 	if p == nil {
 		return math.NaN()

@@ -22,7 +22,7 @@ const (
 )
 
 // jobLimit is how long a job may take beyond what was asked for. Reached only if
-// somebody hangs.
+// a process hangs.
 const jobLimit = 30 * time.Second
 
 // process is a program that is spoken to in lines of JSON.

@@ -103,7 +103,7 @@ type counter struct {
 	read atomic.Int64
 }
 
-// Accept gives a connection whose octets are counted.
+// Accept returns a connection whose octets are counted.
 func (c *counter) Accept() (net.Conn, error) {
 	conn, err := c.Listener.Accept()
 	if err != nil {

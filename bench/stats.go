@@ -28,10 +28,10 @@ func (s *sample) cpu() float64 { return s.CPU / float64(s.Messages) }
 // rounds are the runs of one client, one in each round; nil where it failed.
 type rounds []*sample
 
-// metric is something that a run tells; a method of *sample.
+// metric is something that a run measures; a method of *sample.
 type metric func(*sample) float64
 
-// each gives the metric of every run that there is.
+// each returns the metric of every run that there is.
 func (r rounds) each(m metric) (values []float64) {
 	for _, s := range r {
 		if s != nil {

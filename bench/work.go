@@ -101,7 +101,7 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// profile begins a CPU profile and gives the function that ends it.
+// profile begins a CPU profile and returns the function that ends it.
 func profile(name string) (stop func(), err error) {
 	if name == "" {
 		return func() {}, nil
@@ -120,7 +120,7 @@ func profile(name string) (stop func(), err error) {
 }
 
 // watchHeap looks at the heap every millisecond, garbage included; the function
-// that it gives says how far it grew.
+// that it returns shows how far it grew.
 func watchHeap() (grown func() int64) {
 	before := heapNow()
 	largest := before

@@ -11,7 +11,7 @@ import (
 	"github.com/postrider/postrider/smtptest"
 )
 
-// connected gives a configuration for a server, and a connection made of it.
+// connected returns a configuration for a server, and a connection made of it.
 func connected(t *testing.T, server *smtptest.Server, text string) (*config.Config, *postrider.Connection) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(server.Addr)

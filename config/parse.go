@@ -40,7 +40,7 @@ type entry struct {
 	inherited bool // from [DEFAULT]
 }
 
-// set gives a key its value; the last wins (lazr.config reads a configuration
+// set sets the value of a key; the last wins (lazr.config reads a configuration
 // without strictness).
 func (b *block) set(e *entry) *entry {
 	if old := b.index[e.key]; old != nil {
@@ -233,8 +233,8 @@ func (b *block) join() {
 	}
 }
 
-// inherit gives every section of the document the keys of [DEFAULT] that it does
-// not set itself.
+// inherit copies the keys of [DEFAULT] to every section of the document that does not
+// set them itself.
 func (d *document) inherit() {
 	for _, b := range d.blocks {
 		for _, e := range d.defaults.entries {

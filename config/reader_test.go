@@ -289,7 +289,7 @@ func TestInt(t *testing.T) {
 	}
 }
 
-// extending writes files in a fresh directory and gives the path of the last.
+// extending writes files in a fresh directory and returns the path of the last.
 func extending(t *testing.T, files ...string) string {
 	t.Helper()
 	dir, path := t.TempDir(), ""

@@ -17,7 +17,7 @@ import (
 
 // The Pool against a real Postfix, whose limits are its own and not a test server's.
 
-// poolOn gives a pool of up to six connections to a Postfix.
+// poolOn returns a pool of up to six connections to a Postfix.
 func poolOn(t *testing.T, s *mtatest.Server, password string, trace *postrider.Trace) *postrider.Pool {
 	t.Helper()
 	cfg := configFor(t, s)
@@ -90,7 +90,7 @@ func persistent(ctx context.Context, pool *postrider.Pool, i int) (postrider.Out
 	}
 }
 
-// checkPool reads Postfix's queue: each message once, an Unknown one at the most.
+// checkPool reads Postfix's queue: each message once, an Unknown one at most.
 func checkPool(t *testing.T, server *mtatest.Server, n int, unknown map[int]bool) {
 	t.Helper()
 	found := map[string]int{}

@@ -52,7 +52,7 @@ func TestServersAnswerTheProbe(t *testing.T) {
 	}
 }
 
-// answersTo gives the codes of the replies to a flight that ends with DATA, until the server asks for the content
+// answersTo returns the codes of the replies to a flight that ends with DATA, until the server asks for the content
 // or hangs up, on a wire that has carried a message of that content before, if it is not "".
 func answersTo(t *testing.T, address, before, flight string) string {
 	t.Helper()

@@ -17,7 +17,7 @@ import (
 	"github.com/postrider/postrider/internal/mtatest"
 )
 
-// configFor gives what leads to a real server, as its mode and account ask.
+// configFor returns what leads to a real server, as its mode and account ask.
 func configFor(t *testing.T, s *mtatest.Server) postrider.Config {
 	t.Helper()
 	mode, err := postrider.ParseSecureMode(string(s.Mode))
@@ -30,7 +30,7 @@ func configFor(t *testing.T, s *mtatest.Server) postrider.Config {
 	}
 }
 
-// connect gives a connection to a real server.
+// connect returns a connection to a real server.
 func connect(t *testing.T, s *mtatest.Server, change func(*postrider.Config)) *postrider.Connection {
 	t.Helper()
 	cfg := configFor(t, s)

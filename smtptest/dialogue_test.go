@@ -275,7 +275,7 @@ func TestCommandLineLimit(t *testing.T) {
 	c.expect("500 5.5.2")
 }
 
-// command writes a command that is so many octets long, its CRLF included: x fills
+// command writes a command that is this many octets long, its CRLF included: x fills
 // it, where the percent sign stands.
 func command(t *testing.T, octets int, form string) string {
 	t.Helper()

@@ -17,7 +17,7 @@ import (
 	"github.com/postrider/postrider/smtptest"
 )
 
-// faulty gives a server in memory with these faults.
+// faulty returns a server in memory with these faults.
 func faulty(t *testing.T, faults ...smtptest.Fault) *smtptest.Server {
 	t.Helper()
 	return start(t, func(s *smtptest.Server) {

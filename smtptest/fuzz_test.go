@@ -35,7 +35,7 @@ func (s *script) SetReadDeadline(time.Time) error  { return nil }
 func (s *script) SetWriteDeadline(time.Time) error { return nil }
 func (s *script) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv6loopback, Port: 1} }
 
-// play lets a server hear what a client says, and gives the replies.
+// play lets a server hear what a client says, and returns the replies.
 func play(s *Server, said []byte, piece int) string {
 	nc := &script{said: said, piece: piece}
 	c := &conn{srv: s, number: s.count(), peer: nc.RemoteAddr()}
@@ -45,7 +45,7 @@ func play(s *Server, said []byte, piece int) string {
 	return nc.heard.String()
 }
 
-// newPlayed gives a server that listens nowhere.
+// newPlayed returns a server that listens nowhere.
 func newPlayed() *Server {
 	s := NewUnstartedServer()
 	s.Users = map[string]string{"testuser": "testpass"}

@@ -19,7 +19,7 @@ import (
 
 var modes = []postrider.SecureMode{postrider.Insecure, postrider.ImplicitTLS, postrider.StartTLS}
 
-// start gives a server that differs from the default in what change does.
+// start returns a server that differs from the default in what change does.
 func start(tb testing.TB, change func(*smtptest.Server)) *smtptest.Server {
 	tb.Helper()
 	s := smtptest.NewUnstartedServer()

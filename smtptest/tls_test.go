@@ -13,7 +13,7 @@ import (
 	"github.com/postrider/postrider/smtptest"
 )
 
-// trusting gives the TLS configuration of a client that wants host.
+// trusting returns the TLS configuration of a client that wants host.
 func trusting(s *smtptest.Server, host string) *tls.Config {
 	config := s.Config().TLS.Clone()
 	config.ServerName = host

@@ -79,7 +79,7 @@ func (a Address) String() string {
 
 var errUnix = errors.New("a unix socket is written unix:/path/of/the/socket")
 
-// parseUnix wants the whole path, because a daemon's working folder is nobody's choice, or the "@" of Linux's abstract
+// parseUnix wants the whole path, because a daemon does not choose its working folder, or the "@" of Linux's abstract
 // sockets.
 func parseUnix(path string) (Address, error) {
 	if !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "@") || strings.Contains(path, "\x00") {
@@ -141,7 +141,7 @@ func checkHost(host string) error {
 		case r >= 0x80:
 			return fmt.Errorf("host %q is not ASCII: write its A-label form (xn--…)", host)
 		case !isNameRune(r):
-			return fmt.Errorf("host %q: %q cannot stand in a host name; write host or host:port", host, r)
+			return fmt.Errorf("host %q: %q is not allowed in a host name; write host or host:port", host, r)
 		}
 	}
 	return nil
@@ -152,7 +152,7 @@ func checkHost(host string) error {
 func checkZone(host, zone string) error {
 	for _, r := range zone {
 		if !isNameRune(r) {
-			return fmt.Errorf("host %q: %q cannot stand in the zone of an IPv6 address", host, r)
+			return fmt.Errorf("host %q: %q is not allowed in the zone of an IPv6 address", host, r)
 		}
 	}
 	return nil
@@ -162,7 +162,7 @@ func isNameRune(r rune) bool {
 	return r == '.' || r == '_' || isLDH(r)
 }
 
-// isLDH tells the letters, digits and hyphen of which the labels of a domain are made (RFC 5321 §4.1.2).
+// isLDH reports letters, digits and hyphen, of which the labels of a domain are made (RFC 5321 §4.1.2).
 func isLDH(r rune) bool {
 	return r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
 }

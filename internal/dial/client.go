@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// clientCertificate is a certificate with its key in files, which are looked at with each handshake and read anew when
+// clientCertificate is a certificate with its key in files, which are looked at with each handshake and read again when
 // their time or size has changed.
 type clientCertificate struct {
 	files [2]string
@@ -30,7 +30,7 @@ type stamp struct {
 func (t TLS) setClientCertificate(cfg *tls.Config) error {
 	if t.CertFile == "" {
 		if t.KeyFile != "" {
-			return errors.New("client certificate: there is a file with a key, but none with a certificate")
+			return errors.New("client certificate: a key file is set, but no certificate file")
 		}
 		return nil
 	}
@@ -87,7 +87,7 @@ func (c *clientCertificate) look() (now [2]stamp, err error) {
 }
 
 // sessionsOf keeps sessions under the certificate that they were begun with: a resumed session would go on showing an
-// old one, as resuming asks nobody for a certificate.
+// old one, as resuming asks for no certificate.
 type sessionsOf struct {
 	certificate *clientCertificate
 	sessions    tls.ClientSessionCache

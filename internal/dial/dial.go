@@ -14,8 +14,8 @@ import (
 	"github.com/postrider/postrider/internal/detach"
 )
 
-// Local tells whether what is written to c stays on this machine: the other end is a loopback address, a unix socket or
-// a pipe in memory. It judges the socket that was dialled and not the name, which may resolve to anything.
+// Local reports whether what is written to c stays on this machine: the other end is a loopback address, a unix socket
+// or a pipe in memory. It judges the socket that was dialled and not the name, which may resolve to anything.
 func Local(c net.Conn) bool {
 	a := c.RemoteAddr()
 	if a == nil {
@@ -144,7 +144,7 @@ func localName(ctx context.Context, hostname string, canonical func(context.Cont
 	return name
 }
 
-// isDomain tells whether name is a Domain by RFC 5321 §4.1.2, of at most the 255 octets of §4.5.3.1.2, and not an IP
+// isDomain reports whether name is a Domain by RFC 5321 §4.1.2, of at most the 255 octets of §4.5.3.1.2, and not an IP
 // address in disguise: servers refuse EHLO with anything else.
 func isDomain(name string) bool {
 	if _, err := netip.ParseAddr(name); err == nil || len(name) > 255 {
@@ -161,7 +161,7 @@ func isDomain(name string) bool {
 	return true
 }
 
-// isLoopbackName tells the names that every machine has for itself: RFC 6761 §6.3, and what distributions write into
+// isLoopbackName reports the names that every machine has for itself: RFC 6761 §6.3, and what distributions write into
 // /etc/hosts.
 func isLoopbackName(name string) bool {
 	name = strings.ToLower(name)

@@ -28,8 +28,8 @@ func ParsePin(s string) (p Pin, err error) {
 		raw, err = base64.RawStdEncoding.DecodeString(text)
 	}
 	if err != nil || len(raw) != len(p) {
-		return p, fmt.Errorf("pin %.100q is no SHA-256: write the 64 hexadecimal digits or the 44 base64 characters "+
-			"of the certificate's, or its public key's, fingerprint", s)
+		return p, fmt.Errorf("pin %.100q is not a SHA-256: write the 64 hexadecimal digits or the 44 base64 "+
+			"characters of the fingerprint of the certificate or of its public key", s)
 	}
 	return Pin(raw), nil
 }
@@ -77,11 +77,11 @@ func (e PinError) Error() string {
 	return fmt.Sprintf("the server's certificate and key match none of the pins (%d are set)", e.Pins)
 }
 
-// WrongPin lets those who may not import this package tell the error.
+// WrongPin lets packages that may not import this one recognize the error.
 func (PinError) WrongPin() {}
 
 // verifyPins returns a VerifyConnection, which is called for resumed sessions too. Only the server's own certificate is
-// looked at: the rest of the chain is whatever the server likes to send, and nobody verifies it here.
+// looked at: the rest of the chain is whatever the server likes to send, and is not verified here.
 func verifyPins(pins []Pin, next func(tls.ConnectionState) error) func(tls.ConnectionState) error {
 	return func(cs tls.ConnectionState) error {
 		if len(cs.PeerCertificates) == 0 {

@@ -33,7 +33,7 @@ type answer struct {
 // keepAnswer is how long an answer is used without asking again.
 const keepAnswer = time.Minute
 
-// Addresses gives the IP addresses of a host, which may be one itself.
+// Addresses returns the IP addresses of a host, which may be one itself.
 func (r *Resolver) Addresses(ctx context.Context, host string) ([]string, error) {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return []string{host}, nil
@@ -84,7 +84,7 @@ func (r *Resolver) Dial(ctx context.Context, target string,
 	race := race{results: make(chan attempt, len(addresses))}
 	for i, a := range takeTurns(addresses) {
 		if race.conn != nil || i > 0 && ctx.Err() != nil {
-			break // the first is tried in any case: somebody has to say what is wrong
+			break // the first is tried in any case: its error says what is wrong
 		}
 		go func() {
 			conn, err := Open(ctx, func() (net.Conn, error) { return dial(ctx, "tcp", net.JoinHostPort(a, port)) })
@@ -223,7 +223,7 @@ func Submission(ctx context.Context, domain string,
 	}
 	if len(found) == 0 {
 		if len(failures) == 0 {
-			return nil, fmt.Errorf("domain %q says by SRV that it has no submission server", domain)
+			return nil, fmt.Errorf("the SRV records of domain %q say that it has no submission server", domain)
 		}
 		return nil, errors.Join(failures...)
 	}

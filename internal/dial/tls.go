@@ -32,7 +32,7 @@ type TLS struct {
 	Pins []string
 
 	// CertFile and KeyFile are PEM files with the client's certificate chain and its key, for a server that asks. They
-	// are read anew when they have changed. With no KeyFile, both are in CertFile.
+	// are read again when they have changed. With no KeyFile, both are in CertFile.
 	CertFile, KeyFile string
 
 	// NoVerifyCert switches off all verification, except for what the hooks of Base do. NoVerifyHostname alone still
@@ -64,7 +64,7 @@ func (t TLS) Config() (*tls.Config, error) {
 	return cfg, t.setClientCertificate(cfg)
 }
 
-// Proves tells whether a handshake that succeeds with cfg proves that the server is the right one.
+// Proves reports whether a handshake that succeeds with cfg proves that the server is the right one.
 func (t TLS) Proves() bool {
 	unverified := t.NoVerifyCert || t.NoVerifyHostname || t.Base != nil && t.Base.InsecureSkipVerify
 	return len(t.Pins) > 0 || !unverified
@@ -106,7 +106,7 @@ func (t TLS) setVerification(cfg *tls.Config) error {
 	case err != nil:
 		return err
 	case len(pins) > 0 && t.NoVerifyCert:
-		return errors.New("TLS: there are pins, and verification is switched off: choose one of them")
+		return errors.New("TLS: pins are set, but verification is switched off: choose one of them")
 	case len(pins) > 0:
 		cfg.InsecureSkipVerify = true
 		cfg.VerifyConnection = verifyPins(pins, cfg.VerifyConnection)
@@ -140,7 +140,7 @@ func verifyChain(cfg *tls.Config) func(tls.ConnectionState) error {
 		}
 		chains, err := cs.PeerCertificates[0].Verify(opts)
 		if err != nil {
-			// The type that crypto/tls has for this, so that callers tell it as they tell that.
+			// The type that crypto/tls has for this, so that callers recognize both alike.
 			return &tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates, Err: err}
 		}
 		if cfg.VerifyConnection == nil {

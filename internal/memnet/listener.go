@@ -43,7 +43,7 @@ func Listen(name string) *Listener {
 
 // Dial opens a connection to the listener. It has the shape that the Dial fields
 // of Config and its like want; network and address are ignored. After Close it
-// fails as a TCP port does where nobody listens.
+// fails like a TCP port without a listener.
 func (l *Listener) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, l.dialError(err)
@@ -82,7 +82,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends the listener and resets the connections that nobody accepted.
+// Close ends the listener and resets the connections that were not accepted.
 // Accepted ones live on.
 func (l *Listener) Close() error {
 	l.closing.Do(func() { close(l.closed) })

@@ -23,7 +23,7 @@ type stream struct {
 
 	broken     error // set by fail: for both ends, at once
 	writerGone bool  // no more octets will come
-	readerGone bool  // nobody will read
+	readerGone bool  // the reader is closed
 	localRead  bool  // the reading end closed itself: its own reads say so
 	localWrite bool  // the same for the writing end
 

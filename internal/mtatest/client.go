@@ -91,7 +91,7 @@ func Smtplib(t testing.TB, target Target) *Client {
 }
 
 // MailmanClient starts a client on GNU Mailman's own mailman.mta.connection.Connection. It reads no
-// configuration of this machine; Push gives it one.
+// configuration of this machine; Push sets one.
 func MailmanClient(t testing.TB, target Target, o MailmanOptions) *Client {
 	t.Helper()
 	require(t, "mailman3", python, mailmanModule)

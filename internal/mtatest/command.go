@@ -79,7 +79,7 @@ func hostPort(t testing.TB, target Target) (host, port string) {
 	return host, port
 }
 
-// runClient runs the program with the directory as its home, so that it finds nobody's settings.
+// runClient runs the program with the directory as its home, so that it finds no settings of a user.
 func runClient(t testing.TB, home string, input []byte, program string, args []string) Ran {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), answerLimit)

@@ -47,7 +47,7 @@ func (s *MailmanServer) ConnectionCount(t testing.TB) int {
 	return s.ask(t, map[string]any{"op": "count"}).Count
 }
 
-// Credentials returns the oldest unread AUTH PLAIN response in base64, or "" if nobody has logged in.
+// Credentials returns the oldest unread AUTH PLAIN response in base64, or "" if no client has logged in.
 func (s *MailmanServer) Credentials(t testing.TB) string {
 	t.Helper()
 	return s.ask(t, map[string]any{"op": "credentials"}).Credentials

@@ -33,8 +33,8 @@ type Options struct {
 	Mode Mode // "" means Plain
 
 	// User and Password are the one account. With a User the server offers AUTH, in StartTLS mode
-	// only under TLS, and takes mail from nobody who has not authenticated, so that an accepted
-	// message proves the login. Only Mailman's test MTA takes mail from everybody all the same.
+	// only under TLS, and accepts mail only from authenticated clients, so that an accepted
+	// message proves the login. Only Mailman's test MTA accepts mail from any client all the same.
 	User     string
 	Password string
 
@@ -84,7 +84,7 @@ type Message struct {
 
 // Messages returns the messages that the server has accepted until now, oldest first; it leaves them
 // where they are. A message whose final reply the client has read is among them.
-// OpenSMTPD's queue tells the age only to the granularity of file times: those accepted within
+// OpenSMTPD's queue shows the age only to the granularity of file times: those accepted within
 // a few milliseconds may change places.
 func (s *Server) Messages(t testing.TB) []Message {
 	t.Helper()

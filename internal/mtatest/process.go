@@ -58,7 +58,7 @@ func startProcess(t testing.TB, name, dir string, cmd *exec.Cmd) *process {
 	release := guard(t, cmd.Process.Pid, dir)
 	p := &process{name: name, cmd: cmd, exited: make(chan struct{}), logs: filepath.Join(dir, "log*")}
 	go func() {
-		cmd.Wait() // how it ended is of interest only when it ended too early; then the log tells
+		cmd.Wait() // how it ended is of interest only when it ended too early; then the log shows why
 		close(p.exited)
 	}()
 	t.Cleanup(func() {
@@ -114,7 +114,7 @@ func (p *process) stop() error {
 	return err
 }
 
-// awaitPort returns when somebody listens at the address, which is reserved for this program.
+// awaitPort returns when a server listens at the address, which is reserved for this program.
 func (p *process) awaitPort(t testing.TB, address string) {
 	t.Helper()
 	listening := false
@@ -237,7 +237,7 @@ func own(t testing.TB, name, path string) {
 	}
 }
 
-// write writes a file for everybody to read.
+// write writes a file that every user can read.
 func write(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {

@@ -11,7 +11,7 @@ type Health struct {
 	failures int // in a row
 }
 
-// State is what Health answers.
+// State is whether an MTA can be used.
 type State int
 
 // The states of an MTA.
@@ -43,7 +43,7 @@ func (h *Health) At(t time.Time) State {
 // Until is when an MTA that is down may be tried again.
 func (h *Health) Until() time.Time { return h.until }
 
-// Try marks that somebody tries an MTA in state Probe.
+// Try marks that an MTA in state Probe is being tried.
 func (h *Health) Try() { h.probing = h.down }
 
 // GaveUp ends a try that brought no result: its caller went away.
@@ -71,7 +71,7 @@ func (h *Health) Failed(t time.Time, jitter float64) {
 	h.rest(t.Add(rest - time.Duration(jitter*float64(rest)/2)))
 }
 
-// FailedUntil takes the MTA down for a time that somebody else has decided.
+// FailedUntil takes the MTA down until a time that the caller sets.
 func (h *Health) FailedUntil(until time.Time) { h.rest(until) }
 
 func (h *Health) rest(until time.Time) {

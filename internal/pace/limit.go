@@ -9,10 +9,10 @@ import "time"
 //
 // A throttle reply does not say how many connections are too many. The first takes one away, and each that follows
 // without a success between twice as many as the one before, up to half. It also takes away all but a few of the
-// messages that may wait on each connection, so that the next result tells of the new limit soon; that number doubles
-// with each round of successes. A connection that is refused while others live says how many are allowed: that number
-// is held for a while. After each hold the limit probes upwards, one at a time; a probe that fails makes the next hold
-// twice as long.
+// messages that may wait on each connection, so that the next result soon shows the effect of the new limit; that
+// number doubles with each round of successes. A connection that is refused while others are open shows how many are
+// allowed: that number is held for a while. After each hold the limit probes upwards, one at a time; a probe that fails
+// makes the next hold twice as long.
 type Limit struct {
 	Max int // at least 1
 
@@ -59,7 +59,7 @@ func (l *Limit) Now() int {
 	return l.now
 }
 
-// Places is how many messages a connection that can carry so many gets at a time.
+// Places is how many messages a connection gets at a time, if it can carry that many.
 func (l *Limit) Places(most int) int {
 	if l.places == 0 {
 		return most
@@ -68,15 +68,15 @@ func (l *Limit) Places(most int) int {
 }
 
 // Mark belongs to a message that is handed over now. The limit listens only to results of messages that were handed
-// over since it last fell, and is raised only by those since it last changed: the others tell of a limit that is not in
-// force any more.
+// over since it last fell, and is raised only by those since it last changed: the others were under a limit that is no
+// longer in force.
 func (l *Limit) Mark() int { return l.changes }
 
-// Pressed reports that the MTA gets fewer connections than it might.
+// Pressed reports whether the MTA gets fewer connections than it might.
 func (l *Limit) Pressed() bool { return l.Now() < l.Max }
 
-// Succeeded tells of a message that was answered without a signal, while so many connections were in use. A limit that
-// is not reached is not raised: nothing was tried.
+// Succeeded takes account of a message that was answered without a signal, while this many connections were in use. A
+// limit that is not reached is not raised: nothing was tried.
 func (l *Limit) Succeeded(mark, used int, t time.Time) {
 	if mark < l.fell {
 		return
@@ -113,8 +113,8 @@ func (l *Limit) widen() {
 	}
 }
 
-// Throttled tells of a reply by which the MTA asks for less; it reports whether it was listened to. Of the replies to
-// messages that were underway together only the first counts.
+// Throttled takes account of a reply by which the MTA asks for less; it reports whether the reply counted. Of the
+// replies to messages that were underway together only the first counts.
 func (l *Limit) Throttled(mark int, s Signal, t time.Time) (heard bool) {
 	if mark < l.fell {
 		return false
@@ -155,8 +155,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// Capped tells that the MTA refused a connection while n others lived. Of several that were tried together only the
-// first makes the hold longer.
+// Capped takes account of a connection that the MTA refused while n others were open. Of several that were tried
+// together only the first makes the hold longer.
 func (l *Limit) Capped(n int, t time.Time) {
 	if n >= l.Now() {
 		return

@@ -345,3 +345,22 @@ func TestRateDoesNotCollapse(t *testing.T) {
 		}
 	})
 }
+
+func TestJitterTakesAtMostATenth(t *testing.T) {
+	for _, most := range []time.Duration{-1, 0, 9} {
+		if got := Jitter(most); got != most {
+			t.Errorf("%d became %d", most, got)
+		}
+	}
+	seen := map[int]bool{}
+	for range 1000 {
+		n := Jitter(100)
+		seen[n] = true
+		if n < 90 || n > 100 {
+			t.Fatalf("100 became %d", n)
+		}
+	}
+	if len(seen) < 2 {
+		t.Error("it is always the same")
+	}
+}

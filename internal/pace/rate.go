@@ -9,14 +9,14 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Rate lets so many events happen a second: as many as are allowed, and fewer for a while after the MTA asked for it.
-// It is safe for any number of goroutines, and serves them in the order of their calls.
+// Rate limits events a second: to as many as are allowed, and to fewer for a while after the MTA asked for it.
+// A Rate is safe for concurrent use, and serves goroutines in the order of their calls.
 type Rate struct {
 	allowed rate.Limit // rate.Inf: no limit of our own
 	slow    atomic.Bool
 
 	limiter *rate.Limiter
-	turn    chan struct{} // held by who waits for the limiter; capacity 1
+	turn    chan struct{} // held by the goroutine that waits for the limiter; capacity 1
 
 	mu      sync.Mutex
 	current rate.Limit // in force; allowed, when it is not slow
@@ -27,12 +27,12 @@ type Rate struct {
 }
 
 const (
-	slowest = rate.Limit(1) // a second: a server that wants less puts off, and who sends tries again later
-	quiet   = time.Second   // without a throttle reply before it goes faster
-	deaf    = quiet / 4     // after a throttle reply: the next ones are of the same time
-	faster  = 1.25          // up to nearly what the MTA has taken before
-	gently  = 1.03          // beyond that; twice as much more for each quiet second
-	fastest = 2
+	slowest  = rate.Limit(1) // a second: a server that wants less defers, and the sender tries again later
+	quiet    = time.Second   // without a throttle reply before it goes faster
+	oneBurst = quiet / 4     // after a throttle reply: further ones within this time count as the same
+	faster   = 1.25          // up to nearly what the MTA has taken before
+	gently   = 1.03          // beyond that; twice as much more for each quiet second
+	fastest  = 2
 )
 
 // NewRate allows this many events a second, and burst of them at once. 0 a second is no limit; the burst is at least 1.
@@ -50,11 +50,11 @@ func NewRate(perSecond float64, burst int) *Rate {
 // Limits reports whether Wait may wait at all.
 func (r *Rate) Limits() bool { return r.allowed != rate.Inf || r.slow.Load() }
 
-// Slowed reports that it goes slower than allowed, because the MTA asked for it.
+// Slowed reports whether the rate is lower than allowed, because the MTA asked for it.
 func (r *Rate) Slowed() bool { return r.slow.Load() }
 
 // Wait waits until n events may happen, or until ctx is done; n may be more than the burst. One at a time waits for the
-// limiter, so that nobody has a time that was set before it went faster.
+// limiter, so that no goroutine waits for a time that was set before the rate rose.
 func (r *Rate) Wait(ctx context.Context, n int) error {
 	if !r.Limits() {
 		return nil
@@ -82,20 +82,20 @@ func (r *Rate) Wait(ctx context.Context, n int) error {
 	return nil
 }
 
-// Passed tells that the MTA took n.
+// Passed counts n events that the MTA accepted.
 func (r *Rate) Passed(n int) {
 	r.mu.Lock()
 	r.meter.add(time.Now(), n)
 	r.mu.Unlock()
 }
 
-// Slow goes a little slower than what the MTA has taken of late: it asks for that. Many replies that come together are
-// heard once.
+// Slow lowers the rate to a little less than what the MTA has accepted of late, because it asks for that. Replies that
+// come together count once.
 func (r *Rate) Slow() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	if r.slow.Load() && now.Sub(r.changed) < deaf {
+	if r.slow.Load() && now.Sub(r.changed) < oneBurst {
 		return
 	}
 	passed := r.meter.perSecond(now)
@@ -110,7 +110,7 @@ func (r *Rate) Slow() {
 	r.slow.Store(true)
 }
 
-// Current is how many events a second are let through now; 0 is without a limit.
+// Current is how many events a second are let through now; 0 is no limit.
 func (r *Rate) Current() float64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -120,8 +120,8 @@ func (r *Rate) Current() float64 {
 	return float64(r.current)
 }
 
-// speedUp goes faster again, a step for each quiet second, and gives up holding back when what was measured before is
-// left behind.
+// speedUp raises the rate again, a step for each quiet second, and ends the slowing when the rate is above what was
+// measured before.
 func (r *Rate) speedUp() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

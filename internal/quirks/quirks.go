@@ -1,4 +1,4 @@
-// Package quirks remembers what a server offers and does not do well, or ends by itself, each for a while, so that it
+// Package quirks remembers what a server offers and does not do well, or ends on its own, each for a while, so that it
 // is met by doing without. Nothing here takes a lock that is not its own.
 package quirks
 
@@ -20,9 +20,9 @@ type Quirks struct {
 	NoWindow     Fact // transactions that follow each other unread are not answered in step
 	NoPipelining Fact // not even one transaction's commands are
 
-	cap      number       // the server ends wires after so many transactions
+	cap      number       // the server ends wires after this many transactions
 	capGuess atomic.Int64 // what one wire said; a second has to agree
-	refusals number       // it ends wires on which it has refused so many
+	refusals number       // it ends wires on which it has refused this many
 
 	discards discards
 }

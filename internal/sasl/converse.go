@@ -20,12 +20,12 @@ const (
 // ErrTooLong is behind the error of a response that no server need take.
 var ErrTooLong = errors.New("the password or token is too long")
 
-// Converse is the client's side of AUTH (RFC 4954 §4). say hands a line over, without its CRLF, and gives the code and
-// the text of the reply; shown is the line as others may see it. An initial response that makes the command too long
-// waits for the server to ask for it. What cannot be answered is taken back with "*", and a server that asks on and on
-// is cut off.
+// Converse is the client's side of AUTH (RFC 4954 §4). say hands a line over, without its CRLF, and returns the code
+// and the text of the reply; shown is the line as others may see it. An initial response that makes the command too
+// long waits for the server to ask for it. What cannot be answered is taken back with "*", and a server that asks on
+// and on is cut off.
 //
-// That the server refuses is no error by itself: its last reply says so. The error is that of say, or what x thinks.
+// A refusal is not an error: the last reply shows it. The error is that of say or of x.
 func Converse(x Exchange, mechanism string, say func(line, shown string) (code int, text string, err error)) error {
 	line, shown, err := begin(x, mechanism)
 	if err != nil {

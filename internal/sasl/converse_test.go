@@ -84,7 +84,7 @@ func TestConverse(t *testing.T) {
 	}
 }
 
-// RFC 4954 §4: the command has 512 octets with its CRLF at the most, a response 12,288.
+// RFC 4954 §4: the command has 512 octets with its CRLF at most, a response 12,288.
 func TestConverseKeepsLinesShort(t *testing.T) {
 	fits, response := strings.Repeat("i", (512-len("AUTH X \r\n"))/4*3), base64.StdEncoding.EncodeToString([]byte("r"))
 	for name, tt := range map[string]struct {

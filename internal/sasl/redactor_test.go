@@ -11,7 +11,7 @@ import (
 func inside64(secret string, before int) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 	var out strings.Builder
-	bit := func(i int) byte { // of the text in which the secret stands behind so many octets
+	bit := func(i int) byte { // of the text in which the secret stands behind this many octets
 		octet := secret[i/8-before]
 		return octet >> (7 - i%8) & 1
 	}

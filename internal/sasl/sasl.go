@@ -63,7 +63,7 @@ type Peer struct {
 	Host, Port string               // as it was dialled; may be empty
 }
 
-// Exchange is one authentication: Start once, then Next for every challenge, until the server gives its verdict or
+// Exchange is one authentication: Start once, then Next for every challenge, until the server sends its verdict or
 // either returns an error, after which the caller cancels with a "*" line (RFC 4954 §4). It is used for one attempt
 // by one goroutine.
 //
@@ -136,8 +136,8 @@ func (c Credentials) Check() error {
 var errKind = errors.New("these credentials are of another kind: XOAUTH2 and OAUTHBEARER take a token, " +
 	"EXTERNAL a client certificate, the others a password")
 
-// Fit tells why a mechanism, in any case, can do nothing with these credentials. A token is never shown as if it were a
-// password, nor a password as if it were a token. What is not UTF-8 goes out as the octets that it is, but by SCRAM:
+// Fit returns why a mechanism, in any case, can do nothing with these credentials. A token is never shown as if it were
+// a password, nor a password as if it were a token. What is not UTF-8 goes out as the octets that it is, but by SCRAM:
 // its messages are UTF-8, and what proves the password is made of its characters, after SASLprep (RFC 5802 §5.1).
 func (c Credentials) Fit(mechanism string) error {
 	mechanism = strings.ToUpper(mechanism)
@@ -160,7 +160,7 @@ func (c Credentials) Fit(mechanism string) error {
 	return nil
 }
 
-const asOctets = "give it in UTF-8, or allow PLAIN, LOGIN or CRAM-MD5, which carry any octets"
+const asOctets = "write it in UTF-8, or allow PLAIN, LOGIN or CRAM-MD5, which carry any octets"
 
 // Choose returns the first of preferred that peer offers, New knows, and c is fit for, by its registered name. Names
 // are compared without regard to case, as EHLO keywords are (RFC 5321 §4.1.1.1).
@@ -177,7 +177,7 @@ func Choose(preferred []string, c Credentials, peer Peer) (mechanism string, ok 
 	return "", false
 }
 
-// Why tells what keeps credentials that Choose found nothing for from a mechanism that is both preferred and offered;
+// Why returns what keeps credentials that Choose found nothing for from a mechanism that is both preferred and offered;
 // nil if there is none.
 func Why(preferred []string, c Credentials, peer Peer) error {
 	for _, name := range preferred {
@@ -213,7 +213,7 @@ func Known() []string {
 		SCRAMSHA256Plus, XOAuth2}
 }
 
-// ForTokens tells the mechanisms that carry an OAuth token, in any case.
+// ForTokens reports whether a mechanism, in upper or lower case, carries an OAuth token.
 func ForTokens(mechanism string) bool {
 	return strings.EqualFold(mechanism, XOAuth2) || strings.EqualFold(mechanism, OAuthBearer)
 }

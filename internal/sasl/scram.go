@@ -47,7 +47,7 @@ func newSCRAM(name string, c Credentials, peer Peer, nonce scram.NonceGeneratorF
 		talk = client.NewConversationWithChannelBinding(binding)
 	case possible && !slices.ContainsFunc(peer.Offered, isPlus):
 		// RFC 5802 §6: "I could have bound the channel, but you seem unable to". A server that is able knows then that
-		// somebody between us took its offer away.
+		// an attacker between us removed its offer.
 		talk = client.NewConversationAdvertisingChannelBinding()
 	default:
 		talk = client.NewConversation()
@@ -56,7 +56,7 @@ func newSCRAM(name string, c Credentials, peer Peer, nonce scram.NonceGeneratorF
 }
 
 // scramClient prepares the names by SASLprep (RFC 5802 §5.1). What SASLprep does not know, every emoji for one, goes as
-// it is: so do the servers that let somebody choose it.
+// it is: so do servers that let administrators choose it.
 func scramClient(name string, c Credentials) (*scram.Client, error) {
 	hash := scram.SHA256
 	if strings.HasPrefix(name, scramSHA1) {

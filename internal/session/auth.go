@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/postrider/postrider/internal/cause"
 	"github.com/postrider/postrider/internal/hint"
 	"github.com/postrider/postrider/internal/sasl"
 	"github.com/postrider/postrider/internal/wire"
@@ -72,7 +73,7 @@ func (s *Session) Auth(mechanism string, who sasl.Credentials) (failed *Error, r
 func (s *Session) exchange(mechanism string, who sasl.Credentials) (last wire.Reply, err error) {
 	x, err := sasl.New(mechanism, who, s.peer())
 	if err != nil {
-		return last, Lasting{err}
+		return last, cause.Lasting{Err: err}
 	}
 	s.Secrets.Add(who)
 	err = sasl.Converse(x, mechanism, func(line, shown string) (int, string, error) {
@@ -94,7 +95,7 @@ func (s *Session) exchange(mechanism string, who sasl.Credentials) (last wire.Re
 		return r.Code, r.Text, nil // a challenge goes to the mechanism to the letter
 	})
 	if err != nil && (last.Code == 235 || errors.Is(err, sasl.ErrTooLong)) {
-		err = Lasting{err} // a yes that is not believed, or what never fits: time does not mend it
+		err = cause.Lasting{Err: err} // a yes that is not believed, or what never fits: time does not mend it
 	}
 	return last, err
 }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/postrider/postrider/internal/cause"
 	"github.com/postrider/postrider/internal/hint"
 	"github.com/postrider/postrider/internal/sasl"
 	"github.com/postrider/postrider/internal/session"
@@ -192,7 +193,7 @@ func TestAYesThatIsNotBelieved(t *testing.T) {
 		var events []string
 		s := introducedTo(t, client, nil, &events)
 		failed, renew := s.Auth("SCRAM-SHA-256", anne)
-		var lasting session.Lasting
+		var lasting cause.Lasting
 		if failed == nil || renew || !errors.Is(failed, sasl.ErrUnproven) || !errors.As(failed, &lasting) ||
 			s.LoggedIn {
 			t.Errorf("%v, renew %t", failed, renew)

@@ -153,15 +153,6 @@ type hungUp struct {
 func (e hungUp) Error() string { return e.text }
 func (e hungUp) Unwrap() error { return e.eof }
 
-// Lasting is a cause that time does not mend.
-type Lasting struct{ Err error }
-
-// Error is the cause's own text.
-func (e Lasting) Error() string { return e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e Lasting) Unwrap() error { return e.Err }
-
 // refusal is the error for a reply that does not accept the command. Its cause says so if it cannot be an answer at
 // all.
 func refusal(step hint.Step, c wire.Command, r wire.Reply) *Error {

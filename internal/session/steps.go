@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postrider/postrider/internal/cause"
 	"github.com/postrider/postrider/internal/detach"
 	"github.com/postrider/postrider/internal/dial"
 	"github.com/postrider/postrider/internal/hint"
@@ -93,7 +94,7 @@ func (s *Session) StartTLS() *Error {
 		return refusal(hint.StartTLS, wire.StartTLS, r)
 	case s.In.Buffered() > 0:
 		s.Lost = true
-		return &Error{Step: hint.StartTLS, Err: Lasting{errInjected}}
+		return &Error{Step: hint.StartTLS, Err: cause.Lasting{Err: errInjected}}
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/postrider/postrider/internal/cause"
 	"github.com/postrider/postrider/internal/hint"
 	"github.com/postrider/postrider/internal/session"
 )
@@ -87,7 +88,7 @@ func TestStartTLS(t *testing.T) {
 				r.Encrypted {
 				t.Errorf("%v; lost %t", failed, r.Lost)
 			}
-			var lasting session.Lasting
+			var lasting cause.Lasting
 			if injected := strings.Contains(tt.name, "octets"); failed != nil &&
 				errors.As(failed, &lasting) != injected {
 				t.Errorf("%v lasts: %t", failed, !injected)

@@ -48,3 +48,19 @@ func escaped(encoded []byte) []byte {
 	}
 	return b.Bytes()
 }
+
+// Octets returns what JSON cannot hold as a string, because it is not UTF-8; nil if it can.
+func Octets(s string) []byte {
+	if utf8.ValidString(s) {
+		return nil
+	}
+	return []byte(s)
+}
+
+// FromOctets returns a string that was encoded with its octets beside it, which are nil if it was UTF-8.
+func FromOctets(s string, octets []byte) string {
+	if octets != nil {
+		return string(octets)
+	}
+	return s
+}

@@ -12,7 +12,7 @@ import (
 // CheckAddress reports why an address cannot stand between the angle brackets of
 // MAIL or RCPT (RFC 5321 §4.1.2, RFC 6531 §3.3), nil if it can. What it lets
 // through cannot end the command or add a parameter to it, and has nothing in it that
-// nobody sees. It is lenient where addresses in use break the grammar harmlessly
+// nobody can see. It is lenient where addresses in use break the grammar harmlessly
 // (dots in a row, no domain).
 func CheckAddress(a string) error {
 	if _, plain := plainAddress(a); plain {
@@ -22,7 +22,7 @@ func CheckAddress(a string) error {
 }
 
 // plainAddress knows what nearly all addresses are like, letters, digits and a few
-// signs round one @, by looking at each octet once, and gives the place of the @.
+// signs round one @, by looking at each octet once, and returns the place of the @.
 // What it does not know, checkAddress judges.
 func plainAddress(a string) (at int, ok bool) {
 	for i := range len(a) {
@@ -79,7 +79,7 @@ func bareAddress(a string) (bare string, ok bool) {
 	return bare, bare != "" && CheckAddress(bare) == nil
 }
 
-// skipLocalPart gives what follows the local part: "" or "@" and a domain.
+// skipLocalPart returns what follows the local part: "" or "@" and a domain.
 func skipLocalPart(a string) (rest string, err error) {
 	if strings.HasPrefix(a, `"`) {
 		return skipQuoted(a)

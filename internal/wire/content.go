@@ -5,7 +5,7 @@ import "bytes"
 // Survey looks through whole lines: canonical is whether they are already as they
 // have to be on the wire, each ended by CRLF and no other CR or LF; dots, which
 // means something only then, whether one of them begins with a dot. An empty b is
-// canonical. It searches and does not look at every octet by itself.
+// canonical. Lines are found by searching, not by looking at each octet.
 func Survey(b []byte) (canonical, dots bool) {
 	lines := 0
 	for rest := b; len(rest) > 0; lines++ {

@@ -25,7 +25,7 @@ func pieces(data, cuts []byte) [][]byte {
 	return append(all, data)
 }
 
-// flaky gives a piece and then a deadline that passes, in turn.
+// flaky returns a piece and then a deadline that passes, in turn.
 type flaky struct {
 	pieces [][]byte
 	late   bool

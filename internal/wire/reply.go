@@ -94,7 +94,7 @@ type ReplyReader struct {
 	oldest     int
 }
 
-// NewReplyReader gives a reader with nothing buffered.
+// NewReplyReader returns a reader with nothing buffered.
 func NewReplyReader(r io.Reader) *ReplyReader {
 	return &ReplyReader{r: r, buf: make([]byte, MaxReplyLine)}
 }
@@ -183,7 +183,7 @@ func (r *ReplyReader) rest(code int, all []byte) (Reply, error) {
 	}
 }
 
-// line gives the next of the buffered lines without its LF, valid until the next
+// line returns the next of the buffered lines without its LF, valid until the next
 // Read. A bare LF ends a line too: servers that send it are met, and it hides
 // nothing.
 func (r *ReplyReader) line() ([]byte, error) {
@@ -208,7 +208,7 @@ func (r *ReplyReader) fill() error {
 	if r.end == len(r.buf) {
 		r.buf = append(r.buf, make([]byte, min(len(r.buf), MaxReply-len(r.buf)))...)
 	}
-	for range 100 { // as bufio does, against readers that give nothing for ever
+	for range 100 { // as bufio does, against readers that return nothing forever
 		n, err := r.r.Read(r.buf[r.end:])
 		r.end += n
 		if n > 0 {

@@ -7,16 +7,16 @@ import (
 	client "github.com/prometheus/client_golang/prometheus"
 )
 
-// Pool collects what a pool has counted, and how its servers fare. stats is asked at
-// each scrape, by one goroutine or several; it is mostly the method Stats of a
-// [postrider.Pool]. Server addresses are values of the label server.
+// Pool returns a collector of the statistics of a pool and the state of its servers.
+// stats is usually the method Stats of a [postrider.Pool]; it is called at each
+// scrape, possibly by several goroutines. The label server has a server's address.
 func Pool(stats func() postrider.PoolStats) client.Collector {
 	return &collector{stats: stats, metrics: append(connectionMetrics(), poolMetrics()...)}
 }
 
-// Connection collects what a single connection has counted, by the same names as
-// Pool: what only a pool has is left out. stats is mostly the method Stats of a
-// [postrider.Connection].
+// Connection returns a collector of the statistics of a single connection, with the
+// metric names of Pool, except for those that only a pool has. stats is usually the
+// method Stats of a [postrider.Connection].
 func Connection(stats func() postrider.Stats) client.Collector {
 	return &collector{metrics: connectionMetrics(), stats: func() postrider.PoolStats {
 		s := postrider.PoolStats{Stats: stats()}
@@ -42,7 +42,7 @@ type metric struct {
 // giver takes a value, with that of the metric's label if it has one.
 type giver func(value float64, label ...string)
 
-// Describe sends what may come, servers that are not known yet included.
+// Describe sends the descriptions of all metrics, including those of servers that are not known yet.
 func (c *collector) Describe(descs chan<- *client.Desc) {
 	for _, m := range c.metrics {
 		descs <- m.desc
@@ -60,13 +60,13 @@ func (c *collector) Collect(values chan<- client.Metric) {
 	}
 }
 
-// byAddress makes one of the servers with the same address, of which there may be
-// several, with a user each: Prometheus refuses a whole scrape in which two series
-// have the same labels.
+// byAddress merges servers with the same address, of which there may be several with
+// a user each: Prometheus refuses a whole scrape in which two series have the same
+// labels.
 func byAddress(servers []postrider.ServerStats) (merged []postrider.ServerStats) {
 	at := map[string]int{}
 	for _, s := range servers {
-		s.Address = strings.ToValidUTF8(s.Address, "?") // the other thing that it refuses
+		s.Address = strings.ToValidUTF8(s.Address, "?") // Prometheus refuses other values
 		i, known := at[s.Address]
 		if !known {
 			at[s.Address] = len(merged)

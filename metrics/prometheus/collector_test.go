@@ -38,45 +38,45 @@ const ofConnection = `
 # HELP postrider_dials_total Attempts to open a connection.
 # TYPE postrider_dials_total counter
 postrider_dials_total 1
-# HELP postrider_dial_failures_total Attempts to open a connection that did not come as far as the first MAIL.
+# HELP postrider_dial_failures_total Attempts to open a connection that failed before the first MAIL.
 # TYPE postrider_dial_failures_total counter
 postrider_dial_failures_total 2
 # HELP postrider_transactions_total MAIL commands.
 # TYPE postrider_transactions_total counter
 postrider_transactions_total 3
-# HELP postrider_reuses_total Transactions on a connection that had carried one before.
+# HELP postrider_reuses_total Transactions on a connection that had already carried one.
 # TYPE postrider_reuses_total counter
 postrider_reuses_total 4
 # HELP postrider_resends_total Transactions that were repeated on another connection.
 # TYPE postrider_resends_total counter
 postrider_resends_total 5
-# HELP postrider_fallbacks_total Faults of a server that are met by doing without a feature.
+# HELP postrider_fallbacks_total Faults of a server that were avoided by doing without a feature.
 # TYPE postrider_fallbacks_total counter
 postrider_fallbacks_total 6
-# HELP postrider_turned_away_total Connections on which the server said that it closes, by 421 or 451 4.4.2.
+# HELP postrider_turned_away_total Connections that the server announced to close, with 421 or 451 4.4.2.
 # TYPE postrider_turned_away_total counter
 postrider_turned_away_total 7
-# HELP postrider_connections_ended_total Connections that have ended, by the reason.
+# HELP postrider_connections_ended_total Connections that have ended, by reason.
 # TYPE postrider_connections_ended_total counter
 postrider_connections_ended_total{reason="age"} 9
 postrider_connections_ended_total{reason="count"} 8
 postrider_connections_ended_total{reason="fault"} 12
 postrider_connections_ended_total{reason="idle"} 10
 postrider_connections_ended_total{reason="server"} 11
-# HELP postrider_recipients_total Recipients of finished Sends, by what became of them.
+# HELP postrider_recipients_total Recipients of finished Sends, by outcome.
 # TYPE postrider_recipients_total counter
 postrider_recipients_total{state="accepted"} 13
 postrider_recipients_total{state="deferred"} 14
 postrider_recipients_total{state="refused"} 15
 postrider_recipients_total{state="unknown"} 17
 postrider_recipients_total{state="untried"} 16
-# HELP postrider_transactions_in_flight Transactions begun and not ended.
+# HELP postrider_transactions_in_flight Transactions that have begun and not ended.
 # TYPE postrider_transactions_in_flight gauge
 postrider_transactions_in_flight 18
 # HELP postrider_sends_queued Sends that wait for a place.
 # TYPE postrider_sends_queued gauge
 postrider_sends_queued 19
-# HELP postrider_connections Connections that are open, of a pool also those being opened.
+# HELP postrider_connections Open connections; for a pool including those being opened.
 # TYPE postrider_connections gauge
 postrider_connections `
 
@@ -84,24 +84,24 @@ const ofPool = `
 # HELP postrider_waits_total Sends that had to wait for a place.
 # TYPE postrider_waits_total counter
 postrider_waits_total 21
-# HELP postrider_wait_seconds_total How long Sends have waited for a place, together.
+# HELP postrider_wait_seconds_total Total time that Sends have waited for a place.
 # TYPE postrider_wait_seconds_total counter
 postrider_wait_seconds_total 1.5
-# HELP postrider_moves_total Messages that went on to another connection or server, because of a server.
+# HELP postrider_moves_total Messages that were moved to another connection or server because of a server.
 # TYPE postrider_moves_total counter
 postrider_moves_total 22
-# HELP postrider_message_rate_limit Messages that are let through a second at the most; 0 is no limit.
+# HELP postrider_message_rate_limit Messages allowed per second; 0 is no limit.
 # TYPE postrider_message_rate_limit gauge
 postrider_message_rate_limit 2.5
 # HELP postrider_server_connections Connections to the server that are open or being opened.
 # TYPE postrider_server_connections gauge
 postrider_server_connections{server="mx1:25"} 23
 postrider_server_connections{server="mx2:25"} 25
-# HELP postrider_server_connection_limit Connections that the server gets at the most, as things are.
+# HELP postrider_server_connection_limit Current limit on connections to the server.
 # TYPE postrider_server_connection_limit gauge
 postrider_server_connection_limit{server="mx1:25"} 24
 postrider_server_connection_limit{server="mx2:25"} 26
-# HELP postrider_server_down 1 while the server is left alone because it failed, else 0.
+# HELP postrider_server_down 1 while the server is not used because it failed, else 0.
 # TYPE postrider_server_down gauge
 postrider_server_down{server="mx1:25"} 0
 postrider_server_down{server="mx2:25"} 1
@@ -224,11 +224,11 @@ func TestServersOfOneAddressAreOne(t *testing.T) {
 # TYPE postrider_server_connections gauge
 postrider_server_connections{server="?"} 0
 postrider_server_connections{server="mx:25"} 4
-# HELP postrider_server_connection_limit Connections that the server gets at the most, as things are.
+# HELP postrider_server_connection_limit Current limit on connections to the server.
 # TYPE postrider_server_connection_limit gauge
 postrider_server_connection_limit{server="?"} 0
 postrider_server_connection_limit{server="mx:25"} 6
-# HELP postrider_server_down 1 while the server is left alone because it failed, else 0.
+# HELP postrider_server_down 1 while the server is not used because it failed, else 0.
 # TYPE postrider_server_down gauge
 postrider_server_down{server="?"} 1
 postrider_server_down{server="mx:25"} 0

@@ -1,16 +1,16 @@
-// Package prometheus shows to Prometheus what a [postrider.Pool] or a
-// [postrider.Connection] does:
+// Package prometheus exports the statistics of a [postrider.Pool] or a
+// [postrider.Connection] as Prometheus metrics:
 //
 //	registry.MustRegister(prometheus.Pool(pool.Stats))
 //
-// Each scrape takes one snapshot, so that the figures of one scrape belong together,
-// and nothing is counted twice. What a snapshot cannot tell, how long things take,
-// is measured by [Latency], from the events of a [postrider.Trace].
+// Each scrape takes one snapshot, so that its figures are consistent, and nothing
+// is counted twice. How long things take, which a snapshot does not contain, is
+// measured by [Latency] from the events of a [postrider.Trace].
 //
-// Two pools in one registry are told apart by a label that the program gives them:
+// If a registry has several pools, wrap it to add a label of your own to each:
 //
 //	client.WrapRegistererWith(client.Labels{"pool": "bulk"}, registry).MustRegister(…)
 //
-// docs/metrics.md has every metric. The package is a module of its own: whoever does
-// not use it gets no dependency from it.
+// Every metric is described in docs/metrics.md. The package is a module of its own,
+// so that programs without it do not depend on Prometheus.
 package prometheus

@@ -42,7 +42,7 @@ func Example() {
 	}
 	fmt.Print(string(text))
 	// Output:
-	// # HELP postrider_recipients_total Recipients of finished Sends, by what became of them.
+	// # HELP postrider_recipients_total Recipients of finished Sends, by outcome.
 	// # TYPE postrider_recipients_total counter
 	// postrider_recipients_total{state="accepted"} 1
 	// postrider_recipients_total{state="deferred"} 0

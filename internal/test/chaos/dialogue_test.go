@@ -169,7 +169,7 @@ func understand(t *tap) *dialogue {
 	return d
 }
 
-// answer gives the op the reply that is its by count.
+// answer assigns to the op the reply that belongs to it by count.
 func (rd *reader) answer(o *op) {
 	rd.d.ops = append(rd.d.ops, o)
 	if rd.dead || rd.next >= len(rd.d.replies) {
@@ -293,7 +293,7 @@ func unstuff(b []byte) []byte {
 	return bytes.ReplaceAll(b, []byte("\r\n."), []byte("\r\n"))
 }
 
-// address gives what stands between the angle brackets.
+// address returns what stands between the angle brackets.
 func address(line string) string {
 	_, rest, _ := strings.Cut(line, "<")
 	a, _, _ := strings.Cut(rest, ">")

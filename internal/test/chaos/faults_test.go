@@ -72,7 +72,7 @@ type fault struct {
 	done  bool   // nonsense, lie: whether it is done all the same
 	after aftermath
 	abort bool // the wire ends by a reset
-	at    int  // partial, amid: behind so many octets
+	at    int  // partial, amid: behind this many octets
 	pause time.Duration
 }
 
@@ -108,7 +108,7 @@ func drawFault(rnd *rand.Rand, verb string, among []kind) fault {
 	return f
 }
 
-// pickMisplaced gives a code that cannot answer the command.
+// pickMisplaced returns a code that cannot answer the command.
 func pickMisplaced(rnd *rand.Rand, verb string) string {
 	for {
 		c := misplaced[rnd.IntN(len(misplaced))]
@@ -131,7 +131,7 @@ type plan struct {
 	latency time.Duration   // at most, of each answer
 	split   bool            // answers come in pieces
 	slow    int             // octets it reads at a time; 0: as they come
-	readCut int             // the wire ends behind so many octets; 0: it does not
+	readCut int             // the wire ends behind this many octets; 0: it does not
 	sayCut  int
 
 	pipelining, chunking, enhanced, eightBit, auth bool

@@ -80,7 +80,7 @@ func transactions(d *dialogue) (all []*transaction) {
 // isQuestion reports a chunk that is no message, but a command for who does not discard it.
 func (o *op) isQuestion() bool { return o.verb == "BDAT" && string(o.body) == "HELP\r\n" }
 
-// underway gives the first op that had not been answered when the op's answer was read.
+// underway returns the first op that had not been answered when the op's answer was read.
 func (d *dialogue) underway(i int) int { return max(0, i-1) }
 
 func (t *transaction) lastOp() int {

@@ -168,7 +168,7 @@ func TestASlowContentIsNotBrokenOff(t *testing.T) {
 	})
 }
 
-// slow gives a thousand octets every ten seconds.
+// slow returns a thousand octets every ten seconds.
 type slow struct{ r *strings.Reader }
 
 func (s *slow) Read(p []byte) (int, error) {

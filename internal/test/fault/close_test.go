@@ -51,7 +51,7 @@ func TestQuitWithoutAWireDoesNothing(t *testing.T) {
 		if st := r.Conn.Stats(); st.Open || st.Dials != 1 {
 			t.Errorf("%+v", st)
 		}
-		r.Accepted("bart@example.com") // opens anew
+		r.Accepted("bart@example.com") // opens again
 		r.Conn.Close()
 		r.Quit()
 		if n := r.Server.ConnectionCount(); n != 2 {

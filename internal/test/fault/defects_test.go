@@ -22,7 +22,7 @@ import (
 // What was seen to go wrong in other clients, each as a test that it does not go
 // wrong here.
 
-// failing is a content that breaks off after so many octets.
+// failing is a content that breaks off after this many octets.
 func failing(after int64, why error) postrider.Content {
 	return postrider.Func(func() (io.ReadCloser, error) {
 		return io.NopCloser(io.MultiReader(io.LimitReader(rig.Zeros{}, after), errorReader{why})), nil
@@ -60,7 +60,7 @@ func TestDefectHalfAMessageIsNeverDelivered(t *testing.T) {
 	})
 }
 
-// A provider that allows so many messages a connection says 421 to the next MAIL.
+// A provider that allows this many messages a connection says 421 to the next MAIL.
 // Four clients of five lost that message, and every other one.
 func TestDefect421AtAPerConnectionCapLosesNothing(t *testing.T) {
 	for limit := 1; limit <= 3; limit++ {

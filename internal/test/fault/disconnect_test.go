@@ -77,7 +77,7 @@ func (c cutting) String() string {
 	return s
 }
 
-// conversation gives the messages; where they follow each other unread there are
+// conversation returns the messages; where they follow each other unread there are
 // enough of them for the window to grow.
 func (c cutting) conversation() []letter {
 	if c.windowed {
@@ -288,7 +288,7 @@ func (c cutting) compare(t *testing.T, said told, got []map[string]int) {
 type way struct {
 	name string
 	at   func(k int64) smtptest.Fault
-	long time.Duration // how long the conversation may take at the most
+	long time.Duration // how long the conversation may take at most
 }
 
 var ways = []way{
@@ -310,7 +310,7 @@ var ways = []way{
 	}, 12 * time.Minute},
 }
 
-// positions gives the octets after which to cut: all that carry transactions, and
+// positions returns the octets after which to cut: all that carry transactions, and
 // of a TLS handshake some.
 func (c cutting) positions(t *testing.T, w way) (at []int64) {
 	var opening, end int64

@@ -52,7 +52,7 @@ func newHostile(script []byte) *hostile {
 	return &hostile{script: bytes.Split(script, []byte(scriptSeparator))}
 }
 
-// next gives the next piece; without one the server hangs up.
+// next returns the next piece; without one the server hangs up.
 func (h *hostile) next() []byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -69,7 +69,7 @@ func TestAStormOfSends(t *testing.T) {
 	}
 }
 
-// stormMessage gives a message; the content tells its number, and so does From.
+// stormMessage returns a message; the content tells its number, and so does From.
 func stormMessage(rnd *rand.Rand, number int) *postrider.Message {
 	m := &postrider.Message{From: fmt.Sprintf("storm%d@example.com", number)}
 	for i := range 1 + rnd.IntN(4) {

@@ -88,7 +88,7 @@ func TestLIMITSBeforeSTARTTLSAreForgotten(t *testing.T) {
 	})
 }
 
-// sizes tells how many recipients each transaction had.
+// sizes returns how many recipients each transaction had.
 func sizes(r *postrider.Result) (n []int) {
 	for _, tx := range r.Transactions {
 		n = append(n, tx.Recipients)

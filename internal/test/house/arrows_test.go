@@ -11,7 +11,7 @@ import (
 // package by its folder. The table is complete: a new arrow costs a line here, and one that nobody takes has none.
 var arrows = map[string][]string{
 	".": {
-		"internal/body", "internal/detach", "internal/dial", "internal/hint", "internal/pace",
+		"internal/body", "internal/cause", "internal/detach", "internal/dial", "internal/hint", "internal/pace",
 		"internal/quirks", "internal/ring", "internal/sasl", "internal/seats", "internal/session",
 		"internal/stream", "internal/text",
 		"internal/verdict", "internal/wire",
@@ -23,6 +23,7 @@ var arrows = map[string][]string{
 	"config":           {"."},
 	"internal/address": {"internal/text"},
 	"internal/body":    {"internal/detach", "internal/wire"},
+	"internal/cause":   {"internal/hint"},
 	"internal/detach":  {},
 	"internal/dial":    {"internal/detach"},
 	"internal/doctor": {
@@ -38,10 +39,10 @@ var arrows = map[string][]string{
 	"internal/pace":    {},
 	"internal/quirks":  {},
 	"internal/ring":    {},
-	"internal/sasl":    {"internal/hint"},
+	"internal/sasl":    {"internal/detach", "internal/hint"},
 	"internal/seats":   {"internal/pace", "internal/ring"},
 	"internal/session": {
-		"internal/detach", "internal/dial", "internal/hint", "internal/sasl", "internal/wire",
+		"internal/cause", "internal/detach", "internal/dial", "internal/hint", "internal/sasl", "internal/wire",
 	},
 	"internal/stream":       {"internal/ring"},
 	"internal/test/chaos":   {".", "internal/memnet", "internal/test/ci"},

@@ -13,7 +13,7 @@ import (
 // RFC named last before it.
 var rfcMention = regexp.MustCompile(`RFC \d+|§\d+(?:\.\d+)*`)
 
-// mentions gives what a text names, "5321" for RFC 5321 and "5321 §4.2" for its
+// mentions returns what a text names, "5321" for RFC 5321 and "5321 §4.2" for its
 // §4.2, and the sections of which nobody can tell the RFC.
 func mentions(text string) (found, lost []string) {
 	rfc := ""

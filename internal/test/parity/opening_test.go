@@ -18,7 +18,7 @@ import (
 )
 
 // What goes wrong before the first MAIL: facts 46, 60 to 64, 74, 75, 77 and 88.
-// None of it says anything about a recipient, and the next Send tries anew.
+// None of it says anything about a recipient, and the next Send tries again.
 
 // connectRow is one such failure. The introduction is what the client says on the
 // wire that fails.

@@ -14,7 +14,7 @@ import (
 // Internationalised mail: facts 85 to 87. Only those recipients who need SMTPUTF8
 // depend on it, and a domain alone needs none.
 
-// envelopes tells what transactions came of a message: whether each had SMTPUTF8,
+// envelopes returns what transactions came of a message: whether each had SMTPUTF8,
 // and for whom it was.
 func envelopes(r *rig.Pair) (all []string) {
 	for _, m := range r.Server.Messages() {

@@ -91,7 +91,7 @@ func TestPoolCloseEndsALookUp(t *testing.T) {
 	})
 }
 
-// A look-up that ends after Close has broken everything off must not begin anew.
+// A look-up that ends after Close has broken everything off must not begin again.
 func TestPoolOpensNothingBehindClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool, err := postrider.NewPool(postrider.PoolConfig{

@@ -59,7 +59,7 @@ func newTraffic(p *postrider.Pool) *traffic {
 	return &traffic{pool: p, told: map[string]postrider.State{}}
 }
 
-// send sends new messages from so many goroutines for a time. Whoever is put off waits for 10 ms, and sends the
+// send sends new messages from this many goroutines for a time. Whoever is put off waits for 10 ms, and sends the
 // same message again.
 func (tr *traffic) send(t *testing.T, goroutines int, d time.Duration) {
 	t.Helper()

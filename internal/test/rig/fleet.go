@@ -32,7 +32,7 @@ type FleetOptions struct {
 	Client  func(i int, cfg *postrider.Config)
 }
 
-// StartFleet starts servers that hang up on nobody by themselves, on a network in memory.
+// StartFleet starts servers that never hang up on their own, on a network in memory.
 func StartFleet(t *testing.T, o FleetOptions) *Fleet {
 	t.Helper()
 	f := &Fleet{T: t}
@@ -75,7 +75,7 @@ func (f *Fleet) Close(d time.Duration) error {
 	return f.Pool.Shutdown(ctx)
 }
 
-// NumberedMail is a message that tells which one it is.
+// NumberedMail is a message that contains its number.
 func NumberedMail(i int, to ...string) *postrider.Message {
 	if len(to) == 0 {
 		to = []string{"bart@example.com"}
@@ -119,8 +119,8 @@ func (f *Fleet) taken() map[string]int {
 	return n
 }
 
-// Compare holds what was told of messages against what the servers took: nobody
-// twice, nobody told Accepted who was not, nobody told otherwise who was, but for
+// Compare checks what was reported of messages against what the servers accepted: no recipient twice, none reported
+// Accepted that was not, none reported otherwise that was, except for
 // Unknown. Compare returns how many recipients were in each state.
 func (f *Fleet) Compare(results []*postrider.Result) (states [5]int) {
 	f.T.Helper()

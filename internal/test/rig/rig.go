@@ -192,7 +192,7 @@ func CheckAnswer(t *testing.T, m *postrider.Message, r *postrider.Result, err er
 	}
 }
 
-// Fates tells states, stages and reply codes of the outcomes, in few words.
+// Fates returns states, stages and reply codes of the outcomes, in few words.
 func Fates(r *postrider.Result) string {
 	var words []string
 	for _, o := range r.Outcomes {
@@ -201,7 +201,7 @@ func Fates(r *postrider.Result) string {
 	return strings.Join(words, ", ")
 }
 
-// Trouble tells what an error holds: stage, command, reply code, and whether it
+// Trouble returns what an error holds: stage, command, reply code, and whether it
 // will pass.
 func Trouble(err error) string {
 	var e *postrider.Error
