@@ -54,8 +54,8 @@ func (r *peeking) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// A Load that is left at the moment at which it ends gives its buffer up once, and not while it copies from it: else one
-// message would go out as another. Two Sends with one buffer, and the race detector, would see it.
+// A Load that is left at the moment at which it ends gives its buffer up once, and not while it copies from it: else
+// one message would go out as another. The race detector sees it, and sometimes two buffers that are one.
 func TestALoadThatIsLeftAsItEnds(t *testing.T) {
 	for range 500 {
 		ctx, cancel := context.WithCancel(t.Context())
