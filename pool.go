@@ -68,15 +68,13 @@ type Pool struct {
 	// Connection.mu may be taken when mu is held, never the other way round. Below mu there are also the leaves of
 	// Rate, logins and server. The Scheduler is called with mu held, and so are its hooks, other than Late, and what
 	// it asks of a poolServer or a connection.
-	mu      sync.Mutex
-	seats   *seats.Scheduler // which Send gets which connection
-	sends   int              // underway
-	stage   poolStage
-	broken  int         // Sends that Close has broken off
-	told    []poolEvent // for unlock
-	telling bool        // a goroutine calls hooks, and takes what comes meanwhile as well
-	past    Stats       // of connections that are gone
-	stats   PoolStats   // what is counted here
+	mu     poolMonitor
+	seats  *seats.Scheduler // which Send gets which connection
+	sends  int              // underway
+	stage  poolStage
+	broken int       // Sends that Close has broken off
+	past   Stats     // of connections that are gone
+	stats  PoolStats // what is counted here
 }
 
 // NewPool checks the configuration of a pool and of its servers, and opens nothing. Without servers it is one with the
@@ -233,7 +231,7 @@ func (p *Pool) seat(ctx context.Context, w *seats.Waiter) (*seats.Seat, *Error) 
 	if !answered {
 		p.stats.Waits++
 	}
-	p.unlock()
+	p.mu.Unlock()
 	if answered {
 		<-w.Ready
 		return seatOf(w)
@@ -248,7 +246,7 @@ func (p *Pool) seat(ctx context.Context, w *seats.Waiter) (*seats.Seat, *Error) 
 // leaveQueue ends a wait, with a seat or because the context is done.
 func (p *Pool) leaveQueue(ctx context.Context, w *seats.Waiter, began time.Time) (*seats.Seat, *Error) {
 	p.mu.Lock()
-	defer p.unlock()
+	defer p.mu.Unlock()
 	p.stats.WaitTime += time.Since(began)
 	if w.Answered() {
 		select {
@@ -277,7 +275,7 @@ func (p *Pool) waitingError(cause error) *Error {
 // giveBack ends what a Send has of the pool: its place in the line, or a seat on which nothing was sent.
 func (p *Pool) giveBack(w *seats.Waiter) {
 	p.mu.Lock()
-	defer p.unlock()
+	defer p.mu.Unlock()
 	p.seats.Leave(w)
 }
 
@@ -326,28 +324,42 @@ func (p *Pool) String() string {
 	return strings.Join(names, ", ")
 }
 
-// unlock ends a critical section and tells the hooks what happened in it. One goroutine at a time does that, so that
-// they are told in their order, and holds no lock meanwhile, so that a hook may ask the pool for its Stats.
-func (p *Pool) unlock() {
-	defer p.mu.Unlock()
-	if p.telling {
+// poolMonitor is the lock of a Pool. As with a Connection's there is one way to unlock it, and that tells the hooks what
+// happened meanwhile. One goroutine at a time does so, in order, and without the lock, so that a hook may ask the Pool for
+// its Stats.
+type poolMonitor struct {
+	mu      sync.Mutex
+	told    []poolEvent // for Unlock
+	telling bool        // a goroutine calls hooks, and takes what comes meanwhile as well
+}
+
+// Lock begins a critical section.
+func (m *poolMonitor) Lock() { m.mu.Lock() }
+
+// Unlock ends it, and tells what happened in it.
+func (m *poolMonitor) Unlock() {
+	defer m.mu.Unlock()
+	if m.telling {
 		return
 	}
-	p.telling = true
-	defer func() { p.telling = false }() // also when a hook panics
-	for len(p.told) > 0 {
-		next := p.told[0]
-		p.told = p.told[1:]
-		p.outside(func() { next.by.tell(next.event) })
+	m.telling = true
+	defer func() { m.telling = false }() // also when a hook panics
+	for len(m.told) > 0 {
+		next := m.told[0]
+		m.told = m.told[1:]
+		m.outside(func() { next.by.tell(next.event) })
 	}
 }
 
 // outside calls f without the lock.
-func (p *Pool) outside(f func()) {
-	p.mu.Unlock()
-	defer p.mu.Lock()
+func (m *poolMonitor) outside(f func()) {
+	m.mu.Unlock()
+	defer m.mu.Lock()
 	f()
 }
+
+// noteLocked has Unlock tell of e.
+func (m *poolMonitor) noteLocked(e poolEvent) { m.told = append(m.told, e) }
 
 // How a pool ends: Sends are counted, so that Shutdown knows when the last has returned.
 

@@ -46,7 +46,7 @@ func (s *poolServer) NewConnection(seat *seats.Seat) seats.Connection {
 // opened tells of an attempt to open a wire.
 func (p *Pool) opened(seat *seats.Seat, err *Error) {
 	p.mu.Lock()
-	defer p.unlock()
+	defer p.mu.Unlock()
 	if err == nil {
 		p.seats.Opened(seat)
 	} else {
@@ -57,7 +57,7 @@ func (p *Pool) opened(seat *seats.Seat, err *Error) {
 // late is called when a wire is not open in time.
 func (p *Pool) late() {
 	p.mu.Lock()
-	defer p.unlock()
+	defer p.mu.Unlock()
 	p.seats.Dispatch()
 }
 
@@ -73,7 +73,7 @@ func (p *Pool) retireLocked(seat *seats.Seat) bool {
 		_ = c.Quit(ctx)
 		c.Close()
 		p.mu.Lock()
-		defer p.unlock()
+		defer p.mu.Unlock()
 		p.seats.Gone(seat)
 	})
 	return true
@@ -226,7 +226,7 @@ func (p *Pool) replace(s *poolSource, fresh []*seats.Server, err error) {
 			Hint: Hint{Text: "write the server itself as the address if the domain publishes none", Field: "Address"}}
 	}
 	p.mu.Lock()
-	defer p.unlock()
+	defer p.mu.Unlock()
 	p.seats.Replace(&s.Source, fresh, err)
 }
 
@@ -237,7 +237,7 @@ func (p *Pool) replace(s *poolSource, fresh []*seats.Server, err error) {
 // that connection.
 func (p *Pool) settle(w *seats.Waiter, d *delivery, before int) (again bool) {
 	p.mu.Lock()
-	defer p.unlock()
+	defer p.mu.Unlock()
 	switch v, reply := judge(d, d.transactions[before:]); v {
 	case lessonServed:
 		p.servedLocked(w, d)
@@ -344,7 +344,7 @@ func (p *Pool) noteLocked(srv *seats.Server, what seats.Change) {
 	case seats.LimitChanged:
 		event.Kind, event.Connections = EventLimitChanged, srv.Limit()
 	}
-	p.told = append(p.told, poolEvent{srv.Host().(*poolServer).teller, event})
+	p.mu.noteLocked(poolEvent{srv.Host().(*poolServer).teller, event})
 }
 
 // noServer says why there is no server for a Send.

@@ -46,7 +46,7 @@ func (s *sequential) open() (int, error) {
 	return s.j.Connections, nil
 }
 
-// run has a goroutine for each connection. None of the peers can share one.
+// run has a goroutine for each connection. No peer can share one.
 func (s *sequential) run(c *clock) error {
 	errs := make([]error, s.j.Connections)
 	var all sync.WaitGroup

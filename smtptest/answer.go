@@ -153,7 +153,7 @@ func (c *conn) aftermath(then Then, text string) bool {
 }
 
 // append puts a reply into its form, without a copy: this runs for every command.
-// It is the only place where replies become octets. That of a fault is sent as it is; from the
+// Only here do replies become octets. The reply of a fault is sent unchanged; from the
 // server's own the enhanced code is taken where it was not offered (RFC 2034 §3).
 func (c *conn) append(p plan) {
 	if p.raw {

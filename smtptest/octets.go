@@ -32,8 +32,8 @@ func newOctetConn(c *conn, nc net.Conn, faults []Fault) *octetConn {
 	return o
 }
 
-// Read returns no octet beyond the fault's. That it strikes at the next Read, and not
-// at once, leaves the server time to work on what it has.
+// Read returns no octet beyond the fault's. The fault strikes at the next Read, and not
+// at once, which leaves the server time to work on what it has.
 func (o *octetConn) Read(p []byte) (int, error) {
 	if o.toRead < 0 && !o.struck {
 		return o.Conn.Read(p)

@@ -40,7 +40,7 @@ func (s *size) UnmarshalText(word []byte) error {
 	}
 	n, err := strconv.ParseUint(digits, 10, 31)
 	if err != nil {
-		return fmt.Errorf("%q is no size: use octets, like 500, 100k or 10M", word)
+		return fmt.Errorf("%q is not a size: use octets, like 500, 100k or 10M", word)
 	}
 	if n := size(n); n > maxSize/unit || n*unit < minSize {
 		return fmt.Errorf("%s: use a size from %d octets to %dM", word, minSize, maxSize>>20)
@@ -112,9 +112,9 @@ type load struct {
 	meter *meter
 }
 
-// ahead is by how many messages SendAll may be ahead of the results. It would take more, but a long queue says nothing
-// about the MTA: it makes each message look slow, and has to be sent when the time is over. So it gets what fills the
-// wire twice.
+// ahead is by how many messages SendAll may be ahead of the results. SendAll would take more, but a long queue says
+// nothing about the MTA: it makes each message look slow, and has to be sent when the time is over. So it gets what
+// fills the wire twice.
 func (c *benchCmd) ahead() int {
 	return max(2, min(2*cmp.Or(c.Window, postrider.DefaultWindow),
 		2*postrider.DefaultWindowOctets/int(slices.Max(c.Size))))

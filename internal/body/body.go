@@ -55,7 +55,7 @@ func Load(ctx context.Context, c Content) (Body, error) {
 	kept := false
 	defer func() {
 		if !kept { // it failed, was not waited for, or panicked
-			s.Drop()
+			s.abandon()
 		}
 	}()
 	b, err := detach.Until(ctx, s.load, nil)

@@ -276,14 +276,27 @@ func (s *Stream) isDropped() bool {
 func (s *Stream) Drop() (closing <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.dropped && !s.inside { // else the call that is underway has the buffer
+		s.recycle()
+	}
+	return s.dropLocked()
+}
+
+// abandon is Drop for a stream whose load may be underway, outside of any call as well: the
+// buffer is that one's.
+func (s *Stream) abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropLocked()
+}
+
+func (s *Stream) dropLocked() (closing <-chan struct{}) {
 	if s.dropped {
 		return nil
 	}
-	s.dropped = true
-	if s.inside {
-		return nil // the call that is underway has the buffer
+	if s.dropped = true; s.inside {
+		return nil
 	}
-	s.recycle()
 	if s.closed || s.r == nil {
 		return nil
 	}

@@ -141,7 +141,7 @@ func checkHost(host string) error {
 		case r >= 0x80:
 			return fmt.Errorf("host %q is not ASCII: write its A-label form (xn--…)", host)
 		case !isNameRune(r):
-			return fmt.Errorf("host %q: %q cannot stand in a host name; write host or host:port", host, r)
+			return fmt.Errorf("host %q: %q is not allowed in a host name; write host or host:port", host, r)
 		}
 	}
 	return nil
@@ -152,7 +152,7 @@ func checkHost(host string) error {
 func checkZone(host, zone string) error {
 	for _, r := range zone {
 		if !isNameRune(r) {
-			return fmt.Errorf("host %q: %q cannot stand in the zone of an IPv6 address", host, r)
+			return fmt.Errorf("host %q: %q is not allowed in the zone of an IPv6 address", host, r)
 		}
 	}
 	return nil

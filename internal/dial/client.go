@@ -30,7 +30,7 @@ type stamp struct {
 func (t TLS) setClientCertificate(cfg *tls.Config) error {
 	if t.CertFile == "" {
 		if t.KeyFile != "" {
-			return errors.New("client certificate: there is a file with a key, but none with a certificate")
+			return errors.New("client certificate: a key file is set, but no certificate file")
 		}
 		return nil
 	}

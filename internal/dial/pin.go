@@ -28,8 +28,8 @@ func ParsePin(s string) (p Pin, err error) {
 		raw, err = base64.RawStdEncoding.DecodeString(text)
 	}
 	if err != nil || len(raw) != len(p) {
-		return p, fmt.Errorf("pin %.100q is no SHA-256: write the 64 hexadecimal digits or the 44 base64 characters "+
-			"of the certificate's, or its public key's, fingerprint", s)
+		return p, fmt.Errorf("pin %.100q is not a SHA-256: write the 64 hexadecimal digits or the 44 base64 "+
+			"characters of the fingerprint of the certificate or of its public key", s)
 	}
 	return Pin(raw), nil
 }

@@ -223,7 +223,7 @@ func Submission(ctx context.Context, domain string,
 	}
 	if len(found) == 0 {
 		if len(failures) == 0 {
-			return nil, fmt.Errorf("domain %q says by SRV that it has no submission server", domain)
+			return nil, fmt.Errorf("the SRV records of domain %q say that it has no submission server", domain)
 		}
 		return nil, errors.Join(failures...)
 	}

@@ -106,7 +106,7 @@ func (t TLS) setVerification(cfg *tls.Config) error {
 	case err != nil:
 		return err
 	case len(pins) > 0 && t.NoVerifyCert:
-		return errors.New("TLS: there are pins, and verification is switched off: choose one of them")
+		return errors.New("TLS: pins are set, but verification is switched off: choose one of them")
 	case len(pins) > 0:
 		cfg.InsecureSkipVerify = true
 		cfg.VerifyConnection = verifyPins(pins, cfg.VerifyConnection)

@@ -41,7 +41,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, c.wrap("write", err)
 }
 
-// CloseWrite returns the peer EOF behind what is buffered; reading goes on.
+// CloseWrite lets the peer read EOF after what is buffered; reading goes on.
 func (c *Conn) CloseWrite() error {
 	c.out.closeWriter()
 	return nil

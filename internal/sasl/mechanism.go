@@ -89,7 +89,7 @@ func (*cramMD5) Verdict(bool) error { return nil }
 // was told.
 func unexpected(mechanism string, challenge []byte, c Credentials) error {
 	words := show(c.Hide(string(challenge)))
-	return fmt.Errorf("AUTH %s: the server's challenge %s has no answer in this mechanism", mechanism, words)
+	return fmt.Errorf("AUTH %s: this mechanism has no response to the server's challenge %s", mechanism, words)
 }
 
 // show quotes the server's words, and cuts them: they reach logs.

@@ -63,7 +63,7 @@ func (o *oauth) Verdict(accepted bool) error {
 	case o.told == "":
 		return nil
 	case accepted:
-		return fmt.Errorf("AUTH %s: the server accepts what it has refused with %s", o.name, o.told)
+		return fmt.Errorf("AUTH %s: the server accepted the token that it had refused with %s", o.name, o.told)
 	}
 	return fmt.Errorf("AUTH %s: %w: %s", o.name, ErrToken, o.told)
 }

@@ -280,7 +280,7 @@ func TestChallengesThatRepeatTheSecret(t *testing.T) {
 	}
 }
 
-// That a password will come is enough to choose by, and not to log in with.
+// A password that is still to come is enough to choose a mechanism, but not to log in.
 func TestAPasswordThatComesLater(t *testing.T) {
 	later := Credentials{Later: true}
 	if got, ok := Choose(Default(later, true), later, Peer{Offered: []string{Login, External, Plain}}); !ok ||

@@ -55,7 +55,7 @@ type RcptParams struct {
 // 5321 §4.5.3.1.4). Extensions add to it what their parameters need: SIZE 26
 // octets (RFC 1870 §3), 8BITMIME 17 (RFC 6152 §2), SMTPUTF8 10 (RFC 6531 §3.1),
 // REQUIRETLS 11 (RFC 8689 §2), FUTURERELEASE 34 (RFC 4865), DELIVERBY 17 (RFC 2852),
-// MT-PRIORITY 15 (RFC 6710), DSN its parameters (RFC 3461 §5.4). None of ours is
+// MT-PRIORITY 15 (RFC 6710), DSN its parameters (RFC 3461 §5.4). No command of ours is
 // longer than that, so that the rest of the line is what has to be looked at.
 const MaxCommand = 512
 
@@ -234,11 +234,11 @@ func CheckORCPT(orcpt string) error {
 		bad = text.IsControl
 	}
 	if !utf8.ValidString(address) || strings.ContainsFunc(address, bad) {
-		return fmt.Errorf("ORCPT is %q: the address has a character that may not stand there "+
+		return fmt.Errorf("ORCPT is %q: the address has a character that is not allowed there "+
 			"(only the type utf-8 has others than printable ASCII)", orcpt)
 	}
 	if n := max(len(appendORCPT(nil, orcpt, false)), len(appendORCPT(nil, orcpt, true))) - 1; n > maxORCPT {
-		return fmt.Errorf("ORCPT has %d octets when it is encoded, and a server need not take more than %d "+
+		return fmt.Errorf("ORCPT has %d octets when it is encoded, and a server need not accept more than %d "+
 			"(RFC 3461 §5.4)", n, maxORCPT)
 	}
 	return nil

@@ -28,8 +28,8 @@ func TestWishesThatAreWrong(t *testing.T) {
 		}
 	}
 	for o, good := range map[RecipientWish]bool{
-		{}: true, {Notify: "NEVER", ORCPT: "rfc822;anne@example.com"}: true, {Notify: "ALWAYS"}: false,
-		{ORCPT: "anne"}: false,
+		{}: true, {Notify: "NEVER", ORCPT: "rfc822;anne@example.com"}: true,
+		{Notify: "ALWAYS"}: false, {ORCPT: "anne"}: false,
 	} {
 		if err := o.Check(); (err == nil) != good {
 			t.Errorf("%v: %v", o, err)
@@ -38,8 +38,9 @@ func TestWishesThatAreWrong(t *testing.T) {
 }
 
 func TestWhatAServerCannotGrant(t *testing.T) {
-	all := Capabilities{FutureRelease: true, HoldMax: 60, HoldMaxDate: noon.Add(time.Hour), DeliverBy: true,
-		DeliverByMin: 30}
+	all := Capabilities{
+		FutureRelease: true, HoldMax: 60, HoldMaxDate: noon.Add(time.Hour), DeliverBy: true, DeliverByMin: 30,
+	}
 	late := DeliverBy{Within: time.Minute, OrReturn: true}
 	for _, tt := range []struct {
 		wishes *Wishes

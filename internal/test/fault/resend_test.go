@@ -162,6 +162,28 @@ func TestResendOnce(t *testing.T) {
 	}
 }
 
+// Once is once, also if the new wire has completed a transaction before that command comes again: what it completed has
+// not ended a message of ours.
+func TestResendOnceBehindARefusal(t *testing.T) {
+	rig.InEverySetting(t, func(t *testing.T, s rig.Setting) {
+		r := s.Start(t, rig.Options{Client: func(cfg *postrider.Config) { cfg.MaxRecipients = 1 }})
+		r.Accepted("bart@example.com")
+		for _, f := range []smtptest.Fault{
+			{Command: "RCPT", Address: "poison@example.com", Answer: smtptest.AnswerNone, Then: smtptest.ThenClose},
+			{Command: "RCPT", Address: "nobody@example.com", Reply: "550 5.1.1 nobody"},
+		} {
+			r.Server.Inject(f)
+		}
+		result, _ := r.Send("poison@example.com", "nobody@example.com")
+		if got := rig.Fates(result); !strings.HasPrefix(got, "untried") || !strings.Contains(got, "refused rcpt 550") {
+			t.Errorf("outcomes %s", got)
+		}
+		if st := r.Conn.Stats(); st.Dials != 2 || st.Resends != 1 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
 // A Quit whose time is over while a lost wire is still listened to sends nothing again, and counts nothing as sent
 // again: what stopped the message is the wire.
 func TestNothingIsResentBehindAQuitThatIsOutOfTime(t *testing.T) {

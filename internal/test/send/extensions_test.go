@@ -238,6 +238,8 @@ func TestWhatCannotBeAskedIsToldBeforeDialling(t *testing.T) {
 		"more urgent than 9":    {Priority: 10},
 		"less urgent than -9":   {Priority: -10},
 		"options of nobody":     {Options: make([]postrider.RecipientOptions, 3)},
+		"options of one of two": {Options: make([]postrider.RecipientOptions, 1)},
+		"options of none":       {Options: []postrider.RecipientOptions{}},
 	} {
 		rig.InBubble(t, name, func(t *testing.T) {
 			r := rig.Setting{}.Start(t, rig.Options{})
