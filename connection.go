@@ -10,12 +10,10 @@ import (
 	"github.com/postrider/postrider/internal/ring"
 )
 
-// Connection is a lasting handle on one MTA. It opens a wire when the first
-// message is sent, keeps it open for the next ones, authenticates every new wire,
-// and changes wires when that is due: after [Config.MaxTransactions], when a wire
-// was idle for too long, and when the server hung up. There is at most one wire at
-// a time. A Connection may be used by any number of goroutines; their messages go
-// out in the order of the calls.
+// Connection is a lasting handle on one MTA. It opens a wire when the first message is sent, keeps it open for the next
+// ones, authenticates every new wire, and changes wires when that is due: after [Config.MaxTransactions], when a wire
+// was idle for too long, and when the server hung up. There is at most one wire at a time. A Connection may be used by
+// any number of goroutines; their messages go out in the order of the calls.
 //
 // A Connection that has sent something holds two goroutines until its wire ends
 // ([Config.IdleTimeout]), or until [Connection.Quit] or [Connection.Close].
@@ -30,9 +28,8 @@ type Connection struct {
 	opened  func(*Error)  // nil, or told of each attempt to open a wire; takes Pool.mu, so never called with mu held
 	ended   chan struct{} // closed by Close
 
-	// Pool.mu may be held when mu is taken, never the other way round. Below mu there are
-	// only leaves, under which nothing else is locked: those of Source, quirks, Redactor,
-	// detach.Conn and body.Stream.
+	// Pool.mu may be held when mu is taken, never the other way round. Below mu there are only leaves, under which
+	// nothing else is locked: those of Source, quirks, Redactor, detach.Conn and body.Stream.
 	mu         monitor
 	queue      ring.Ring[place] // Sends that wait for their turn, and Quits
 	stopped    chan struct{}    // closed when the engine stops
@@ -47,7 +44,7 @@ type Connection struct {
 	stats      Stats
 }
 
-// NewConnection checks a configuration and gives a Connection for it. It opens
+// NewConnection checks a configuration and returns a Connection for it. It opens
 // nothing; the only thing it reads is [Config.CAFile].
 func NewConnection(cfg Config) (*Connection, error) {
 	s, err := newServer(cfg)
@@ -66,17 +63,15 @@ func newConnection(s *server, ids *atomic.Int64) *Connection {
 // Send hands m to the MTA and says what became of each recipient. See [Sender]
 // for what Result and error promise; the error is an [*Error].
 //
-// The context bounds everything, the conversation included. When it is done, Send
-// returns at once with what is known: recipients are Unknown if the message's last
-// octets may have reached the server, else Untried. It does not wait for a call into
-// the caller's own code that is underway, such as a Read of the content: see [Sender].
-// The same holds for a [Config.Dial], a [Config.Credentials] or a look-up that ignores
-// its context: it is left behind, and a connection that it returns later is closed.
+// The context bounds everything, the conversation included. When it is done, Send returns at once with what is known:
+// recipients are Unknown if the message's last octets may have reached the server, else Untried. It does not wait for a
+// call into the caller's own code that is underway, such as a Read of the content: see [Sender]. The same holds for a
+// [Config.Dial], a [Config.Credentials] or a look-up that ignores its context: it is left behind, and a connection that
+// it returns later is closed.
 //
-// A message is sent a second time, on a new wire, only if the server cannot have
-// accepted it on the first (see docs/flow.md); this happens when a wire that has
-// served before was closed by the server. A wire that fails at its first
-// transaction is not tried again: the error says why.
+// A message is sent a second time, on a new wire, only if the server cannot have accepted it on the first (see
+// docs/flow.md); this happens when a wire that has served before was closed by the server. A wire that fails at its
+// first transaction is not tried again: the error says why.
 func (c *Connection) Send(ctx context.Context, m *Message) (*Result, error) {
 	d, err := c.prepare(ctx, m)
 	defer d.body.Discard(ctx)
@@ -117,9 +112,8 @@ func (c *Connection) forget(d *delivery) {
 	}
 }
 
-// await waits until a delivery has come to its end on this connection, or its context is
-// done. One that was not begun is taken back when waiting is done, which is its context
-// or one that ends before.
+// await waits until a delivery has come to its end on this connection, or its context is done. One that was not begun
+// is taken back when waiting is done, which is its context or one that ends before.
 func (c *Connection) await(waiting context.Context, d *delivery) {
 	withdrawn := waiting.Done()
 	for {
@@ -140,8 +134,7 @@ func (c *Connection) await(waiting context.Context, d *delivery) {
 	}
 }
 
-// finished gives the result. What the content panicked with on the engine's goroutine
-// goes on here.
+// finished returns the result. What the content panicked with on the engine's goroutine goes on here.
 func (c *Connection) finished(d *delivery) (*Result, error) {
 	d.raise()
 	return d.result(c.name)
@@ -154,10 +147,9 @@ func (d *delivery) raise() {
 	}
 }
 
-// SendMail is the short form of Send: refused has the recipients that are Refused
-// or Deferred, by the caller's address, each with the server's reply. Every
-// recipient was accepted exactly when err is nil and refused is empty. A reply
-// with code 0 is a verdict of our own, such as a bad address.
+// SendMail is the short form of Send: refused has the recipients that are Refused or Deferred, by the caller's address,
+// each with the server's reply. Every recipient was accepted exactly when err is nil and refused is empty. A reply with
+// code 0 is a verdict of our own, such as a bad address.
 func (c *Connection) SendMail(
 	ctx context.Context, from string, to []string, content []byte,
 ) (refused map[string]Reply, err error) {
@@ -179,10 +171,9 @@ func sendMail(ctx context.Context, s Sender, m *Message) (map[string]Reply, erro
 	return refused, err
 }
 
-// Quit lets the messages that were given to Send before it finish, says QUIT, and
-// closes the wire. If ctx is done before that, what is left is broken off and the
-// context's error returned. Without a wire there is nothing to do. A refused or
-// unanswered QUIT is no error. The next Send opens a new wire.
+// Quit lets the messages that were given to Send before it finish, says QUIT, and closes the wire. If ctx is done
+// before that, what is left is broken off and the context's error returned. Without a wire there is nothing to do. A
+// refused or unanswered QUIT is no error. The next Send opens a new wire.
 func (c *Connection) Quit(ctx context.Context) error {
 	given := ctx.Done() // before anything is changed: a nil context panics here
 	q := c.lastPlace()
@@ -213,12 +204,10 @@ func (c *Connection) lastPlace() *quit {
 	return q
 }
 
-// Shutdown ends the connection for good, and in peace: every later Send returns
-// [ErrClosed]; the messages that were given to Send before are finished, and the wire is
-// left with QUIT. If ctx is done before that, Shutdown does what [Connection.Close] does,
-// and returns an error that wraps the context's cause. A refused or unanswered QUIT is no
-// error. Shutdown may be called again, and together with Close: each call returns when
-// the connection has ended.
+// Shutdown ends the connection for good, and in peace: every later Send returns [ErrClosed]; the messages that were
+// given to Send before are finished, and the wire is left with QUIT. If ctx is done before that, Shutdown does what
+// [Connection.Close] does, and returns an error that wraps the context's cause. A refused or unanswered QUIT is no
+// error. Shutdown may be called again, and together with Close: each call returns when the connection has ended.
 func (c *Connection) Shutdown(ctx context.Context) error {
 	given := ctx.Done() // before anything is changed: a nil context panics here
 	before, allRead := c.drain()
@@ -288,12 +277,10 @@ func shutdownError(address string, broken int, cause error) error {
 	return e
 }
 
-// Close ends the connection for good: what is underway is broken off, and every
-// later Send returns [ErrClosed]. An idle wire is left with a QUIT whose reply is
-// not waited for. Close waits neither for the network nor for the caller's code: a call
-// of that which does not return is left behind. (Hooks and a Logger are called directly,
-// and do hold it up.) Use [Connection.Shutdown] to let messages finish. Close always
-// returns nil.
+// Close ends the connection for good: what is underway is broken off, and every later Send returns [ErrClosed]. An idle
+// wire is left with a QUIT whose reply is not waited for. Close waits neither for the network nor for the caller's
+// code: a call of that which does not return is left behind. (Hooks and a Logger are called directly, and do hold it
+// up.) Use [Connection.Shutdown] to let messages finish. Close always returns nil.
 func (c *Connection) Close() error {
 	c.breakOff(closedError(c.name), nil)
 	c.mu.Lock()
@@ -310,7 +297,7 @@ func (c *Connection) String() string {
 	return fmt.Sprintf("postrider.Connection(%s, %s)", c.address, c.cfg.Mode)
 }
 
-// leave makes err the reason of everybody whose outcome is open.
+// leave records err for every undecided recipient.
 func (d *delivery) leave(err *Error) {
 	if len(d.outcomes) == 0 {
 		d.note(err)
@@ -324,9 +311,8 @@ func (d *delivery) leave(err *Error) {
 	d.fail(err)
 }
 
-// monitor is the lock of a Connection and of its wire. There is one way to unlock it,
-// and that tells what was settled meanwhile: first the hooks, then the Send that waits.
-// So nobody is told with it held, and nobody is forgotten.
+// monitor is the lock of a Connection and of its wire. There is one way to unlock it, and that tells what was settled
+// meanwhile: first the hooks, then the Send that waits. So nobody is told with it held, and nobody is forgotten.
 type monitor struct {
 	mu      sync.Mutex
 	settled []settlement

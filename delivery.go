@@ -139,7 +139,7 @@ func (d *delivery) refuseBadOptions() {
 	d.pending = kept
 }
 
-// prepareResult begins every Result with everybody Untried. For one recipient,
+// prepareResult begins every Result with every recipient Untried. For one recipient,
 // which is most mail, it is one piece of memory.
 func (d *delivery) prepareResult(m *Message) {
 	n := len(m.To)
@@ -160,8 +160,7 @@ func (d *delivery) prepareResult(m *Message) {
 	}
 }
 
-// address fills in who the RCPT commands name: the recipients, or as many times
-// the address of development mode.
+// address fills in who the RCPT commands name: the recipients, or as many times the address of development mode.
 func (d *delivery) address(redirect func() (string, bool)) error {
 	if redirect != nil {
 		if to, on := redirect(); on {
@@ -236,9 +235,8 @@ func (d *delivery) note(err *Error) {
 	}
 }
 
-// result is the end of a Send: err is nil exactly when at least one recipient is
-// Accepted and none is Untried or Unknown. Errors become this Send's own: a wire tells
-// all of its Sends the same one.
+// result is the end of a Send: err is nil exactly when at least one recipient is Accepted and none is Untried or
+// Unknown. Errors become this Send's own: a wire tells all of its Sends the same one.
 func (d *delivery) result(address string) (*Result, error) {
 	r := d.answer
 	r.Message, r.Outcomes, r.Transactions = d.msg, d.outcomes, d.transactions

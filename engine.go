@@ -331,7 +331,8 @@ func (c *Connection) settleLocked(tx *transaction) {
 // why the others are not.
 func (c *Connection) settleUndecidedLocked(tx *transaction) {
 	d := tx.d
-	resend := slices.ContainsFunc(tx.rcpts, func(i int) bool { return d.outcomes[i].State == Untried }) && c.resendLocked(tx)
+	isUntried := func(i int) bool { return d.outcomes[i].State == Untried }
+	resend := slices.ContainsFunc(tx.rcpts, isUntried) && c.resendLocked(tx)
 	for _, i := range tx.rcpts {
 		switch o := d.outcomes[i]; {
 		case o.State == Untried && resend:
@@ -402,7 +403,8 @@ func (c *Connection) leaveWire(w *wire) {
 		return
 	}
 	if w.quitting && w.caps.Pipelining {
-		w.say(expectation{verb: verbQuit}, "QUIT\r\n") // behind what is in flight; it is last in its group (RFC 2920 §3.1)
+		// Behind what is in flight; it is last in its group (RFC 2920 §3.1).
+		w.say(expectation{verb: verbQuit}, "QUIT\r\n")
 	}
 	w.await(func() bool { return len(w.inFlight) == 0 })
 	c.mu.Lock()
@@ -460,7 +462,8 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 	if (w.lost == lostByFault || w.lost == lostByHangUp) && !w.windowed && slices.ContainsFunc(left, isBehind) {
 		// It has never taken a transaction behind an unread one, and hung up, fell
 		// silent or stopped reading at the first that it got.
-		c.fallBackLocked(w, &c.quirks.NoWindow, "the server failed at transactions that follow each other unread: one at a time from now on")
+		c.fallBackLocked(w, &c.quirks.NoWindow, "the server failed at transactions that follow each other unread: "+
+			"one at a time from now on")
 	}
 	if w.discard == quirks.DiscardAsked && !w.lost.ours() {
 		w.showLocked(quirks.Executes) // closed or silent at the probe

@@ -20,8 +20,7 @@ var ErrClosed = errors.New("the connection or pool is closed")
 // SMTP: what it said is no reply, or not one that can answer the command.
 var ErrProtocol = errors.New("the server does not speak SMTP")
 
-// Step is what was being done when a message was stopped. Its text is fit for a log;
-// later versions may add steps.
+// Step is what was being done when a message was stopped. Its text is fit for a log; later versions may add steps.
 type Step string
 
 // The steps: those that come before the conversation, those of the conversation (RFC
@@ -49,12 +48,10 @@ const (
 	StepIdle          Step = "idle wire" // nothing: the wire was open, and no reply was due
 )
 
-// Error says what stopped a message: at which stage, with which server and
-// reply, and what to do about it. Refusals of single recipients are not errors;
-// they stand in the Result's outcomes.
+// Error says what stopped a message: at which stage, with which server and reply, and what to do about it. Refusals of
+// single recipients are not errors; they stand in the Result's outcomes.
 //
-// Each Send returns an Error of its own, and its outcomes have theirs: whoever changes
-// one changes no other.
+// Each Send returns an Error of its own, and its outcomes have theirs: whoever changes one changes no other.
 type Error struct {
 	Stage   Stage
 	Step    Step   // what was being done
@@ -65,9 +62,8 @@ type Error struct {
 	Err     error  // the cause, if it was not a reply
 }
 
-// Error is one line for an operator. Of what the server said, and of what the cause
-// says, it has up to 2,000 octets each, and says how many it left out; Reply and Err
-// have all of them.
+// Error is one line for an operator. Of what the server said, and of what the cause says, it has up to 2,000 octets
+// each, and says how many it left out; Reply and Err have all of them.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("postrider: ")
@@ -91,8 +87,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// causeText is a cause as an operator can read it: a bare EOF says who closed, and
-// our own name stands once in a line.
+// causeText is a cause as an operator can read it: a bare EOF says who closed, and our own name stands once in a line.
 func causeText(err error) string {
 	switch err {
 	case io.EOF, errHungUp:
@@ -113,15 +108,14 @@ func (e *Error) Is(target error) bool {
 	}
 	code := e.Reply.Code
 	return 0 < code && code < 400 ||
-		errors.Is(e.Err, smtp.ErrSyntax) || errors.Is(e.Err, session.ErrOutOfStep) || errors.Is(e.Err, session.ErrSurplus)
+		errors.Is(e.Err, smtp.ErrSyntax) || errors.Is(e.Err, session.ErrOutOfStep) ||
+		errors.Is(e.Err, session.ErrSurplus)
 }
 
-// Temporary reports whether the recipients that are [Untried] or [Deferred] may be
-// accepted later without anybody changing the message or the configuration (see
-// [Result.Remaining]): after a 4yz reply, a failure of the network or the resolver
-// that time mends, an end of the conversation by the server, or the end of the
-// context. Everything else is not temporary, and nothing is if a recipient is
-// [Unknown], because sending again may then duplicate.
+// Temporary reports whether the recipients that are [Untried] or [Deferred] may be accepted later without anybody
+// changing the message or the configuration (see [Result.Remaining]): after a 4yz reply, a failure of the network or
+// the resolver that time mends, an end of the conversation by the server, or the end of the context. Everything else is
+// not temporary, and nothing is if a recipient is [Unknown], because sending again may then duplicate.
 func (e *Error) Temporary() bool {
 	switch {
 	case e.Unknown:

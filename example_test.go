@@ -375,7 +375,10 @@ func ExampleConnection_SendAll() {
 	messages := func(yield func(*postrider.Message) bool) {
 		for _, name := range []string{"anne", "bart", "cate"} {
 			text := fmt.Sprintf("Subject: for %s\n\nHello %s\n", name, name)
-			if !yield(&postrider.Message{From: "list@example.com", To: []string{name + "@example.com"}, Content: postrider.Bytes([]byte(text))}) {
+			m := &postrider.Message{
+				From: "list@example.com", To: []string{name + "@example.com"}, Content: postrider.Bytes([]byte(text)),
+			}
+			if !yield(m) {
 				return
 			}
 		}
@@ -404,9 +407,12 @@ func ExampleError() {
 	}
 	defer conn.Close()
 	_, err = conn.SendMail(context.Background(), "anne@example.com", []string{"bart@example.com"}, []byte(aardvarks))
-	fmt.Println(strings.Replace(err.Error(), server.Addr, "mail.example.com:587", 1))
+	line := strings.Replace(err.Error(), server.Addr, "mail.example.com:587", 1)
+	fmt.Println(strings.ReplaceAll(line, "; ", ";\n"))
 	// Output:
-	// postrider: mail.example.com:587: STARTTLS: the server does not offer STARTTLS; try another port: 587, or 465 and set Config.Mode to ImplicitTLS; only if the way to the server is safe without TLS, set Config.Mode to Insecure
+	// postrider: mail.example.com:587: STARTTLS: the server does not offer STARTTLS;
+	// try another port: 587, or 465 and set Config.Mode to ImplicitTLS;
+	// only if the way to the server is safe without TLS, set Config.Mode to Insecure
 }
 
 // The second server takes over while the first is down.
@@ -419,7 +425,8 @@ func ExampleNewPool() {
 		fmt.Println(err)
 		return
 	}
-	refused, err := pool.SendMail(context.Background(), "anne@example.com", []string{"bart@example.com"}, []byte(aardvarks))
+	to := []string{"bart@example.com"}
+	refused, err := pool.SendMail(context.Background(), "anne@example.com", to, []byte(aardvarks))
 	fmt.Println(refused, err)
 	fmt.Println("the backup took", len(backup.Messages()))
 	fmt.Println(pool.Stats().Servers[0].Down, pool.Shutdown(context.Background()))
@@ -441,7 +448,9 @@ func ExamplePool_SendAll() {
 	defer pool.Close()
 	messages := func(yield func(*postrider.Message) bool) {
 		for _, to := range []string{"anne@example.com", "bart@example.com", "cate@example.com"} {
-			m := &postrider.Message{From: "list@example.com", To: []string{to}, Content: postrider.Bytes([]byte(aardvarks))}
+			m := &postrider.Message{
+				From: "list@example.com", To: []string{to}, Content: postrider.Bytes([]byte(aardvarks)),
+			}
 			if !yield(m) {
 				return
 			}
@@ -459,7 +468,8 @@ func ExamplePool_SendAll() {
 func ExamplePool_Send() {
 	server := smtptest.NewServer()
 	defer server.Close()
-	pool, err := postrider.NewPool(postrider.PoolConfig{MaxConnections: 2, MessageRate: 1000, MessageBurst: 100}, server.Config())
+	cfg := postrider.PoolConfig{MaxConnections: 2, MessageRate: 1000, MessageBurst: 100}
+	pool, err := postrider.NewPool(cfg, server.Config())
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -28,7 +28,8 @@ var verbSteps = [...]Step{StepMail, StepRcpt, StepData, StepContent, StepChunk, 
 // command is the verb as what can answer it.
 func (v verb) command() smtp.Command {
 	return [...]smtp.Command{
-		verbMail: smtp.Mail, verbRcpt: smtp.Rcpt, verbData: smtp.Data, verbTerminator: smtp.Content, verbChunk: smtp.Content,
+		verbMail: smtp.Mail, verbRcpt: smtp.Rcpt, verbData: smtp.Data,
+		verbTerminator: smtp.Content, verbChunk: smtp.Content,
 		verbReset: smtp.Reset, verbQuit: smtp.Quit, verbProbe: smtp.Content,
 	}[v]
 }

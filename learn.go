@@ -36,10 +36,12 @@ func (c *Connection) fallBackLocked(w *wire, q *quirks.Fact, what string) {
 // from one to single commands.
 func (c *Connection) pipeliningBrokenLocked(w *wire) {
 	if w.window > 1 {
-		c.fallBackLocked(w, &c.quirks.NoWindow, "replies are out of step behind several transactions: one at a time from now on")
+		c.fallBackLocked(w, &c.quirks.NoWindow, "replies are out of step behind several transactions: "+
+			"one at a time from now on")
 		return
 	}
-	c.fallBackLocked(w, &c.quirks.NoPipelining, "replies are out of step with PIPELINING: command by command from now on")
+	c.fallBackLocked(w, &c.quirks.NoPipelining, "replies are out of step with PIPELINING: "+
+		"command by command from now on")
 }
 
 // learnCapLocked notes after how many MAILs a server ended a wire by its reply to
@@ -130,7 +132,8 @@ func (w *wire) probesLocked(tx *transaction) bool {
 // anything but its 250, or the server's farewell, is HELP's, and the one to RSET is still
 // to come.
 func (w *wire) answersHelpLocked(e expectation, r smtp.Reply) bool {
-	if e.verb != verbReset || e.tx.prelude != probeFirst || w.discard != quirks.DiscardAsked || r.Code == 250 || r.EndsWire() {
+	if e.verb != verbReset || e.tx.prelude != probeFirst || w.discard != quirks.DiscardAsked ||
+		r.Code == 250 || r.EndsWire() {
 		return false
 	}
 	w.showLocked(quirks.Executes)

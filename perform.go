@@ -266,7 +266,8 @@ func (w *wire) breakOff(tx *transaction, err error) {
 func (w *wire) cut(tx *transaction) {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
-	e := w.failure(StepData, errors.New("the server wants a content although it refused MAIL: replies and commands are out of step"))
+	e := w.failure(StepData, errors.New("the server wants a content although it refused MAIL: "+
+		"replies and commands are out of step"))
 	e.Reply = replyFrom(tx.Data)
 	w.outOfStepLocked(e)
 	w.raw.Close()

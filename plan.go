@@ -9,9 +9,8 @@ import (
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
-// planLocked forms the next transaction of a delivery out of its pending
-// recipients, as far as this wire can take them. nil means that this wire can
-// take none: they were refused by a verdict of our own, or wait for the next wire.
+// planLocked forms the next transaction of a delivery out of its pending recipients, as far as this wire can take them.
+// nil means that this wire can take none: they were refused by a verdict of our own, or wait for the next wire.
 func (w *wire) planLocked(d *delivery) *transaction {
 	w.judgeLocked(d)
 	if len(d.pending) == 0 {
@@ -47,9 +46,8 @@ func (w *wire) planLocked(d *delivery) *transaction {
 	return tx
 }
 
-// needsUTF8 tells whether the next transaction of d carries SMTPUTF8: if the
-// header or the sender demands it, all do; else only those of recipients that do,
-// and they come last.
+// needsUTF8 tells whether the next transaction of d carries SMTPUTF8: if the header or the sender demands it, all do;
+// else only those of recipients that do, and they come last.
 func (w *wire) needsUTF8(d *delivery) bool {
 	if !w.caps.SMTPUTF8 {
 		return false
@@ -83,9 +81,8 @@ func (w *wire) claimDomain(domain string) bool {
 	return true
 }
 
-// judgeLocked refuses what this server cannot take, before anything is sent: a
-// message over its SIZE (RFC 1870 §7), addresses that need SMTPUTF8 of a
-// server without it (RFC 6531 §3.2).
+// judgeLocked refuses what this server cannot take, before anything is sent: a message over its SIZE (RFC 1870 §7),
+// addresses that need SMTPUTF8 of a server without it (RFC 6531 §3.2).
 func (w *wire) judgeLocked(d *delivery) {
 	all := func(int) bool { return true }
 	if limit := w.caps.Size; limit > 0 && d.body.Least > limit {

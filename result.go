@@ -24,8 +24,7 @@ const (
 	Deferred
 	// Refused: a 5yz reply about this recipient or message, or a local verdict.
 	Refused
-	// Unknown: the message's last octets were handed over, at least in part, and
-	// no reply to them was read (RFC 1047).
+	// Unknown: the message's last octets were handed over, at least in part, and no reply to them was read (RFC 1047).
 	Unknown
 )
 
@@ -43,8 +42,7 @@ func (s *State) UnmarshalText(word []byte) error { return text.ReadEnum(s, word,
 // Stage is where in the conversation something was decided.
 type Stage int
 
-// The stages, in the order of the conversation; Local is our own verdict, without
-// the server.
+// The stages, in the order of the conversation; Local is our own verdict, without the server.
 const (
 	StageLocal   Stage = iota // decided here: syntax, size, missing extension
 	StageConnect              // dialling, greeting, EHLO, TLS, AUTH
@@ -64,8 +62,7 @@ func (s Stage) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // UnmarshalText reads the word of String.
 func (s *Stage) UnmarshalText(word []byte) error { return text.ReadEnum(s, word, stageWords, "stage") }
 
-// Outcome is what became of one recipient. Its JSON form is durable, see
-// [Outcome.MarshalJSON].
+// Outcome is what became of one recipient. Its JSON form is durable, see [Outcome.MarshalJSON].
 type Outcome struct {
 	Recipient string // the caller's address, also when redirected
 	State     State
@@ -74,8 +71,7 @@ type Outcome struct {
 	Err       error // why, where no reply says it: a local verdict, or what befell the wire
 }
 
-// String is a line for a log: recipient, state, stage and the reason, control
-// characters escaped.
+// String is a line for a log: recipient, state, stage and the reason, control characters escaped.
 func (o Outcome) String() string {
 	s := fmt.Sprintf("%s: %s at %s", text.Printable(o.Recipient), o.State, o.Stage)
 	switch {
@@ -106,14 +102,14 @@ type outcomeJSON struct {
 //	{"recipient": "bart@example.com", "state": "refused", "stage": "rcpt",
 //	 "code": 550, "enhanced": "5.1.1", "reply": "5.1.1 no such user", "error": "…"}
 //
-// state and stage are the words of their String methods; code, enhanced and reply are
-// the fields of Reply, and error is the text of Err. What is empty is left out. Where
-// recipient, reply or error is not UTF-8, its octets stand besides in
+// state and stage are the words of their String methods; code, enhanced and reply are the fields of Reply, and error is
+// the text of Err. What is empty is left out. Where recipient, reply or error is not UTF-8, its octets stand besides in
 // recipient_octets, reply_octets or error_octets, as base64.
 func (o Outcome) MarshalJSON() ([]byte, error) {
 	j := outcomeJSON{
 		Recipient: o.Recipient, RecipientOctets: text.Octets(o.Recipient), State: &o.State, Stage: &o.Stage,
-		Code: o.Reply.Code, Enhanced: o.Reply.Enhanced.String(), Reply: o.Reply.Text, ReplyOctets: text.Octets(o.Reply.Text),
+		Code: o.Reply.Code, Enhanced: o.Reply.Enhanced.String(), Reply: o.Reply.Text,
+		ReplyOctets: text.Octets(o.Reply.Text),
 	}
 	if o.Err != nil {
 		j.Error, j.ErrorOctets = o.Err.Error(), text.Octets(o.Err.Error())
@@ -158,16 +154,14 @@ func (e *EnhancedCode) read(s string) error {
 	return nil
 }
 
-// Reply is what the server answered to a command (RFC 5321 §4.2). The zero
-// Reply means that there was none.
+// Reply is what the server answered to a command (RFC 5321 §4.2). The zero Reply means that there was none.
 type Reply struct {
 	Code     int          // 200 to 599; 0: no reply
 	Enhanced EnhancedCode // zero where the reply has none
 	Text     string       // the server's words after the code, enhanced code included; lines joined by "\n"
 }
 
-// EnhancedCode is an enhanced status code such as 5.1.1: class, subject and
-// detail (RFC 3463).
+// EnhancedCode is an enhanced status code such as 5.1.1: class, subject and detail (RFC 3463).
 type EnhancedCode [3]int
 
 // String returns "5.1.1", and "" for the zero code.
@@ -187,9 +181,8 @@ func (r Reply) Temporary() bool { return r.Code/100 == 4 }
 // Permanent reports a 5yz reply.
 func (r Reply) Permanent() bool { return r.Code/100 == 5 }
 
-// String returns the reply on one line, control characters escaped, so that a
-// server's words can go into a log or a terminal as they are: up to 2,000 octets of
-// them, and how many were left out. Text has all.
+// String returns the reply on one line, control characters escaped, so that a server's words can go into a log or a
+// terminal as they are: up to 2,000 octets of them, and how many were left out. Text has all.
 func (r Reply) String() string {
 	if r.Code == 0 && r.Text == "" {
 		return "no reply"
@@ -210,8 +203,7 @@ func replyFrom(w smtp.Reply) Reply {
 type Result struct {
 	Message *Message
 
-	// Outcomes has exactly one entry per recipient of Message.To, in that order,
-	// also when Send returned an error.
+	// Outcomes has exactly one entry per recipient of Message.To, in that order, also when Send returned an error.
 	Outcomes []Outcome
 
 	// Transactions are those that were begun for the message, in order. There
@@ -249,10 +241,9 @@ func (r *Result) All(s State) bool {
 	return len(r.Outcomes) > 0 && r.Count(s) == len(r.Outcomes)
 }
 
-// Remaining returns a copy of the message for those of its recipients that may be sent
-// to again, the Untried and the Deferred, with their options; nil if there are none.
-// Unknown recipients are never among them: they may have the message already. A message
-// with a content that can be read only once may be used up; see [Content.Replayable].
+// Remaining returns a copy of the message for those of its recipients that may be sent to again, the Untried and the
+// Deferred, with their options; nil if there are none. Unknown recipients are never among them: they may have the
+// message already. A message with a content that can be read only once may be used up; see [Content.Replayable].
 func (r *Result) Remaining() *Message {
 	n := r.Count(Untried) + r.Count(Deferred)
 	if n == 0 || r.Message == nil {

@@ -7,37 +7,31 @@ import (
 	"github.com/postrider/postrider/internal/stream"
 )
 
-// SendAll sends a sequence of messages, and returns their results in its order, each
-// with its Message. It is Send in a loop, but the messages share the wire's window
-// without a goroutine each, so that a server with PIPELINING or CHUNKING is not
-// waited for between them.
+// SendAll sends a sequence of messages, and returns their results in its order, each with its Message. It is Send in a
+// loop, but the messages share the wire's window without a goroutine each, so that a server with PIPELINING or CHUNKING
+// is not waited for between them.
 //
-// The sequence runs on a goroutine of its own, at most four times [Config.Window]
-// messages ahead of the results; it may block, and may be fed by the results themselves.
-// Neither that nor a slow loop body delays what is underway.
+// The sequence runs on a goroutine of its own, at most four times [Config.Window] messages ahead of the results; it may
+// block, and may be fed by the results themselves. Neither that nor a slow loop body delays what is underway.
 //
-// Leaving the loop stops the intake: messages that were not begun are not sent;
-// those that were are finished, and [EventTransaction] reports them, before the loop
-// is left. A sequence that blocks at that moment is not waited for: its goroutine
-// ends when it next yields or returns. When ctx is done, the messages that are
-// waiting or underway get their results, and the loop ends. A panic of the sequence goes
-// on in the loop.
+// Leaving the loop stops the intake: messages that were not begun are not sent; those that were are finished, and
+// [EventTransaction] reports them, before the loop is left. A sequence that blocks at that moment is not waited for:
+// its goroutine ends when it next yields or returns. When ctx is done, the messages that are waiting or underway get
+// their results, and the loop ends. A panic of the sequence goes on in the loop.
 func (c *Connection) SendAll(ctx context.Context, messages iter.Seq[*Message]) iter.Seq2[*Result, error] {
 	return func(yield func(*Result, error) bool) {
 		stream.Run(ctx, ownWindow{c}, 4*c.maxWindow(), messages, func(d *delivery) bool { return yield(c.finished(d)) })
 	}
 }
 
-// SendAll sends a sequence of messages, and returns their results in its order, each
-// with its Message. On the wires they have no order: they spread over connections and
-// servers like those of several goroutines that call [Pool.Send].
+// SendAll sends a sequence of messages, and returns their results in its order, each with its Message. On the wires
+// they have no order: they spread over connections and servers like those of several goroutines that call [Pool.Send].
 //
-// The sequence runs on a goroutine of its own, at most 2 × MaxConnections × Window
-// messages ahead of the results (512 by default; with servers of several Windows the
-// largest counts), and each message ahead holds a goroutine and up to 64 KiB of its
-// content. All else is as in [Connection.SendAll]: leaving the loop, the context, and
-// panics. A message counts as a Send from when it is taken from the sequence:
-// [Pool.Shutdown] lets it finish, and those behind it get [ErrClosed].
+// The sequence runs on a goroutine of its own, at most 2 × MaxConnections × Window messages ahead of the results (512
+// by default; with servers of several Windows the largest counts), and each message ahead holds a goroutine and up to
+// 64 KiB of its content. All else is as in [Connection.SendAll]: leaving the loop, the context, and panics. A message
+// counts as a Send from when it is taken from the sequence: [Pool.Shutdown] lets it finish, and those behind it get
+// [ErrClosed].
 func (p *Pool) SendAll(ctx context.Context, messages iter.Seq[*Message]) iter.Seq2[*Result, error] {
 	return func(yield func(*Result, error) bool) {
 		waiting, leave := context.WithCancelCause(ctx) // bounds what was not begun

@@ -16,9 +16,8 @@ import (
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
-// server is one MTA as its connections share it: how it is reached and trusted,
-// who we are to it, and what was learnt of it. What can change is safe for any
-// number of goroutines.
+// server is one MTA as its connections share it: how it is reached and trusted, who we are to it, and what was learnt
+// of it. What can change is safe for any number of goroutines.
 type server struct {
 	*teller
 	cfg      Config // without the password, which no dump shall show
@@ -41,8 +40,7 @@ type server struct {
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// refusedLogin is a server's refusal of our credentials, which is not asked for
-// again before until.
+// refusedLogin is a server's refusal of our credentials, which is not asked for again before until.
 type refusedLogin struct {
 	err   *Error
 	until time.Time
@@ -183,7 +181,7 @@ func (s *server) rejectLogin(err *Error) {
 	s.refusedLogin.Store(&refusedLogin{err, time.Now().Add(s.authRetryAfter())})
 }
 
-// loginRefused gives the refusal that still stands; nil: none.
+// loginRefused returns the refusal that still stands; nil: none.
 func (s *server) loginRefused() *Error {
 	r := s.refusedLogin.Load()
 	if r == nil {

@@ -13,10 +13,9 @@ import (
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
-// Trace is a set of hooks into what a [Connection] or a [Pool] does, like
-// net/http/httptrace. Every hook may be nil. Hooks are called in the order of events,
-// from the connection's own goroutines: they must be quick, and must not call the
-// connection. A pool's connections call them at the same time.
+// Trace is a set of hooks into what a [Connection] or a [Pool] does, like net/http/httptrace. Every hook may be nil.
+// Hooks are called in the order of events, from the connection's own goroutines: they must be quick, and must not call
+// the connection. A pool's connections call them at the same time.
 //
 // Events, dialogue, credentials and content are four hooks, so that a program that logs
 // one of them does not log another by accident.
@@ -25,22 +24,19 @@ type Trace struct {
 	// from [EventDialed] to [EventLimitChanged].
 	Event func(Event)
 
-	// Dialogue reports what is said on a wire: [EventCommand] and [EventReply]. What
-	// follows AUTH and its mechanism is masked, and so are passwords and tokens that the
-	// server repeats.
+	// Dialogue reports what is said on a wire: [EventCommand] and [EventReply]. What follows AUTH and its mechanism is
+	// masked, and so are passwords and tokens that the server repeats.
 	Dialogue func(Event)
 
 	// Credentials reports the lines that Dialogue masks, as they go out, base64 and all.
 	Credentials func(wire int, line string)
 
-	// Content reports octets of a message as they go out. The slice is valid during the
-	// call only.
+	// Content reports octets of a message as they go out. The slice is valid during the call only.
 	Content func(wire int, octets []byte)
 }
 
-// Event is something that happened. Kind, Time and Server are always set; the constants
-// of [EventKind] name the other fields that each kind sets. Later versions may add
-// kinds and fields: ignore the kinds that you do not know.
+// Event is something that happened. Kind, Time and Server are always set; the constants of [EventKind] name the other
+// fields that each kind sets. Later versions may add kinds and fields: ignore the kinds that you do not know.
 type Event struct {
 	Kind   EventKind
 	Time   time.Time
@@ -72,15 +68,13 @@ type EventKind int
 
 // The kinds of events.
 const (
-	// EventDialed: a network connection was opened, or failed to open. Wire, Address,
-	// Took, Err.
+	// EventDialed: a network connection was opened, or failed to open. Wire, Address, Took, Err.
 	EventDialed EventKind = iota + 1
 
 	// EventTLS: a TLS handshake ended. Wire, TLS, Err.
 	EventTLS
 
-	// EventHello: the server named its extensions; reported again after STARTTLS. Wire,
-	// Extensions.
+	// EventHello: the server named its extensions; reported again after STARTTLS. Wire, Extensions.
 	EventHello
 
 	// EventAuthenticated: an AUTH exchange ended. Wire, Mechanism, Err.
@@ -90,8 +84,7 @@ const (
 	// Untried here. Wire, Took (from its MAIL on), Transaction, Outcomes.
 	EventTransaction
 
-	// EventClosed: the wire ended; it is the last event of a wire that was opened. Wire,
-	// Transactions, Err.
+	// EventClosed: the wire ended; it is the last event of a wire that was opened. Wire, Transactions, Err.
 	EventClosed
 
 	// EventFellBack: the server offers what it does not do well, and what it offers is
@@ -129,9 +122,8 @@ func (k EventKind) String() string {
 	return eventWords[k]
 }
 
-// teller reports what happens at one server to the Trace and the Logger of its Config,
-// for a Connection and a Pool alike. It is called without any lock held, since hooks are
-// the caller's code.
+// teller reports what happens at one server to the Trace and the Logger of its Config, for a Connection and a Pool
+// alike. It is called without any lock held, since hooks are the caller's code.
 type teller struct {
 	server string
 	trace  Trace
@@ -166,8 +158,7 @@ func (t *teller) tracing() bool { return t.trace.Event != nil || t.debugging() }
 // listening reports that somebody wants to hear the dialogue.
 func (t *teller) listening() bool { return t.trace.Dialogue != nil || t.debugging() }
 
-// tell reports an event to the hook, and then to the log. One that is told later than it
-// happened has its time already.
+// tell reports an event to the hook, and then to the log. One that is told later than it happened has its time already.
 func (t *teller) tell(e Event) {
 	if t.trace.Event != nil {
 		e.Server = t.server
@@ -277,8 +268,7 @@ func (t *teller) observeCommand(id int, line []byte) {
 	}
 }
 
-// observeLine shows a line; only the hook that asks for credentials gets what is
-// masked in shown.
+// observeLine shows a line; only the hook that asks for credentials gets what is masked in shown.
 func (t *teller) observeLine(id int, line, shown string) {
 	if t.listening() {
 		t.say(Event{Kind: EventCommand, Wire: id, Line: shown})
@@ -300,9 +290,8 @@ func (t *teller) observeContent(id int, octets []byte) {
 	}
 }
 
-// readReply is where replies enter: without what the server repeats of our secrets, so
-// that no outcome, error, hook or log gets to see that. What takes part in AUTH or names
-// extensions is read by overhear.
+// readReply is where replies enter: without what the server repeats of our secrets, so that no outcome, error, hook or
+// log gets to see that. What takes part in AUTH or names extensions is read by overhear.
 func (w *wire) readReply() (smtp.Reply, error) {
 	r, err := w.in.Read()
 	return r.Redacted(w.c.secrets.Hide), err

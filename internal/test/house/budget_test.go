@@ -26,15 +26,13 @@ const (
 
 // ceilings are what the hall may hold today; a goal below the ceiling is where it has to come.
 var ceilings = map[string]struct{ ceiling, goal int }{
-	"entries of the root folder":         {54, 45},
+	"entries of the root folder":         {45, 45},
 	"exported types of the root package": {30, 30},
-	"lines of the root package":          {7100, 5000},
+	"lines of the root package":          {5650, 5000},
 }
 
 // wideFolders have lines that are too wide still. The list only shrinks: a folder that has none is no longer on it.
-var wideFolders = []string{
-	".", "docs",
-}
+var wideFolders = []string{}
 
 // badParams are functions whose parameters are too many, or two bools side by side, still.
 var badParams = []string{}
