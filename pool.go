@@ -324,9 +324,9 @@ func (p *Pool) String() string {
 	return strings.Join(names, ", ")
 }
 
-// poolMonitor is the lock of a Pool. As with a Connection's there is one way to unlock it, and that tells the hooks what
-// happened meanwhile. One goroutine at a time does so, in order, and without the lock, so that a hook may ask the Pool for
-// its Stats.
+// poolMonitor is the lock of a Pool. As with a Connection's there is one way to unlock it, and that tells the hooks
+// what happened meanwhile. One goroutine at a time does so, in order, and without the lock, so that a hook may ask the
+// Pool for its Stats.
 type poolMonitor struct {
 	mu      sync.Mutex
 	told    []poolEvent // for Unlock
