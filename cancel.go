@@ -7,15 +7,12 @@ import (
 	"github.com/postrider/postrider/internal/verdict"
 )
 
-// How what was begun is ended before its time: by a context, by leaving a SendAll,
-// by Quit and Close.
+// How what was begun is ended before its time: by a context, by leaving a SendAll, by Quit and Close.
 
-// cancel ends a Send whose context is done. What the server may have got is
-// Unknown, the rest Untried. If nobody else rides the wire, it is ended too: a new
-// one is better than one whose server owes us a reply. It reports that the engine
-// is writing the caller's content: then the end has to be waited for, which comes at
-// once, since the wire is cut, and the engine leaves a call into the caller's own code
-// behind (nextBlock).
+// cancel ends a Send whose context is done. What the server may have got is Unknown, the rest Untried. If nobody else
+// rides the wire, it is ended too: a new one is better than one whose server owes us a reply. It reports that the
+// engine is writing the caller's content: then the end has to be waited for, which comes at once, since the wire is
+// cut, and the engine leaves a call into the caller's own code behind (nextBlock).
 func (c *Connection) cancel(d *delivery) (wait bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,9 +51,8 @@ func (c *Connection) withdraw(d *delivery) {
 
 var errWithdrawn = errors.New("the loop over SendAll was left before the message was begun")
 
-// cancelOnWireLocked gives the recipients of transactions underway their outcomes
-// as far as they are known now. It reports whether the engine is writing the
-// caller's content, so that its end must be waited for.
+// cancelOnWireLocked gives the recipients of transactions underway their outcomes as far as they are known now. It
+// reports whether the engine is writing the caller's content, so that its end must be waited for.
 func (c *Connection) cancelOnWireLocked(w *wire, d *delivery, err *Error) (wait bool) {
 	neighbours := false
 	for _, tx := range w.inFlight {
@@ -97,8 +93,8 @@ func (c *Connection) idleLocked() bool {
 	return true
 }
 
-// breakOff ends the wire and fails what waits in the queue, up to the Quit that
-// wants it; nil is Close, which wants all.
+// breakOff ends the wire and fails what waits in the queue, up to the Quit that wants it; nil is Close, which wants
+// all.
 func (c *Connection) breakOff(err *Error, until *quit) {
 	c.mu.Lock()
 	if until != nil && until.ended {

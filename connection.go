@@ -15,8 +15,8 @@ import (
 // was idle for too long, and when the server hung up. There is at most one wire at a time. A Connection may be used by
 // any number of goroutines; their messages go out in the order of the calls.
 //
-// A Connection that has sent something holds two goroutines until its wire ends
-// ([Config.IdleTimeout]), or until [Connection.Quit] or [Connection.Close].
+// A Connection that has sent something holds two goroutines until its wire ends ([Config.IdleTimeout]), or until
+// [Connection.Quit] or [Connection.Close].
 type Connection struct {
 	*server
 
@@ -44,8 +44,8 @@ type Connection struct {
 	stats      Stats
 }
 
-// NewConnection checks a configuration and returns a Connection for it. It opens
-// nothing; the only thing it reads is [Config.CAFile].
+// NewConnection checks a configuration and returns a Connection for it. It opens nothing; the only thing it reads is
+// [Config.CAFile].
 func NewConnection(cfg Config) (*Connection, error) {
 	s, err := newServer(cfg)
 	if err != nil {
@@ -60,8 +60,8 @@ func newConnection(s *server, ids *atomic.Int64) *Connection {
 	return c
 }
 
-// Send hands m to the MTA and says what became of each recipient. See [Sender]
-// for what Result and error promise; the error is an [*Error].
+// Send hands m to the MTA and says what became of each recipient. See [Sender] for what Result and error promise; the
+// error is an [*Error].
 //
 // The context bounds everything, the conversation included. When it is done, Send returns at once with what is known:
 // recipients are Unknown if the message's last octets may have reached the server, else Untried. It does not wait for a
@@ -80,8 +80,8 @@ func (c *Connection) Send(ctx context.Context, m *Message) (*Result, error) {
 	return c.finished(d)
 }
 
-// prepare is newDelivery. A Send whose content is read meanwhile is underway already, for
-// a Shutdown, until it is given to submit or to forget.
+// prepare is newDelivery. A Send whose content is read meanwhile is underway already, for a Shutdown, until it is given
+// to submit or to forget.
 func (c *Connection) prepare(ctx context.Context, m *Message) (d *delivery, err error) {
 	if m.Content.octets.InMemory() {
 		return newDelivery(ctx, m, c.cfg.Redirect)
@@ -242,8 +242,8 @@ func (c *Connection) comes(done, given <-chan struct{}) bool {
 	return true
 }
 
-// drain takes no more Sends. It returns how many have been broken off before, and what is
-// closed when all that were taken have a place in the queue.
+// drain takes no more Sends. It returns how many have been broken off before, and what is closed when all that were
+// taken have a place in the queue.
 func (c *Connection) drain() (broken int, allRead <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -262,8 +262,8 @@ func (c *Connection) readLocked(n int) {
 	}
 }
 
-// shutdownError is what a Shutdown returns: nil if all came to its end in time. Close is the
-// cause of none without a Send that it broke off.
+// shutdownError is what a Shutdown returns: nil if all came to its end in time. Close is the cause of none without a
+// Send that it broke off.
 func shutdownError(address string, broken int, cause error) error {
 	e := &Error{Stage: StageLocal, Step: StepClose, Address: address}
 	switch {

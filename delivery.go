@@ -33,8 +33,8 @@ type quit struct {
 	ended bool
 }
 
-// delivery is one Send underway: what is still owed of a message, and what has
-// become of the rest. Everything but the first block is guarded by Connection.mu.
+// delivery is one Send underway: what is still owed of a message, and what has become of the rest. Everything but the
+// first block is guarded by Connection.mu.
 type delivery struct {
 	ctx    context.Context
 	msg    *Message
@@ -71,8 +71,8 @@ type recipient struct {
 	domain string // lower case, for RCPTDOMAINMAX
 }
 
-// newDelivery checks a message and reads the beginning of its content. An error
-// is one of the whole message; a recipient that is wrong in itself is settled.
+// newDelivery checks a message and reads the beginning of its content. An error is one of the whole message; a
+// recipient that is wrong in itself is settled.
 func newDelivery(ctx context.Context, m *Message, redirect func() (string, bool)) (*delivery, error) {
 	d := &delivery{ctx: ctx, msg: m, requireTLS: m.RequireTLS, done: make(chan struct{}, 1)}
 	d.prepareResult(m)
@@ -139,8 +139,8 @@ func (d *delivery) refuseBadOptions() {
 	d.pending = kept
 }
 
-// prepareResult begins every Result with every recipient Untried. For one recipient,
-// which is most mail, it is one piece of memory.
+// prepareResult begins every Result with every recipient Untried. For one recipient, which is most mail, it is one
+// piece of memory.
 func (d *delivery) prepareResult(m *Message) {
 	n := len(m.To)
 	if n == 1 {
@@ -261,8 +261,8 @@ func (d *delivery) result(address string) (*Result, error) {
 	return r, d.refusalError(address)
 }
 
-// refusalError says that no recipient was accepted, with the reason of the one that
-// leaves most hope: a deferred recipient before a refused one.
+// refusalError says that no recipient was accepted, with the reason of the one that leaves most hope: a deferred
+// recipient before a refused one.
 func (d *delivery) refusalError(address string) *Error {
 	o := d.outcomes[0]
 	for _, other := range d.outcomes[1:] {

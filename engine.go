@@ -11,12 +11,10 @@ import (
 	"github.com/postrider/postrider/internal/verdict"
 )
 
-// The engine is one goroutine per connection, which runs while there is a wire or
-// work. It takes deliveries from the queue, forms transactions of them, and writes
-// those on the wire; the wire's reader settles them as the replies come.
+// The engine is one goroutine per connection, which runs while there is a wire or work. It takes deliveries from the
+// queue, forms transactions of them, and writes those on the wire; the wire's reader settles them as the replies come.
 
-// submit gives a delivery to the engine, or finishes it where nothing can be sent;
-// err is what newDelivery said of it.
+// submit gives a delivery to the engine, or finishes it where nothing can be sent; err is what newDelivery said of it.
 func (c *Connection) submit(d *delivery, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,8 +89,7 @@ func (c *Connection) run(ended chan struct{}) {
 	}
 }
 
-// moreWork answers the Quits at the head of the queue; without anything behind
-// them the engine stops.
+// moreWork answers the Quits at the head of the queue; without anything behind them the engine stops.
 func (c *Connection) moreWork() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -109,8 +106,8 @@ func (c *Connection) moreWork() bool {
 	return false
 }
 
-// openForQueue opens a wire on behalf of whoever is in the queue. When nobody is
-// left there it is given up, and neither a wire nor an error comes back.
+// openForQueue opens a wire on behalf of whoever is in the queue. When nobody is left there it is given up, and neither
+// a wire nor an error comes back.
 func (c *Connection) openForQueue() (*wire, *Error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -126,8 +123,7 @@ func (c *Connection) openForQueue() (*wire, *Error) {
 	return w, err
 }
 
-// beginOpening reports whether anybody still wants a wire, and lets those who leave
-// cancel the attempt.
+// beginOpening reports whether anybody still wants a wire, and lets those who leave cancel the attempt.
 func (c *Connection) beginOpening(cancel context.CancelFunc) (id int, wanted bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -139,8 +135,8 @@ func (c *Connection) beginOpening(cancel context.CancelFunc) (id int, wanted boo
 	return int(c.ids.Add(1)), true
 }
 
-// finishOpening puts the wire in its place. An attempt that was given up, if only just,
-// comes to nothing: whoever has wanted a wire meanwhile gets another one.
+// finishOpening puts the wire in its place. An attempt that was given up, if only just, comes to nothing: whoever has
+// wanted a wire meanwhile gets another one.
 func (c *Connection) finishOpening(ctx context.Context, w *wire, err *Error) (*wire, *Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,7 +161,7 @@ func (c *Connection) finishOpening(ctx context.Context, w *wire, err *Error) (*w
 	return nil, err
 }
 
-// failQueue tells everybody who waits that there is no wire.
+// failQueue reports to all Sends that wait that there is no wire.
 func (c *Connection) failQueue(err *Error) {
 	c.log().Warn("cannot open a wire, or lost it at once", "error", err.Error())
 	c.mu.Lock()
@@ -179,8 +175,7 @@ func (c *Connection) failQueueLocked(err *Error) {
 	}
 }
 
-// failPlaceLocked ends what has had a place in the queue: a Send with an error, a Quit
-// without one.
+// failPlaceLocked ends what has had a place in the queue: a Send with an error, a Quit without one.
 func (c *Connection) failPlaceLocked(p place, err *Error) {
 	if p.quit != nil {
 		c.endQuitLocked(p.quit)
@@ -207,8 +202,7 @@ func (c *Connection) carry(w *wire) {
 	c.leaveWire(w)
 }
 
-// next waits for the next transaction of this wire; more is false when there will
-// be none. Before it waits, it flushes.
+// next waits for the next transaction of this wire; more is false when there will be none. Before it waits, it flushes.
 func (c *Connection) next(w *wire, idle *time.Timer) (tx *transaction, more bool) {
 	for yielded := false; ; {
 		c.mu.Lock()
@@ -281,8 +275,8 @@ func (c *Connection) nextLocked(w *wire) (tx *transaction, more bool) {
 	return nil, true
 }
 
-// settleLocked enters what became of a transaction into its delivery, and puts
-// recipients that are to be tried again back to the head of the queue.
+// settleLocked enters what became of a transaction into its delivery, and puts recipients that are to be tried again
+// back to the head of the queue.
 func (c *Connection) settleLocked(tx *transaction) {
 	d := tx.d
 	tx.state = txEnded
@@ -327,8 +321,7 @@ func (c *Connection) settleLocked(tx *transaction) {
 	}
 }
 
-// settleUndecidedLocked decides who of a transaction is sent to again, and notes
-// why the others are not.
+// settleUndecidedLocked decides who of a transaction is sent to again, and notes why the others are not.
 func (c *Connection) settleUndecidedLocked(tx *transaction) {
 	d := tx.d
 	isUntried := func(i int) bool { return d.outcomes[i].State == Untried }
@@ -343,10 +336,9 @@ func (c *Connection) settleUndecidedLocked(tx *transaction) {
 	}
 }
 
-// resendLocked decides whether the Untried recipients of a transaction, to whom sending
-// again cannot duplicate, are sent to again on another wire. It must have failed by the
-// server's doing, and it must have served before: so a server that fails every first
-// transaction is not asked for ever.
+// resendLocked decides whether the Untried recipients of a transaction, to whom sending again cannot duplicate, are
+// sent to again on another wire. It must have failed by the server's doing, and it must have served before: so a server
+// that fails every first transaction is not asked for ever.
 func (c *Connection) resendLocked(tx *transaction) bool {
 	w := tx.wire
 	if c.closed || tx.d.givenUp != nil || tx.broken != nil && tx.broken != w.err {
@@ -427,8 +419,8 @@ func (c *Connection) leaveWire(w *wire) {
 	c.abandonWire(w, reason)
 }
 
-// leaveUnheard says QUIT, and waits for nothing: the goroutine ends with Timeouts.Quit, and
-// the reader with it. Behind Close no hook is called.
+// leaveUnheard says QUIT, and waits for nothing: the goroutine ends with Timeouts.Quit, and the reader with it. Behind
+// Close no hook is called.
 func (w *wire) leaveUnheard() {
 	w.say(expectation{verb: verbQuit}, "QUIT\r\n")
 	w.stopHearing()
@@ -449,8 +441,7 @@ func (w *wire) quit() {
 	w.await(func() bool { return w.c.closed || w.expected.Len() == 0 })
 }
 
-// abandonWire settles what a lost wire left, once its reader has stopped and no
-// more replies can come.
+// abandonWire settles what a lost wire left, once its reader has stopped and no more replies can come.
 func (c *Connection) abandonWire(w *wire, reason *Error) {
 	c.mu.Lock()
 	c.wire = nil
@@ -460,8 +451,8 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 	w.inFlight = nil
 	isBehind := func(tx *transaction) bool { return tx.behind && tx.Final.Code == 0 }
 	if (w.lost == lostByFault || w.lost == lostByHangUp) && !w.windowed && slices.ContainsFunc(left, isBehind) {
-		// It has never taken a transaction behind an unread one, and hung up, fell
-		// silent or stopped reading at the first that it got.
+		// It has never taken a transaction behind an unread one, and hung up, fell silent or stopped reading at the
+		// first that it got.
 		c.fallBackLocked(w, &c.quirks.NoWindow, "the server failed at transactions that follow each other unread: "+
 			"one at a time from now on")
 	}
@@ -483,7 +474,7 @@ func (c *Connection) abandonWire(w *wire, reason *Error) {
 	fruitless := reason != nil && !w.lost.ours() && w.completed == 0
 	mails := w.mails
 	if fruitless {
-		c.failQueueLocked(reason) // at once: whoever comes later gets a wire of his own
+		c.failQueueLocked(reason) // at once: a Send that comes later gets a wire of its own
 	}
 	c.mu.Unlock()
 	c.observeClosed(w, mails, reason)

@@ -61,8 +61,8 @@ func (t *Timeouts) of(v verb) time.Duration {
 	return t.Mail
 }
 
-// expectation is a reply to come: the answer to a command that was written, or
-// stands in the flight that is being put together.
+// expectation is a reply to come: the answer to a command that was written, or stands in the flight that is being put
+// together.
 type expectation struct {
 	verb verb
 	tx   *transaction // nil for QUIT; of RSET and the probe, the one that follows
@@ -70,25 +70,23 @@ type expectation struct {
 	at   int64        // where the command begins: in the flight, and then on the wire
 }
 
-// flight is what leaves together, before any reply to it is read: octets, the
-// replies to expect, and the transactions that are complete with it. It belongs
-// to the writer.
+// flight is what leaves together, before any reply to it is read: octets, the replies to expect, and the transactions
+// that are complete with it. It belongs to the writer.
 type flight struct {
 	out      []byte
 	expected []expectation
 	complete []completion
 }
 
-// completion is a transaction for which nothing more will be written, and where in
-// the flight its terminator lies; nowhere if it has none.
+// completion is a transaction for which nothing more will be written, and where in the flight its terminator lies;
+// nowhere if it has none.
 type completion struct {
 	tx         *transaction
 	begin, end int
 }
 
-// end puts the last octets of a transaction into the flight, and notes that the
-// terminator is the last so many of them: in one step, since a terminator that left
-// before it was noted would make Untried of what is Unknown.
+// end puts the last octets of a transaction into the flight, and notes that the terminator is the last so many of them:
+// in one step, since a terminator that left before it was noted would make Untried of what is Unknown.
 func (f *flight) end(tx *transaction, octets []byte, terminator int) {
 	f.out = append(f.out, octets...)
 	f.complete = append(f.complete, completion{tx, len(f.out) - terminator, len(f.out)})
@@ -108,14 +106,13 @@ func (w *wire) say(e expectation, line string) {
 	w.expect(e, begin, len(w.flight.out))
 }
 
-// mayWait is from how many octets on a write may well wait for a server that does not
-// read. Up to it there is room in any kernel's buffer.
+// mayWait is from how many octets on a write may well wait for a server that does not read. Up to it there is room in
+// any kernel's buffer.
 const mayWait = 4 << 10
 
-// flush registers what the flight is to be answered with, and hands it to the
-// kernel. While a write is underway nobody can tell how much of it has left; so in one
-// that may take a while the last octet of the last terminator comes in a write of its
-// own, and a 2yz that is read before that is known to be none.
+// flush registers what the flight is to be answered with, and hands it to the kernel. While a write is underway nobody
+// can tell how much of it has left; so in one that may take a while the last octet of the last terminator comes in a
+// write of its own, and a 2yz that is read before that is known to be none.
 func (w *wire) flush() {
 	f := &w.flight
 	cut := 0
@@ -135,8 +132,7 @@ func (w *wire) flush() {
 	}
 }
 
-// register notes what the flight is to be answered with, and where its terminators
-// will lie on the wire.
+// register notes what the flight is to be answered with, and where its terminators will lie on the wire.
 func (w *wire) register(f *flight) {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
@@ -162,9 +158,8 @@ func (w *wire) register(f *flight) {
 	}
 }
 
-// write hands octets to the kernel. A block of 256 KiB has Timeouts.Block to leave,
-// which is a minimum rate. A failure poisons the wire; the reader then goes on,
-// since the server's last words may lie in its buffers.
+// write hands octets to the kernel. A block of 256 KiB has Timeouts.Block to leave, which is a minimum rate. A failure
+// poisons the wire; the reader then goes on, since the server's last words may lie in its buffers.
 func (w *wire) write(b []byte) {
 	size := body.MemoryBlock
 	if w.encrypted {

@@ -109,7 +109,7 @@ var ErrContentUsed = body.ErrUsed
 // Bytes is a content held in memory. b must not be changed while a Send uses it.
 func Bytes(b []byte) Content { return Content{body.Bytes(b)} }
 
-// File is the content of a file, opened anew for each attempt. A file whose size is another than when the Send began,
+// File is the content of a file, opened again for each attempt. A file whose size is another than when the Send began,
 // or becomes another while it is read, is broken off: it is sent as it was, or not at all. A name that stands for no
 // regular file, but for a pipe or a device, can be read only once, as a [Reader].
 func File(name string) Content { return Content{body.From(body.File(name))} }

@@ -13,12 +13,10 @@ import (
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
-// perform writes one transaction. Without PIPELINING, command after command. With
-// it (RFC 2920), MAIL, RCPT… and DATA are one flight, which begins with the content
-// of the transaction before, if that is still there. With CHUNKING as well (RFC
-// 3030), a small message is part of its flight, and whole transactions follow each
-// other. When perform returns, the terminator is in the flight, or nothing more is
-// to be written. The final reply is the reader's business.
+// perform writes one transaction. Without PIPELINING, command after command. With it (RFC 2920), MAIL, RCPT… and DATA
+// are one flight, which begins with the content of the transaction before, if that is still there. With CHUNKING as
+// well (RFC 3030), a small message is part of its flight, and whole transactions follow each other. When perform
+// returns, the terminator is in the flight, or nothing more is to be written. The final reply is the reader's business.
 func (w *wire) perform(tx *transaction) {
 	if w.envelope(tx) {
 		if tx.chunked {
@@ -70,8 +68,8 @@ func (w *wire) envelope(tx *transaction) bool {
 	return w.caps.Pipelining || tx.Accepted() > 0
 }
 
-// inStep waits, on a wire without PIPELINING, for the reply to the command just
-// put into the flight; it reports false when the wire has ended.
+// inStep waits, on a wire without PIPELINING, for the reply to the command just put into the flight; it reports false
+// when the wire has ended.
 func (w *wire) inStep() bool {
 	return w.caps.Pipelining || w.await(func() bool { return w.expected.Len() == 0 })
 }
@@ -87,8 +85,8 @@ func (w *wire) mailParams(tx *transaction) smtp.MailParams {
 	return p
 }
 
-// chunk writes the content by BDAT, whole, behind the RCPTs. If those are all
-// refused, the server throws the octets away and refuses the BDAT (RFC 3030 §2).
+// chunk writes the content by BDAT, whole, behind the RCPTs. If those are all refused, the server throws the octets
+// away and refuses the BDAT (RFC 3030 §2).
 func (w *wire) chunk(tx *transaction) {
 	if tx.afterSilence && !w.await(func() bool { return tx.Mail.Code != 0 }) {
 		return
@@ -106,10 +104,9 @@ func (w *wire) chunk(tx *transaction) {
 	w.c.observeContent(w.id, w.flight.out[text:])
 }
 
-// commit decides in one step whether a transaction is ended: not if its caller has
-// given up, whose Send has then said Untried and is right. Otherwise put, if
-// there is one, copies what is the caller's into the flight; from now on a Send that is cancelled can
-// only say Unknown.
+// commit decides in one step whether a transaction is ended: not if its caller has given up, whose Send has then said
+// Untried and is right. Otherwise put, if there is one, copies what is the caller's into the flight; from now on a Send
+// that is cancelled can only say Unknown.
 func (w *wire) commit(tx *transaction, put func()) bool {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
@@ -130,19 +127,17 @@ func (w *wire) data(tx *transaction) bool {
 	return w.await(func() bool { return tx.Data.Code != 0 }) && tx.Data.Code == 354
 }
 
-// content writes the message and its terminator into the flight. A content that
-// breaks off is never ended: the wire is cut instead, without a dot and without a
-// QUIT, whose line could be taken for the message's last.
+// content writes the message and its terminator into the flight. A content that breaks off is never ended: the wire is
+// cut instead, without a dot and without a QUIT, whose line could be taken for the message's last.
 func (w *wire) content(tx *transaction) {
 	if !tx.Mail.Positive() {
-		// The server wants a content for a transaction that it has refused to begin:
-		// whatever we wrote would be for somebody else's.
+		// The server wants a content for a transaction that it has refused to begin: whatever we wrote would be for
+		// somebody else's.
 		w.cut(tx)
 		return
 	}
 	if tx.Accepted() == 0 {
-		// 354 although every recipient was refused: a lone dot gets out of it
-		// (RFC 2920 §3.1). It decides nothing.
+		// 354 although every recipient was refused: a lone dot gets out of it (RFC 2920 §3.1). It decides nothing.
 		if w.commit(tx, nil) {
 			w.terminate(tx)
 		} else {
@@ -168,8 +163,7 @@ func (w *wire) content(tx *transaction) {
 	w.terminate(tx)
 }
 
-// putContent puts a block into the flight. A large one that needs no stuffing is
-// written from where it lies.
+// putContent puts a block into the flight. A large one that needs no stuffing is written from where it lies.
 func (w *wire) putContent(stuffer *smtp.Stuffer, block []byte, dots bool) {
 	if !dots && len(block) >= body.InMemory {
 		w.c.observeContent(w.id, block)
@@ -222,8 +216,8 @@ func (w *wire) stream(tx *transaction) error {
 	return nil // the wire's own reason says more
 }
 
-// nextBlock waits for the next block of a content, as long as the wire works, its Send
-// waits, and the content goes on giving something.
+// nextBlock waits for the next block of a content, as long as the wire works, its Send waits, and the content goes on
+// giving something.
 func (w *wire) nextBlock(s *body.Stream) (body.Block, error) {
 	return s.NextWithin(body.Wait{Patience: w.c.timeouts.Block, Woken: w.progress, Over: w.dead})
 }
@@ -242,9 +236,8 @@ func (w *wire) terminate(tx *transaction) {
 	w.expect(expectation{verb: verbTerminator, tx: tx}, begin, len(w.flight.out))
 }
 
-// breakOff cuts the wire in the middle of a content. The replies of the
-// transactions before this one were read, since its 354 was. That a content breaks off
-// is its own fault, which time does not mend.
+// breakOff cuts the wire in the middle of a content. The replies of the transactions before this one were read, since
+// its 354 was. That a content breaks off is its own fault, which time does not mend.
 func (w *wire) breakOff(tx *transaction, err error) {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
@@ -278,11 +271,9 @@ func (w *wire) beginLocked(tx *transaction) {
 	before := w.last
 	if before != nil {
 		tx.behind = before.state != txEnded
-		// Until its content has come to its end, a server may hold on to the
-		// transaction before: Exim does after a BDAT whose recipients were all
-		// refused, and would take our RCPTs under the old sender. RSET ends it for
-		// sure (RFC 5321 §4.1.1.5, RFC 3030 §2). Behind DATA's own terminator there
-		// is nothing to end.
+		// Until its content has come to its end, a server may hold on to the transaction before: Exim does after a BDAT
+		// whose recipients were all refused, and would take our RCPTs under the old sender. RSET ends it for sure (RFC
+		// 5321 §4.1.1.5, RFC 3030 §2). Behind DATA's own terminator there is nothing to end.
 		if before.content != contentCommitted || before.chunked && !before.Final.Positive() {
 			tx.prelude = resetFirst
 		}
@@ -302,10 +293,9 @@ func (w *wire) beginLocked(tx *transaction) {
 	w.unacked += tx.weight()
 }
 
-// chunksLocked decides for BDAT: where the next transaction can follow unread,
-// which DATA does not allow. A message alone goes out by DATA, whose terminator is
-// sent only when the server has answered the envelope: then a wire that turns out
-// to be dead costs a second try and not an Unknown outcome.
+// chunksLocked decides for BDAT: where the next transaction can follow unread, which DATA does not allow. A message
+// alone goes out by DATA, whose terminator is sent only when the server has answered the envelope: then a wire that
+// turns out to be dead costs a second try and not an Unknown outcome.
 func (w *wire) chunksLocked(tx *transaction) bool {
 	company := len(w.inFlight) > 0 || w.c.queue.Len() > 0
 	return w.chunks() && company && tx.d.body.Small && w.discard == quirks.Discards

@@ -13,8 +13,8 @@ import (
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
-// The reader of a wire: what the server says is seen when it arrives, matched with the
-// oldest unanswered command, and entered into its transaction.
+// The reader of a wire: what the server says is seen when it arrives, matched with the oldest unanswered command, and
+// entered into its transaction.
 
 // reading says who takes the replies off the wire.
 type reading int
@@ -25,8 +25,7 @@ const (
 	readingDone // nobody: there is nothing more to read
 )
 
-// await flushes and waits until done, which is called with c.mu held. It reports
-// false when the wire ended before that.
+// await flushes and waits until done, which is called with c.mu held. It reports false when the wire ended before that.
 func (w *wire) await(done func() bool) bool {
 	w.flush()
 	for {
@@ -51,10 +50,9 @@ func (w *wire) takeOrStop() {
 	}
 }
 
-// listen sees to it that a reader runs. Where a server has PIPELINING it always
-// does. Where it has not, nothing can be written while a reply is owed: there the
-// writer reads for itself, and each reply wakes one goroutine less. It calls listen
-// before it does anything but wait for a reply.
+// listen sees to it that a reader runs. Where a server has PIPELINING it always does. Where it has not, nothing can be
+// written while a reply is owed: there the writer reads for itself, and each reply wakes one goroutine less. It calls
+// listen before it does anything but wait for a reply.
 func (w *wire) listen() {
 	w.c.mu.Lock()
 	start := w.reading == writerReads
@@ -67,16 +65,15 @@ func (w *wire) listen() {
 	}
 }
 
-// hearing reports whether somebody else reads, or nobody needs to any more, and
-// whether the server owes a reply.
+// hearing reports whether somebody else reads, or nobody needs to any more, and whether the server owes a reply.
 func (w *wire) hearing() (listening, owed bool) {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
 	return w.reading != writerReads, w.expected.Len() > 0
 }
 
-// read is the reader: it takes replies until the wire ends, or until the writer
-// reads for itself. Whatever it has done, the writer is woken.
+// read is the reader: it takes replies until the wire ends, or until the writer reads for itself. Whatever it has done,
+// the writer is woken.
 func (w *wire) read() {
 	defer w.nudge()
 	for w.take() {
@@ -87,8 +84,8 @@ func (w *wire) read() {
 	w.stopReading()
 }
 
-// givesWay reports that the reader leaves the reading to the writer, which waits
-// for a reply and can do nothing else meanwhile.
+// givesWay reports that the reader leaves the reading to the writer, which waits for a reply and can do nothing else
+// meanwhile.
 func (w *wire) givesWay() bool {
 	w.c.mu.Lock()
 	defer w.c.mu.Unlock()
@@ -98,8 +95,8 @@ func (w *wire) givesWay() bool {
 	return w.reading != readerReads
 }
 
-// take reads the replies that came together, and wakes the writer when all are
-// entered. It reports whether reading makes sense any longer.
+// take reads the replies that came together, and wakes the writer when all are entered. It reports whether reading
+// makes sense any longer.
 func (w *wire) take() (goOn bool) {
 	for more := true; more; {
 		goOn, more = w.enter(w.readReply())
@@ -107,8 +104,8 @@ func (w *wire) take() (goOn bool) {
 	return goOn
 }
 
-// enter tells of what was read and enters it, unless nobody listens any more; more
-// reports that another reply came together with it.
+// enter tells of what was read and enters it, unless nobody listens any more; more reports that another reply came
+// together with it.
 func (w *wire) enter(reply smtp.Reply, err error) (goOn, more bool) {
 	w.ear.Lock()
 	defer w.ear.Unlock()
@@ -136,16 +133,16 @@ func (w *wire) enter(reply smtp.Reply, err error) (goOn, more bool) {
 	return goOn, more
 }
 
-// stopHearing has no hook called, and nothing entered, for what the server may still
-// say. A hook that is running is waited for.
+// stopHearing has no hook called, and nothing entered, for what the server may still say. A hook that is running is
+// waited for.
 func (w *wire) stopHearing() {
 	w.ear.Lock()
 	defer w.ear.Unlock()
 	w.unheard = true
 }
 
-// stopReading marks the end of all replies, and closes the socket, so that a writer
-// whom nobody reads does not wait for its deadline.
+// stopReading marks the end of all replies, and closes the socket, so that a writer whom nobody reads does not wait for
+// its deadline.
 func (w *wire) stopReading() {
 	w.raw.Close()
 	w.c.mu.Lock()
@@ -154,8 +151,7 @@ func (w *wire) stopReading() {
 	close(w.ended)
 }
 
-// takeLocked matches a reply to the oldest unanswered command. It reports whether
-// reading makes sense any longer.
+// takeLocked matches a reply to the oldest unanswered command. It reports whether reading makes sense any longer.
 func (w *wire) takeLocked(r smtp.Reply) (goOn bool) {
 	if !w.owedLocked() {
 		return w.unaskedLocked(r)
@@ -185,9 +181,8 @@ func (w *wire) owedLocked() bool { return w.expected.Len() > 0 && w.expected.Fro
 
 var errOutOfStep = session.ErrOutOfStep
 
-// unaskedLocked: a reply to no command. It is the server's verdict on a content that
-// is still leaving, or its farewell, or the proof that we are out of step. In any case
-// nothing can be built on this wire.
+// unaskedLocked: a reply to no command. It is the server's verdict on a content that is still leaving, or its goodbye,
+// or the proof that we are out of step. In any case nothing can be built on this wire.
 func (w *wire) unaskedLocked(r smtp.Reply) (goOn bool) {
 	tx := w.last
 	underway := tx != nil && tx.Data.Code == 354 && !tx.begun() && tx.state != txEnded
@@ -198,8 +193,8 @@ func (w *wire) unaskedLocked(r smtp.Reply) (goOn bool) {
 	e.Reply = replyFrom(r)
 	switch {
 	case underway && r.Negative() && !tx.Mishap.OutOfStep():
-		// No dot and no QUIT may follow, which could be taken for the end of the
-		// message: all that was said before was answered, so there is nothing to read.
+		// No dot and no QUIT may follow, which could be taken for the end of the message: all that was said before was
+		// answered, so there is nothing to read.
 		tx.Final, tx.failedHere = r, true
 		e.Hint = hintFor(e, w)
 		w.poisonLocked(lostByHangUp, e)
@@ -214,8 +209,7 @@ func (w *wire) unaskedLocked(r smtp.Reply) (goOn bool) {
 	return false
 }
 
-// turnedAwayLocked: the server says that it closes the wire. What else it says to what
-// is underway is still read.
+// turnedAwayLocked: the server says that it closes the wire. What else it says to what is underway is still read.
 func (w *wire) turnedAwayLocked(e expectation, r smtp.Reply) {
 	if w.lost >= lostByWord {
 		return // it says so to everything behind the first as well
@@ -236,8 +230,7 @@ func (w *wire) turnedAwayLocked(e expectation, r smtp.Reply) {
 	}
 }
 
-// answerLocked enters a reply into its transaction, and ends that when it was the
-// last.
+// answerLocked enters a reply into its transaction, and ends that when it was the last.
 func (w *wire) answerLocked(e expectation, r smtp.Reply) {
 	tx := e.tx
 	tx.unanswered--
@@ -312,8 +305,8 @@ func (w *wire) readFailedLocked(err error) bool {
 
 var errHungUp = session.ErrHungUp
 
-// armLocked sets the deadline of the read underway: it belongs to the oldest
-// unanswered command, and starts anew with each reply.
+// armLocked sets the deadline of the read underway: it belongs to the oldest unanswered command, and starts again with
+// each reply.
 func (w *wire) armLocked() {
 	var t time.Time
 	switch {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Stats is a snapshot of what a connection has done so far. Of the recipients'
-// counts each recipient of each Send that has returned is in exactly one.
+// Stats is a snapshot of what a connection has done so far. Of the recipients' counts each recipient of each Send that
+// has returned is in exactly one.
 type Stats struct {
 	Dials        int64 // attempts to open a wire
 	DialFailures int64 // of them, those that did not come as far as the first MAIL: dial, TLS, EHLO, AUTH
@@ -48,9 +48,9 @@ func (c *Connection) Stats() Stats {
 
 // PoolStats is a snapshot of what a pool has done so far.
 type PoolStats struct {
-	// Stats are the sums over all connections, those that are gone included. Open
-	// says that at least one wire is open; Queued counts the Sends that wait for a
-	// place. The recipients' counts are those of [Pool.Send], where each recipient is in exactly one.
+	// Stats are the sums over all connections, those that are gone included. Open says that at least one wire is open;
+	// Queued counts the Sends that wait for a place. The recipients' counts are those of [Pool.Send], where each
+	// recipient is in exactly one.
 	Stats
 
 	Connections int           // wires that are open or being opened

@@ -9,8 +9,8 @@ import (
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
-// transaction is one MAIL and what followed it. Guarded by Connection.mu, but for
-// what the writer alone touches before it is begun.
+// transaction is one MAIL and what followed it. Guarded by Connection.mu, but for what the writer alone touches before
+// it is begun.
 type transaction struct {
 	d     *delivery
 	wire  *wire
@@ -100,17 +100,16 @@ func (tx *transaction) weight() int { return len(tx.d.body.Text) }
 // cancelled reports that nobody waits for the outcome any more.
 func (tx *transaction) cancelled() bool { return tx.d.state == sendAbandoned }
 
-// endedBy reports the reply by which a server ends the wire in answer to a command.
-// For RSET that is 554 as well: there is no transaction that it could be about, and
-// servers say it before they hang up (Exim after ten commands that are no mail).
+// endedBy reports the reply by which a server ends the wire in answer to a command. For RSET that is 554 as well: there
+// is no transaction that it could be about, and servers say it before they hang up (Exim after ten commands that are no
+// mail).
 func (e expectation) endedBy(r smtp.Reply) bool {
 	return r.EndsWire() || e.verb == verbReset && r.Code == 554
 }
 
-// learnRcptMax looks at the answers to all RCPTs of a transaction for the number that
-// the server takes. x.5.3 says that it is the number. Without that, one or two full
-// mailboxes among many must not be taken for it: all RCPTs behind the first refusal got
-// the same code, there was one at least, and the next transaction gives the same number.
+// learnRcptMax looks at the answers to all RCPTs of a transaction for the number that the server takes. x.5.3 says that
+// it is the number. Without that, one or two full mailboxes among many must not be taken for it: all RCPTs behind the
+// first refusal got the same code, there was one at least, and the next transaction gives the same number.
 func (w *wire) learnRcptMax(tx *transaction) {
 	first := slices.IndexFunc(tx.Rcpt, smtp.Reply.TooManyRecipients)
 	n := tx.Accepted()
@@ -128,9 +127,8 @@ func (w *wire) learnRcptMax(tx *transaction) {
 	}
 }
 
-// fits reports whether a reply can be an answer to a command at all. One that
-// cannot shows that replies and commands are out of step. So does a recipient
-// accepted without a sender: he would be one of another transaction. So does the
+// fits reports whether a reply can be an answer to a command at all. One that cannot shows that replies and commands
+// are out of step. So does a recipient accepted without a sender: it would belong to another transaction. So does the
 // refusal of a RSET, which no server in step has a reason for, unless it hangs up.
 func (e expectation) fits(r smtp.Reply) bool {
 	switch {
@@ -146,8 +144,8 @@ func (e expectation) fits(r smtp.Reply) bool {
 	return true
 }
 
-// outcome is what became of a recipient when so much of the terminator had left; again
-// reports that it belongs into another transaction.
+// outcome is what became of a recipient when so much of the terminator had left; again reports that it belongs into
+// another transaction.
 func (tx *transaction) outcome(k int, b verdict.Border) (o Outcome, again bool) {
 	v := tx.Of(k, b)
 	o = Outcome{
@@ -192,8 +190,7 @@ var (
 	}
 )
 
-// reason is why recipients were left undecided: what broke, or the reply that
-// decides nobody.
+// reason is why recipients were left undecided: what broke, or the reply that decides nobody.
 func (tx *transaction) reason() *Error {
 	if tx.broken != nil {
 		return tx.broken

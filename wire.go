@@ -13,9 +13,8 @@ import (
 	smtp "github.com/postrider/postrider/internal/wire"
 )
 
-// wire is one TCP (and TLS) conversation, once it can carry transactions. Two
-// goroutines ride it: the connection's own, which alone writes, and the reader, so
-// that whatever the server says is seen when it arrives (see listen).
+// wire is one TCP (and TLS) conversation, once it can carry transactions. Two goroutines ride it: the connection's own,
+// which alone writes, and the reader, so that whatever the server says is seen when it arrives (see listen).
 type wire struct {
 	c       *Connection
 	id      int
@@ -88,9 +87,8 @@ const (
 // ours reports that we cut the wire in the middle.
 func (l lost) ours() bool { return l >= lostByContent }
 
-// On a wire that nothing more is written to, replies are waited for until none came
-// for linger, and lingerAtMost in all: a server at its limit may refuse a whole window
-// at its leisure.
+// On a wire that nothing more is written to, replies are waited for until none came for linger, and lingerAtMost in
+// all: a server at its limit may refuse a whole window at its leisure.
 const (
 	linger       = 2 * time.Second
 	lingerAtMost = 30 * time.Second
@@ -99,8 +97,7 @@ const (
 // nudge wakes the writer, if it waits.
 func (w *wire) nudge() { ring.Signal(w.progress) }
 
-// endIfAnsweredLocked takes a transaction whose last reply was read off the wire,
-// and settles it.
+// endIfAnsweredLocked takes a transaction whose last reply was read off the wire, and settles it.
 func (w *wire) endIfAnsweredLocked(tx *transaction) {
 	if tx.state != txWritten || tx.unanswered > 0 {
 		return
@@ -127,8 +124,8 @@ func (w *wire) endIfAnsweredLocked(tx *transaction) {
 	w.c.settleLocked(tx)
 }
 
-// endPostponedLocked settles those whose last reply came while their own last octets
-// were being written: now it is known that these have left.
+// endPostponedLocked settles those whose last reply came while their own last octets were being written: now it is
+// known that these have left.
 func (w *wire) endPostponedLocked() {
 	if !w.postponed {
 		return
@@ -140,8 +137,7 @@ func (w *wire) endPostponedLocked() {
 	w.nudge()
 }
 
-// growLocked doubles the window when as many transactions as it holds have ended
-// in step.
+// growLocked doubles the window when as many transactions as it holds have ended in step.
 func (w *wire) growLocked(tx *transaction) {
 	w.windowed = w.windowed || tx.behind
 	if w.drained++; w.drained >= w.window {
@@ -152,8 +148,7 @@ func (w *wire) growLocked(tx *transaction) {
 	}
 }
 
-// poisonLocked forbids writing; the first reason counts. The reader lingers for
-// the replies that are still underway.
+// poisonLocked forbids writing; the first reason counts. The reader lingers for the replies that are still underway.
 func (w *wire) poisonLocked(why lost, e *Error) {
 	switch {
 	case w.err == nil:
@@ -188,8 +183,8 @@ func (w *wire) outOfStepLocked(e *Error) {
 		w.c.pipeliningBrokenLocked(w)
 	}
 	for _, tx := range w.inFlight {
-		// One reply too many may have been said at any time before; but who had all of his
-		// in step, and only waits for a write to return, is as good as settled.
+		// One reply too many may have been said at any time before; but a transaction that had all of its own in step,
+		// and only waits for a write to return, is as good as settled.
 		if tx.state == txOpen || tx.unanswered > 0 {
 			tx.Mishap = verdict.Shifted
 		}

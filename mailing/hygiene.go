@@ -29,7 +29,7 @@ const (
 	Suppressed Reason = "suppressed" // the suppression list has it, or a domain that it lies in
 )
 
-// Skipped is a recipient who is skipped.
+// Skipped is a recipient to whom nothing is sent.
 type Skipped struct {
 	Index     int // its place among the recipients
 	Recipient Recipient

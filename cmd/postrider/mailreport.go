@@ -41,7 +41,7 @@ type mailReport struct {
 // shownSkipped is how many skipped recipients are printed; JSON has all.
 const shownSkipped = 20
 
-// announceSkipped prints, before anything is sent, who is skipped, and why.
+// announceSkipped prints, before anything is sent, which recipients are skipped, and why.
 func (r *mailReport) announceSkipped(std streams) {
 	for i, s := range r.skipped {
 		if i == shownSkipped {

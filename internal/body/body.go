@@ -86,7 +86,7 @@ func smallBody(c Content) Body {
 func (b *Body) IsUsed() bool { return !b.Small && b.large == nil && b.content.Used() }
 
 // Stream returns the blocks of a large content from its beginning. Every call but
-// the first is for the content opened anew.
+// the first is for the content opened again.
 func (b *Body) Stream() *Stream {
 	if s := b.large; s != nil {
 		b.large = nil

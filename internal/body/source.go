@@ -17,7 +17,7 @@ type Source struct {
 	what string
 }
 
-// Func is a source that open opens anew each time.
+// Func is a source that open opens again each time.
 func Func(open func() (io.ReadCloser, error)) *Source {
 	return Sized(open, -1)
 }

@@ -128,7 +128,7 @@ func (s *Stream) block() (b Block, err error) {
 		}
 	}
 	if s.r == nil && len(raw) > BlockSize {
-		// What has to be written anew is taken in smaller pieces.
+		// What has to be written again is taken in smaller pieces.
 		s.memory, s.piece = raw[:len(raw)+len(s.memory)], BlockSize
 		return s.block()
 	}

@@ -36,11 +36,10 @@ func TestPanicsOfTheCallerLeaveNothingBehind(t *testing.T) {
 		"Read": func(p *postrider.Pool, _ *bool) { p.Send(context.Background(), opening(func() {})) },
 		"Redirect": func(p *postrider.Pool, on *bool) {
 			*on = true
-			p.Send(context.Background(),
-				rig.NumberedMail(0))
+			p.Send(context.Background(), rig.NumberedMail(0))
 		},
-		//lint:ignore SA1012 that is the case
 		"SendMail no context": func(p *postrider.Pool, _ *bool) {
+			//lint:ignore SA1012 that is the case
 			p.SendMail(nil, "a@example.com", []string{"b@example.com"}, nil)
 		},
 	} {
