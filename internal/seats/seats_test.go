@@ -172,16 +172,19 @@ func TestCreditIsBounded(t *testing.T) {
 func TestLateFirstWire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(2, share{"fast", 1}, share{"slow", 2})
+		r.looksAgain = true
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		r.wire(t, "fast", 10)
 		w := r.queue(1)[0]
 		r.opens(t, "slow")
 		if w.Answered() {
 			t.Fatal("its turn is at the server without a wire, and that is not late yet")
 		}
+		r.mu.Unlock()
 		time.Sleep(patience)
 		synctest.Wait()
 		r.mu.Lock()
-		defer r.mu.Unlock()
 		if at(t, w) != "fast" {
 			t.Fatal("the other server does not take the turn")
 		}
